@@ -1,0 +1,117 @@
+"""The one small contract that every transport speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from harness.deadline import Deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What a transport had to mend to get one answer; all zero on a clean line.
+
+    `noise_bytes`: bytes inside the exchange that belonged to something else. `damaged_lines`: lines whose
+    checksum did not hold. `re_reads`: times that lines were asked for again (the command is never run again for
+    this). `resyncs`: times the shell had to be brought back to a known state. `reconnects`: times the
+    transport was opened anew. `late_answers`: answers to earlier, given-up commands that were seen and not believed.
+    """
+
+    noise_bytes: int = 0
+    damaged_lines: int = 0
+    re_reads: int = 0
+    resyncs: int = 0
+    reconnects: int = 0
+    late_answers: int = 0
+
+    def __add__(self, other: Damage) -> Damage:
+        return Damage(
+            self.noise_bytes + other.noise_bytes,
+            self.damaged_lines + other.damaged_lines,
+            self.re_reads + other.re_reads,
+            self.resyncs + other.resyncs,
+            self.reconnects + other.reconnects,
+            self.late_answers + other.late_answers,
+        )
+
+    @property
+    def any(self) -> bool:
+        return self != Damage()
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """Why the link left a transport for another one: which, its classified cause, and its message."""
+
+    transport: str
+    cause: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """One command's own answer, byte for byte.
+
+    `started` and `ended` are seconds since the epoch on this machine; `duration` is measured on the monotonic
+    clock, in seconds. `attempts` counts how often the command was sent (more than one only where that was
+    declared safe). `fallbacks` lists the transports that were left on the way to this answer.
+    """
+
+    command: str
+    stdout: bytes
+    stderr: bytes
+    exit_status: int
+    transport: str
+    started: float
+    ended: float
+    duration: float
+    attempts: int = 1
+    damage: Damage = field(default_factory=Damage)
+    fallbacks: tuple[Fallback, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """The exit status is 0."""
+        return self.exit_status == 0
+
+    @property
+    def out(self) -> str:
+        """stdout as text, without the newlines at its end; bytes that are no UTF-8 are shown as `\\xNN`."""
+        return self.stdout.decode("utf-8", "backslashreplace").rstrip("\n")
+
+    @property
+    def err(self) -> str:
+        """stderr as text, as `out` does it."""
+        return self.stderr.decode("utf-8", "backslashreplace").rstrip("\n")
+
+
+Progress = Callable[[int, int], None]
+"""Called with (bytes done, bytes in all) while a file is carried."""
+
+
+@runtime_checkable
+class Transport(Protocol):
+    """A way to run a command on a target. All methods may be called from any thread; calls are served in turn
+    or side by side, as the transport can. None waits past `deadline`."""
+
+    name: str
+
+    def run(self, command: str, *, deadline: Deadline, stdin: bytes | None = None) -> CommandResult:
+        """Runs `command` with the target's POSIX `sh`, stdin closed or given.
+
+        Each command runs in a shell process of its own: no variable, directory or option outlives it.
+        Raises :class:`~harness.transport.errors.Timeout`, ``Unavailable``, ``TransportLost``, ``Eof``, ``Damaged``,
+        or :class:`~harness.errors.Cancelled`.
+        """
+
+    def put(self, data: bytes | Path, path: str, *, deadline: Deadline, mode: int = 0o600, progress: Progress | None = None) -> None:
+        """Writes a file on the target, its content verified before it takes its name."""
+
+    def get(self, path: str, *, deadline: Deadline, progress: Progress | None = None) -> bytes:
+        """Reads a file of the target, verified."""
+
+    def close(self) -> None:
+        """Gives everything back. Safe to call twice; waits of other threads end with ``TransportLost``."""
