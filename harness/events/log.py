@@ -1,0 +1,137 @@
+"""The event log of a run: structlog in, one flushed JSON line out, in one total order."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import structlog
+
+from harness.deadline import SYSTEM_CLOCK, Clock
+from harness.errors import HarnessError
+from harness.events.emitter import Emitter, Level
+from harness.events.record import ECS_VERSION, SCHEMA_VERSION, Record, timestamp, to_record
+from harness.events.redact import Redactor
+from harness.events.ulid import UlidFactory
+
+Subscriber = Callable[[Record], None]
+
+
+class RecordWriteError(HarnessError):
+    """The record cannot be written (disk full, folder gone). What was written before is intact."""
+
+
+class EventLog:
+    """Writes `events.jsonl`. Thread-safe: the order of lines is the order of `event.sequence`, without gaps.
+
+    An event is on file before `emit` returns and before any subscriber sees it.
+    """
+
+    def __init__(self, path: Path, *, run: str, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.path = path
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._sequence = 0
+        self._ulid = UlidFactory()
+        self._redact = Redactor()
+        self._subscribers: list[Subscriber] = []
+        self._failed: RecordWriteError | None = None
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._size = os.fstat(self._fd).st_size
+        self._logger = structlog.wrap_logger(
+            self,
+            processors=[self._envelope, self._render],
+            wrapper_class=structlog.make_filtering_bound_logger(0),
+            cache_logger_on_first_use=True,
+        ).bind(run=run)
+
+    def emit(self, action: str, message: str, *, level: Level = "info", **fields: Any) -> None:
+        """Records one event. Raises :class:`RecordWriteError` when it cannot be written whole."""
+        self._emit(self._logger, action, message, level, fields)
+
+    def bind(self, **fields: Any) -> Emitter:
+        """An emitter that adds these fields to each of its events."""
+        return _BoundEmitter(self, self._logger.bind(**fields))
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Calls `subscriber` with each record after it was written, in order."""
+        with self._lock:
+            self._subscribers.append(subscriber)
+
+    def add_secret(self, secret: str) -> None:
+        """No event from now on shows this value."""
+        with self._lock:
+            self._redact.add(secret)
+
+    def close(self) -> None:
+        """Closes the file; later events are refused."""
+        with self._lock:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+
+    def _emit(self, logger: Any, action: str, message: str, level: Level, fields: dict[str, Any]) -> None:
+        with self._lock:
+            if self._failed is not None:
+                raise self._failed
+            getattr(logger, level)(message, action=action, **fields)
+
+    def _envelope(self, _logger: Any, level: str, fields: Any) -> Record:
+        now = self._clock.time()
+        self._sequence += 1
+        message = fields.pop("event")
+        record: Record = {
+            "@timestamp": timestamp(now),
+            "log.level": level,
+            "message": message,
+            "ecs.version": ECS_VERSION,
+            "event.id": self._ulid(now),
+            "event.sequence": self._sequence,
+            "event.action": fields.pop("action"),
+            "event.dataset": "harness.events",
+            "harness.schema": SCHEMA_VERSION,
+        }
+        record.update(to_record(fields))
+        return {key: self._redact(value) for key, value in record.items()}
+
+    def _render(self, _logger: Any, _level: str, record: Any) -> tuple[tuple[Record], dict[str, Any]]:
+        return (record,), {}
+
+    def _write(self, record: Record) -> None:
+        line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+        try:
+            written = os.write(self._fd, line)
+            while written < len(line):
+                written += os.write(self._fd, line[written:])
+        except OSError as error:
+            self._failed = RecordWriteError(
+                f"cannot write the record {self.path}: {error.strerror}",
+                hint="What was recorded before is intact. Free some space (or check the folder) and run again.",
+            )
+            if self._fd >= 0:
+                os.ftruncate(self._fd, self._size)  # whole lines only
+            raise self._failed from error
+        self._size += len(line)
+        for subscriber in self._subscribers:
+            subscriber(record)
+
+    # The methods that structlog calls on the logger it wraps.
+    debug = info = warning = error = _write
+
+
+class _BoundEmitter:
+    """An emitter with fields of its own."""
+
+    def __init__(self, log: EventLog, logger: Any) -> None:
+        self._log = log
+        self._logger = logger
+
+    def emit(self, action: str, message: str, *, level: Level = "info", **fields: Any) -> None:
+        self._log._emit(self._logger, action, message, level, fields)
+
+    def bind(self, **fields: Any) -> Emitter:
+        return _BoundEmitter(self._log, self._logger.bind(**fields))

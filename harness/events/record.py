@@ -1,0 +1,69 @@
+"""From what a room emits to the flat record that aggregators take as it is.
+
+The envelope is the Elastic Common Schema's (https://www.elastic.co/guide/en/ecs/current/), the names for tests and
+pipelines are OpenTelemetry's (https://opentelemetry.io/docs/specs/semconv/), and what neither names stands
+under ``harness.``. Keys are flat and dotted. ``event.schema.json`` beside this file is the published schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+Record = dict[str, Any]
+
+ECS_VERSION = "8.17.0"
+SCHEMA_VERSION = "1"
+
+_NAMES = {
+    "run": "cicd.pipeline.run.id",
+    "target": "host.name",
+    "check": "test.case.name",
+    "module": "test.suite.name",
+    "error_message": "error.message",
+    "error_type": "error.type",
+    "pid": "process.pid",
+}
+
+# ECS knows only success, failure and unknown; the exact word stays in harness.outcome.
+_ECS_OUTCOME = {"passed": "success", "failed": "failure", "error": "failure", "unreachable": "failure"}
+
+_NANOSECONDS = 1_000_000_000
+
+
+def to_record(fields: Mapping[str, Any]) -> Record:
+    """Gives each field its published key: durations in seconds become ``event.duration`` in nanoseconds."""
+    record: Record = {}
+    for name, value in fields.items():
+        if value is None:
+            continue
+        if name == "duration":
+            record["event.duration"] = round(value * _NANOSECONDS)
+        elif name == "outcome":
+            record["harness.outcome"] = str(value)
+            record["event.outcome"] = _ECS_OUTCOME.get(str(value), "unknown")
+        else:
+            record[_NAMES.get(name) or f"harness.{name}"] = plain(value)
+    return record
+
+
+def plain(value: Any) -> Any:
+    """The value in JSON's own types. Bytes that are no text are shown as ``\\xNN``, never dropped."""
+    if isinstance(value, str):
+        # A lone surrogate is no JSON; it is shown as its escape.
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, bytes | bytearray):
+        return bytes(value).decode("utf-8", "backslashreplace")
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    return str(value)
+
+
+def timestamp(seconds: float) -> str:
+    """RFC 3339 in UTC with microseconds, as ECS wants it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
