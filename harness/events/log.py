@@ -14,7 +14,7 @@ import structlog
 from harness.deadline import SYSTEM_CLOCK, Clock
 from harness.errors import HarnessError
 from harness.events.emitter import Emitter, Level
-from harness.events.record import ECS_VERSION, SCHEMA_VERSION, Record, timestamp, to_record
+from harness.events.record import ECS_VERSION, SCHEMA_VERSION, Record, plain, timestamp, to_record
 from harness.events.redact import Redactor
 from harness.events.ulid import UlidFactory
 
@@ -83,7 +83,7 @@ class EventLog:
     def _envelope(self, _logger: Any, level: str, fields: Any) -> Record:
         now = self._clock.time()
         self._sequence += 1
-        message = fields.pop("event")
+        message = plain(fields.pop("event"))
         record: Record = {
             "@timestamp": timestamp(now),
             "log.level": level,
@@ -103,8 +103,8 @@ class EventLog:
 
     def _write(self, record: Record) -> None:
         line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+        written = 0
         try:
-            written = os.write(self._fd, line)
             while written < len(line):
                 written += os.write(self._fd, line[written:])
         except OSError as error:
@@ -112,7 +112,7 @@ class EventLog:
                 f"cannot write the record {self.path}: {error.strerror}",
                 hint="What was recorded before is intact. Free some space (or check the folder) and run again.",
             )
-            if self._fd >= 0:
+            if written:
                 os.ftruncate(self._fd, self._size)  # whole lines only
             raise self._failed from error
         self._size += len(line)

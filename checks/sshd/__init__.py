@@ -1,0 +1,1 @@
+"""What an engineer would check of sshd, from outside and from inside."""

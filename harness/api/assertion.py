@@ -1,0 +1,108 @@
+"""Says what an assertion saw: its source line, and the values of the names in it."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import textwrap
+import traceback
+from types import FrameType, TracebackType
+
+_LONGEST = 300
+
+
+def explain(error: BaseException, filename: str) -> str:
+    """One or two lines for a person: the message, or else the assertion with the values it was about.
+
+    `filename` is the check's own file: of all frames, the last one in it is the one that its author knows.
+    """
+    message = str(error).strip()
+    frame, line = _frame_in(error.__traceback__, filename)
+    if frame is None:
+        return message or type(error).__name__
+    statement = _statement(frame.f_code.co_filename, line)
+    if not isinstance(error, AssertionError):
+        return f"{type(error).__name__}: {message}  (line {line}: {_source(frame, line)})"
+    if message:
+        return message
+    if not isinstance(statement, ast.Assert):
+        return f"assertion failed in line {line}: {_source(frame, line)}"
+    values = ", ".join(f"{name} = {_short(value)}" for name, value in _values(statement.test, frame))
+    said = f"assert {ast.unparse(statement.test)}  (line {line})"
+    return f"{said}, where {values}" if values else said
+
+
+def location(error: BaseException, filename: str) -> str:
+    """`file:line` of the last frame in the check's file, or an empty string."""
+    frame, line = _frame_in(error.__traceback__, filename)
+    return f"{filename}:{line}" if frame is not None else ""
+
+
+def stack(error: BaseException) -> str:
+    """The whole traceback, for the record only (never with local variables)."""
+    return "".join(traceback.format_exception(error))
+
+
+def _frame_in(tb: TracebackType | None, filename: str) -> tuple[FrameType | None, int]:
+    found: tuple[FrameType | None, int] = (None, 0)
+    while tb is not None:
+        if tb.tb_frame.f_code.co_filename == filename:
+            found = (tb.tb_frame, tb.tb_lineno)
+        tb = tb.tb_next
+    return found
+
+
+def _source(frame: FrameType, line: int) -> str:
+    return linecache.getline(frame.f_code.co_filename, line, frame.f_globals).strip()
+
+
+def _statement(filename: str, line: int) -> ast.stmt | None:
+    source = "".join(linecache.getlines(filename))
+    try:
+        tree = ast.parse(textwrap.dedent(source))
+    except SyntaxError:
+        return None
+    inner: ast.stmt | None = None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assert) and node.lineno <= line <= (node.end_lineno or node.lineno):
+            inner = node
+    return inner
+
+
+def _values(expression: ast.expr, frame: FrameType) -> list[tuple[str, object]]:
+    """Names and attributes in the expression with their values. Nothing is called, so nothing is done twice."""
+    found: dict[str, object] = {}
+    for node in ast.walk(expression):
+        if isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Load):
+            name = ast.unparse(node)
+            if any(isinstance(part, ast.Call | ast.Subscript) for part in ast.walk(node)):
+                continue
+            value = _lookup(node, frame)
+            if value is not _UNKNOWN and not callable(value):
+                found[name] = value
+    # `result` says nothing that `result.out` does not say better.
+    return [(n, v) for n, v in found.items() if not any(other.startswith(f"{n}.") for other in found)]
+
+
+_UNKNOWN = object()
+
+
+def _lookup(node: ast.expr, frame: FrameType) -> object:
+    if isinstance(node, ast.Name):
+        if node.id in frame.f_locals:
+            return frame.f_locals[node.id]
+        return frame.f_globals.get(node.id, _UNKNOWN)
+    if isinstance(node, ast.Attribute):
+        owner = _lookup(node.value, frame)
+        if owner is _UNKNOWN:
+            return _UNKNOWN
+        try:
+            return getattr(owner, node.attr)
+        except Exception:  # a property of the check's own objects may raise anything; then there is no value to show
+            return _UNKNOWN
+    return _UNKNOWN
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"

@@ -1,0 +1,76 @@
+"""The `harness` command: finds the verb, runs it, and turns every error into words and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from harness import __version__
+from harness.errors import ExitCode, HarnessError
+
+VERBS = ("run", "inventory", "image", "doctor")
+
+EXIT_CODES = """\
+exit codes:
+  0    all checks passed (skipped ones do not count against it)
+  1    a check failed
+  2    usage or inventory error; nothing was started
+  3    a target could not be reached at all
+  4    nothing was selected
+  5    internal error: a fault of harness itself
+  130  interrupted
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line. Cheap: no verb imports more than argparse before it runs."""
+    parser = argparse.ArgumentParser(
+        prog="harness",
+        description="Tells the truth about Linux machines that are still coming up, over SSH and over the serial console.",
+        epilog=EXIT_CODES + "\n`harness VERB --help` tells more. Example:\n  harness run -i inventories/local.ini checks/sshd",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"harness {__version__}")
+    subparsers = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
+    for verb in VERBS:
+        importlib.import_module(f"harness.cli.{verb}").register(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb; returns the exit code. No traceback reaches a person: an internal error says how to report it."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        code = int(arguments.run(arguments))
+        sys.stdout.flush()
+    except HarnessError as error:
+        print(f"harness: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        print("harness: interrupted", file=sys.stderr)
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader (`| head`) has gone: nobody is left to tell, and Python must not complain at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.PASSED)
+    except Exception as error:
+        return _internal(error)
+    return code
+
+
+def _internal(error: Exception) -> int:
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="harness-fault-", suffix=".txt", delete=False) as file:
+        traceback.print_exception(error, file=file)
+    print(
+        f"harness: internal error: {type(error).__name__}: {error}\n"
+        f"  This is a fault of harness. The details are in {file.name}; please report it with them.",
+        file=sys.stderr,
+    )
+    return int(ExitCode.INTERNAL)

@@ -1,0 +1,240 @@
+"""`harness run`: boot, settle, check, tell."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness.api.check import Check
+    from harness.deadline import Cancellation
+    from harness.engine.outcome import RunResult
+    from harness.engine.plan import Options, Plan
+    from harness.events import EventLog
+    from harness.report.folder import RunFolder
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the verb and its flags."""
+    from harness.cli.main import EXIT_CODES
+    from harness.cli.options import inventory_options
+
+    parser = subparsers.add_parser(
+        "run",
+        help="boot the targets, wait until they have settled, and check them",
+        description="Boots the targets that the inventory describes (or attaches to those that run), waits until they have settled, runs the "
+        "checks over SSH or the serial console, prints a verdict and leaves a record.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    inventory_options(parser)
+    parser.add_argument("checks", nargs="+", metavar="CHECKS", help="files or folders of checks, or FILE.py::NAME")
+    choose = parser.add_argument_group("choosing checks")
+    choose.add_argument("-k", dest="keyword", default="", metavar="EXPR", help="only checks whose module::name matches, e.g. 'banner or key'")
+    choose.add_argument("-t", "--tags", default="", metavar="TAGS", help="only checks with one of these tags (comma-separated)")
+    choose.add_argument("--skip-tags", default="", metavar="TAGS", help="no checks with one of these tags")
+    choose.add_argument("--list", action="store_true", dest="list_only", help="list targets and checks, and start nothing")
+    how = parser.add_argument_group("how to run")
+    how.add_argument("--forks", type=_positive, default=5, metavar="N", help="targets side by side (default 5)")
+    how.add_argument("--transport", choices=("ssh", "serial"), help="insist on one transport for every check that does not itself")
+    how.add_argument("--no-settle", action="store_false", dest="settle", default=None, help="do not wait until a target has settled")
+    how.add_argument("--settle", action="store_true", default=None, help="wait until a target has settled (default)")
+    how.add_argument("--budget", type=_seconds, metavar="S", help="total seconds of each check, instead of its own")
+    how.add_argument("--window", type=_seconds, metavar="S", help="seconds that each observation must hold, instead of the check's own")
+    how.add_argument("--timeout-scale", type=_seconds, metavar="X", help="multiply the times allowed, for slow machines")
+    how.add_argument("--max-fail", type=_positive, default=0, metavar="N", help="run no more checks after N have failed")
+    how.add_argument("-x", action="store_const", const=1, dest="max_fail", help="the same as --max-fail 1")
+    how.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the jitter, to repeat a run's pace")
+    how.add_argument("--keep", action="store_true", help="leave the machines up, and print how to reach them")
+    out = parser.add_argument_group("output")
+    out.add_argument("--logs", default="logs", metavar="DIR", help="where the record goes (default logs/)")
+    out.add_argument("-q", "--quiet", action="store_true", help="print failures only")
+    out.add_argument("-v", "--verbose", action="count", default=0, help="print attempts and observations too; -vv commands and console lines")
+    out.add_argument("--json", action="store_true", help="print the results as one JSON document, and nothing else, on stdout")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Everything that can be wrong with what was typed is told before any machine is started."""
+    plan = _plan(arguments)
+    if arguments.list_only:
+        return _list(plan, as_json=arguments.json)
+    return _execute(plan, arguments)
+
+
+def _plan(arguments: argparse.Namespace) -> Plan:
+    from pathlib import Path
+
+    from harness.api.discovery import discover, select
+    from harness.engine.plan import Options, make_plan
+    from harness.errors import NothingSelected
+    from harness.inventory import load
+    from harness.target.session import validate
+
+    folders = list(dict.fromkeys(str(_folder(Path(each.partition("::")[0]))) for each in arguments.checks))
+    found = discover(arguments.checks)
+    checks = select(found, keyword=arguments.keyword, tags=_words(arguments.tags), skip_tags=_words(arguments.skip_tags))
+    if not checks:
+        raise NothingSelected(
+            f"-k and --tags leave none of {len(found)} checks",
+            hint="They are: " + ", ".join(each.label for each in found),
+        )
+    inventory = load(
+        arguments.inventory,
+        extra_vars=arguments.extra_vars,
+        playbook_dirs=folders,
+        vault_password_file=arguments.vault_password_file,
+    )
+    for warning in inventory.warnings:
+        print(f"harness: warning: {warning}", file=sys.stderr)
+    hosts = inventory.select("all", limit=arguments.limit)
+    if not hosts:
+        raise NothingSelected("the inventory has no hosts", hint="Look at it with: harness inventory --graph -i …")
+    for host in hosts:
+        validate(host)
+    options = Options(
+        forks=arguments.forks,
+        keep=arguments.keep,
+        settle=arguments.settle,
+        timeout_scale=arguments.timeout_scale,
+        budget=arguments.budget,
+        window=arguments.window,
+        max_fail=arguments.max_fail,
+        seed=arguments.seed,
+        transport=arguments.transport,
+    )
+    return make_plan(hosts, checks, options)
+
+
+def _list(plan: Plan, *, as_json: bool) -> int:
+    import json
+
+    document = plan.plain()
+    if as_json:
+        print(json.dumps(document, indent=2))
+        return 0
+    for target in document["targets"]:
+        print(target["target"])
+        for check in target["checks"]:
+            tags = f"  [{', '.join(check['tags'])}]" if check["tags"] else ""
+            print(f"  {check['id']}{tags}")
+            if check["description"]:
+                print(f"      {check['description']}")
+    return 0
+
+
+def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
+    import contextlib
+    import time
+    from pathlib import Path
+
+    from harness import __version__
+    from harness.deadline import Cancellation
+    from harness.engine.scheduler import ConsoleTail, Scheduler
+    from harness.events import EventLog
+    from harness.report import folder as run_folder
+    from harness.report.terminal import Terminal
+    from harness.report.write import results_json, write_reports
+    from harness.target.session import TargetSession
+
+    folder = run_folder.create(Path(arguments.logs), time.time())
+    log = EventLog(folder.events, run=folder.run)
+    for target in plan.targets:
+        for secret in target.host.secret_values:
+            log.add_secret(secret)
+    tail = ConsoleTail()
+    log.subscribe(tail)
+    stream = sys.stderr if arguments.json else sys.stdout
+    verbosity = -1 if arguments.quiet or (arguments.json and not arguments.verbose) else arguments.verbose
+    terminal = Terminal(stream, verbosity=verbosity)
+    log.subscribe(terminal)
+    log.emit("run.start", f"{plan.size} checks on {len(plan.targets)} targets", argv=sys.argv, version=__version__, plan=plan.plain())
+    cancellation = Cancellation()
+    scheduler = Scheduler(
+        plan,
+        run=folder.run,
+        open_session=lambda host, events: TargetSession(host, folder=folder.target(host.name), events=events, add_secret=log.add_secret, run=folder.run),
+        events=log,
+        console_tail=tail,
+        cancellation=cancellation,
+        repeat=_repeat_command(arguments),
+    )
+    with contextlib.closing(log):
+        with terminal:
+            result = _until_done(scheduler, cancellation)
+        write_reports(result, folder)
+        log.emit(
+            "run.end", f"{result.counts}", duration=result.duration, counts=result.counts, exit_code=int(result.exit_code),
+            level="info" if result.exit_code == 0 else "error",
+        )  # fmt: skip
+    terminal.summary(result, str(folder.path))
+    if arguments.json:
+        print(results_json(result), end="")
+    return int(result.exit_code)
+
+
+def _until_done(scheduler: object, cancellation: Cancellation) -> RunResult:
+    """Runs the event loop. The first SIGINT or SIGTERM ends all waits and shuts down in order; the second leaves at once."""
+    import asyncio
+    import os
+    import signal
+
+    from harness.engine.scheduler import Scheduler
+
+    assert isinstance(scheduler, Scheduler)
+
+    def interrupted(name: str) -> None:
+        if cancellation.cancelled:
+            os._exit(130)  # machines end by themselves: their supervisors see that we are gone
+        cancellation.cancel(f"interrupted by {name}")
+
+    async def main() -> RunResult:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, interrupted, signal.Signals(number).name)
+        return await scheduler.run()
+
+    return asyncio.run(main())
+
+
+def _repeat_command(arguments: argparse.Namespace) -> Callable[[str, Check], str]:
+    import shlex
+
+    def repeat(target: str, check: Check) -> str:
+        words = ["harness", "run"]
+        for source in arguments.inventory:
+            words += ["-i", source]
+        for assignment in arguments.extra_vars:
+            words += ["-e", assignment]
+        return shlex.join([*words, "--limit", target, check.id])
+
+    return repeat
+
+
+def _folder(path: object) -> object:
+    from pathlib import Path
+
+    assert isinstance(path, Path)
+    return path if path.is_dir() else path.parent
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} must be at least 1")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} must be a number that is not negative")
+    return value

@@ -1,0 +1,130 @@
+"""What came of a check, a target and a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from harness.errors import ExitCode
+
+
+class Outcome(StrEnum):
+    """The five outcomes; there is no sixth."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    UNREACHABLE = "unreachable"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one attempt saw, at `at` seconds after the check's first attempt began."""
+
+    attempt: int
+    at: float
+    outcome: Outcome
+    seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """A check's verdict on a target. Times are in seconds; `started` since the epoch.
+
+    `message` says why for a person, `observations` are the last ones seen, `location` is `file:line` of what failed.
+    `transports` tells which ones served it, `fallbacks` how often one was left. `flaky` marks a state that changed within the window.
+    """
+
+    target: str
+    check: str
+    module: str
+    check_id: str
+    outcome: Outcome
+    message: str
+    started: float
+    duration: float
+    attempts: int
+    observations: tuple[Observation, ...] = ()
+    transports: tuple[str, ...] = ()
+    commands: int = 0
+    fallbacks: tuple[str, ...] = ()
+    re_reads: int = 0
+    location: str = ""
+    flaky: bool = False
+    repeat: str = ""
+    console: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        return f"{self.module}::{self.check}"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetResult:
+    """What came of a target: its checks, and why it could not be reached, where it could not.
+
+    `stages` are the boot's stages with their seconds since power-on; `settled` says in words how the target stood before its checks.
+    """
+
+    target: str
+    checks: tuple[CheckResult, ...]
+    unreachable: str = ""
+    error: str = ""
+    stages: tuple[tuple[str, float], ...] = ()
+    settled: str = ""
+    duration: float = 0.0
+    console_log: str = ""
+    counts: dict[str, int] = field(default_factory=dict)
+    reach: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What came of a run."""
+
+    run: str
+    started: float
+    duration: float
+    targets: tuple[TargetResult, ...]
+    interrupted: bool = False
+
+    @property
+    def checks(self) -> tuple[CheckResult, ...]:
+        return tuple(check for target in self.targets for check in target.checks)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many checks ended in each outcome."""
+        found = dict.fromkeys((outcome.value for outcome in Outcome), 0)
+        for check in self.checks:
+            found[check.outcome.value] += 1
+        return found
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The worst that happened, as the process tells it."""
+        outcomes = {check.outcome for check in self.checks}
+        if self.interrupted:
+            return ExitCode.INTERRUPTED
+        if any(target.error for target in self.targets):
+            return ExitCode.INTERNAL
+        if any(target.unreachable for target in self.targets):
+            return ExitCode.UNREACHABLE
+        if outcomes & {Outcome.FAILED, Outcome.ERROR}:
+            return ExitCode.FAILED
+        if Outcome.UNREACHABLE in outcomes:
+            return ExitCode.FAILED if outcomes & {Outcome.PASSED, Outcome.FAILED} else ExitCode.UNREACHABLE
+        return ExitCode.PASSED
+
+
+def plain(result: RunResult) -> dict[str, Any]:
+    """The result as JSON's own types; what `results.json` holds."""
+    from dataclasses import asdict
+
+    document = asdict(result)
+    document["counts"] = result.counts
+    document["exit_code"] = int(result.exit_code)
+    document["schema"] = "harness.results/1"
+    return document

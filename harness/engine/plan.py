@@ -1,0 +1,125 @@
+"""What a run will do: targets × checks with their settings, as a plain value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from harness.api.check import Check, Settings
+from harness.errors import UsageError
+from harness.inventory import Host
+
+_OVERRIDES = {
+    "check_budget": "budget",
+    "check_attempt_timeout": "attempt_timeout",
+    "check_interval": "interval",
+    "check_window": "window",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the person asked of a run. Times are in seconds; None leaves the check's or the inventory's word."""
+
+    forks: int = 5
+    keep: bool = False
+    settle: bool | None = None
+    timeout_scale: float | None = None
+    budget: float | None = None
+    window: float | None = None
+    max_fail: int = 0
+    seed: int = 0
+    transport: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanItem:
+    """One check on one target, with the settings that hold for it."""
+
+    check: Check
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPlan:
+    """What a run does on one target."""
+
+    host: Host
+    items: tuple[PlanItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run's whole work."""
+
+    targets: tuple[TargetPlan, ...]
+    options: Options
+
+    @property
+    def size(self) -> int:
+        return sum(len(target.items) for target in self.targets)
+
+    def plain(self) -> dict[str, Any]:
+        """The plan in JSON's own types."""
+        return {
+            "targets": [
+                {
+                    "target": target.host.name,
+                    "checks": [
+                        {
+                            "id": item.check.id,
+                            "check": item.check.label,
+                            "description": item.check.description,
+                            "tags": sorted(item.check.tags),
+                            "budget": item.settings.budget,
+                            "window": item.settings.window,
+                        }
+                        for item in target.items
+                    ],
+                }
+                for target in self.targets
+            ]
+        }
+
+
+def make_plan(hosts: Sequence[Host], checks: Sequence[Check], options: Options) -> Plan:
+    """Every check on every host. Raises UsageError where a host's variables make no setting."""
+    return Plan(
+        tuple(
+            TargetPlan(host, tuple(PlanItem(check, settings_for(check, host.vars, options)) for check in checks))
+            for host in hosts
+        ),
+        options,
+    )
+
+
+def settings_for(check: Check, variables: Mapping[str, object], options: Options) -> Settings:
+    """The check's own settings, then the inventory's, then the command line's; then scaled."""
+    settings = check.settings
+    for variable, name in _OVERRIDES.items():
+        if variable in variables:
+            settings = replace(settings, **{name: seconds(variable, variables[variable])})
+    if options.budget is not None:
+        settings = replace(settings, budget=options.budget)
+    if options.window is not None:
+        settings = replace(settings, window=options.window)
+    return settings.scaled(scale_for(variables, options))
+
+
+def scale_for(variables: Mapping[str, object], options: Options) -> float:
+    """The factor by which the times allowed grow on this host."""
+    if options.timeout_scale is not None:
+        return options.timeout_scale
+    return seconds("timeout_scale", variables.get("timeout_scale", 1.0))
+
+
+def seconds(name: str, value: object) -> float:
+    """A number of an inventory variable. Raises UsageError."""
+    try:
+        number = float(str(value))
+    except ValueError:
+        raise UsageError(f"{name}={value!r} is not a number") from None
+    if not 0 <= number < float("inf"):
+        raise UsageError(f"{name}={value!r} must not be negative or endless")
+    return number

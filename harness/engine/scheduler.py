@@ -1,0 +1,289 @@
+"""Carries a plan out: targets side by side up to `--forks`, each through its life, its checks in their order."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, Protocol
+
+from harness.api.check import Check
+from harness.deadline import SYSTEM_CLOCK, Cancellation, Clock, Deadline
+from harness.engine.attempts import CheckRun
+from harness.engine.outcome import CheckResult, Outcome, RunResult, TargetResult
+from harness.engine.plan import Plan, PlanItem, TargetPlan, scale_for, seconds
+from harness.errors import Cancelled, HarnessError
+from harness.events import Emitter, Record
+from harness.inventory import Host
+from harness.target.settle import settle_check
+from harness.target.target import Target
+from harness.transport.contract import CommandResult
+
+DEFAULT_SETTLE_TIMEOUT = 180.0
+_CONSOLE_LINES = 12
+
+
+class Session(Protocol):
+    """A target's life, as the scheduler needs it; all methods block, and none waits after the cancellation."""
+
+    def start(self, deadline: Deadline) -> None: ...
+
+    def target(self, deadline: Deadline, events: Emitter, on_result: Callable[[CommandResult], None]) -> Target: ...
+
+    def stop(self) -> None: ...
+
+    def keep(self) -> tuple[str, ...]: ...
+
+    @property
+    def stages(self) -> tuple[tuple[str, float], ...]: ...
+
+    @property
+    def counts(self) -> dict[str, int]: ...
+
+    @property
+    def console_log(self) -> str: ...
+
+    @property
+    def start_timeout(self) -> float: ...
+
+
+OpenSession = Callable[[Host, Emitter], Session]
+
+
+class ConsoleTail:
+    """The last console lines of each target, read from the record."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, deque[str]] = {}
+
+    def __call__(self, record: Record) -> None:
+        """Takes one record; to be subscribed to the event log."""
+        if record["event.action"] == "console.line":
+            lines = self._lines.setdefault(record.get("host.name", ""), deque(maxlen=_CONSOLE_LINES))
+            lines.append(record["harness.text"])
+
+    def of(self, target: str) -> tuple[str, ...]:
+        return tuple(self._lines.get(target, ()))
+
+
+class Scheduler:
+    """Runs one plan. `cancellation` ends every wait; what was learnt until then is in the result."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        run: str,
+        open_session: OpenSession,
+        events: Emitter,
+        console_tail: ConsoleTail,
+        cancellation: Cancellation,
+        clock: Clock = SYSTEM_CLOCK,
+        repeat: Callable[[str, Check], str] = lambda _target, _check: "",
+    ) -> None:
+        self._plan = plan
+        self._run = run
+        self._open_session = open_session
+        self._events = events
+        self._console_tail = console_tail
+        self._cancellation = cancellation
+        self._clock = clock
+        self._repeat = repeat
+        self._failures = 0
+        self._enough = False
+        forks = max(1, plan.options.forks)
+        self._forks = asyncio.Semaphore(forks)
+        self._pool = WorkerPool(min(64, forks * 2 + 2))
+
+    async def run(self) -> RunResult:
+        """Carries the plan out to its end."""
+        started, began = self._clock.time(), self._clock.monotonic()
+        targets = await asyncio.gather(*(self._target(each) for each in self._plan.targets))
+        self._pool.shutdown()
+        return RunResult(
+            run=self._run,
+            started=started,
+            duration=self._clock.monotonic() - began,
+            targets=tuple(targets),
+            interrupted=self._cancellation.cancelled,
+        )
+
+    async def _target(self, plan: TargetPlan) -> TargetResult:
+        async with self._forks:
+            name = plan.host.name
+            events = self._events.bind(target=name)
+            began = self._clock.monotonic()
+            events.emit("target.start", f"{name}: {len(plan.items)} checks", checks=len(plan.items))
+            session = self._open_session(plan.host, events)
+            life = _Life(name, events)
+            try:
+                await self._live(session, plan, events, life)
+            except Cancelled as cancelled:
+                life.interrupted = cancelled.message
+            except HarnessError as error:
+                life.unreachable = str(error)
+                events.emit("target.unreachable", f"{name}: {error}", level="error", error_type=type(error).__name__)
+            except Exception as error:  # our own bug: told as one, and the other targets go on
+                life.error = f"{type(error).__name__}: {error}"
+                from harness.api.assertion import stack
+
+                events.emit("internal.error", f"{name}: {life.error}", level="error", stack=stack(error))
+            finally:
+                life.reach = await self._end(session, events)
+            self._fill(plan, life)
+            return self._finish(session, life, events, self._clock.monotonic() - began)
+
+    async def _live(self, session: Session, plan: TargetPlan, events: Emitter, life: _Life) -> None:
+        if self._cancellation.cancelled or self._enough:
+            raise Cancelled(self._cancellation.reason or "enough failures")
+        scale = scale_for(plan.host.vars, self._plan.options)
+        deadline = Deadline.after(session.start_timeout * scale, clock=self._clock, cancellation=self._cancellation)
+        await self._pool.run(session.start, deadline)
+        if await self._settle(session, plan, events, life, scale):
+            for item in plan.items:
+                if self._enough or self._cancellation.cancelled:
+                    break
+                result = await self._check(session, plan.host.name, item, events)
+                life.checks.append(self._complete(result, item.check))
+                self._count(result)
+
+    async def _settle(self, session: Session, plan: TargetPlan, events: Emitter, life: _Life, scale: float) -> bool:
+        """Waits until the target has come up. False when no transport reaches it at all."""
+        wanted = self._plan.options.settle
+        if wanted is None:
+            wanted = str(plan.host.vars.get("settle", True)).lower() not in ("false", "no", "0", "off")
+        if not wanted:
+            return True
+        timeout = seconds("settle_timeout", plan.host.vars.get("settle_timeout", DEFAULT_SETTLE_TIMEOUT))
+        check = settle_check(timeout)
+        result = await self._check(session, plan.host.name, PlanItem(check, check.settings.scaled(scale)), events)
+        if result.outcome is Outcome.PASSED:
+            life.settled = result.observations[-1].seen
+        elif result.outcome is Outcome.SKIPPED:
+            life.settled = result.message
+        elif result.outcome is Outcome.UNREACHABLE:
+            life.unreachable = result.message
+            events.emit("target.unreachable", f"{plan.host.name}: {result.message}", level="error")
+            return False
+        else:
+            life.settled = f"not settled: {result.message}"
+        events.emit(
+            "target.settled", f"{plan.host.name}: {life.settled}", duration=result.duration,
+            level="info" if result.outcome in (Outcome.PASSED, Outcome.SKIPPED) else "warning",
+            transports=list(result.transports),
+        )  # fmt: skip
+        return True
+
+    async def _check(self, session: Session, name: str, item: PlanItem, events: Emitter) -> CheckResult:
+        # Seeded by name, so that pauses do not depend on what else runs.
+        rng = random.Random(f"{self._plan.options.seed}:{name}:{item.check.id}")  # noqa: S311 - jitter, no secret
+        return await CheckRun(
+            item.check,
+            item.settings,
+            target_name=name,
+            make_target=session.target,
+            pool=self._pool.executor,
+            events=events,
+            clock=self._clock,
+            cancellation=self._cancellation,
+            rng=rng,
+        ).run()
+
+    def _complete(self, result: CheckResult, check: Check) -> CheckResult:
+        if result.outcome in (Outcome.PASSED, Outcome.SKIPPED):
+            return result
+        return replace(
+            result, repeat=self._repeat(result.target, check), console=self._console_tail.of(result.target)
+        )
+
+    def _count(self, result: CheckResult) -> None:
+        if result.outcome not in (Outcome.PASSED, Outcome.SKIPPED):
+            self._failures += 1
+            self._enough = 0 < self._plan.options.max_fail <= self._failures
+
+    def _fill(self, plan: TargetPlan, life: _Life) -> None:
+        """A check that was not run has an outcome too: none is left out of the count."""
+        done = {result.check_id for result in life.checks}
+        for item in plan.items:
+            if item.check.id in done:
+                continue
+            if life.unreachable:
+                outcome, why = Outcome.UNREACHABLE, life.unreachable
+            elif life.error:
+                outcome, why = Outcome.ERROR, life.error
+            elif self._enough:
+                outcome, why = Outcome.SKIPPED, "not run: enough failures (--max-fail)"
+            else:
+                outcome, why = Outcome.SKIPPED, f"not run: {life.interrupted or 'interrupted'}"
+            result = CheckResult(
+                target=plan.host.name, check=item.check.name, module=item.check.module, check_id=item.check.id,
+                outcome=outcome, message=why, started=self._clock.time(), duration=0.0, attempts=0,
+            )  # fmt: skip
+            life.checks.append(self._complete(result, item.check))
+            life.events.emit(
+                "check.end", f"{result.label} {outcome.value}: {why}", module=result.module, check=result.check,
+                outcome=outcome.value, duration=0.0, attempts=0, check_id=result.check_id,
+                level="error" if outcome is not Outcome.SKIPPED else "info",
+            )  # fmt: skip
+
+    async def _end(self, session: Session, events: Emitter) -> tuple[str, ...]:
+        """Ends the target's machine (or leaves it up) whatever came before; an error there is told, not raised."""
+        try:
+            if self._plan.options.keep:
+                return await self._pool.run(session.keep)
+            await self._pool.run(session.stop)
+        except HarnessError as error:
+            events.emit("target.stop_failed", str(error), level="error", error_type=type(error).__name__)
+        return ()
+
+    def _finish(self, session: Session, life: _Life, events: Emitter, duration: float) -> TargetResult:
+        result = TargetResult(
+            target=life.name,
+            checks=tuple(life.checks),
+            unreachable=life.unreachable,
+            error=life.error,
+            stages=session.stages,
+            settled=life.settled,
+            duration=duration,
+            console_log=session.console_log,
+            counts=session.counts,
+            reach=life.reach,
+        )
+        bad = sum(check.outcome not in (Outcome.PASSED, Outcome.SKIPPED) for check in life.checks)
+        events.emit(
+            "target.end", f"{life.name}: {len(life.checks) - bad} of {len(life.checks)} checks without a complaint",
+            duration=duration, counts=session.counts,
+        )  # fmt: skip
+        return result
+
+
+class _Life:
+    """What has been learnt of a target so far."""
+
+    def __init__(self, name: str, events: Emitter) -> None:
+        self.name = name
+        self.events = events
+        self.checks: list[CheckResult] = []
+        self.settled = ""
+        self.unreachable = ""
+        self.error = ""
+        self.interrupted = ""
+        self.reach: tuple[str, ...] = ()
+
+
+class WorkerPool:
+    """A bounded pool of worker threads for blocking calls."""
+
+    def __init__(self, size: int) -> None:
+        self.executor = ThreadPoolExecutor(size, thread_name_prefix="harness")
+
+    async def run(self, function: Callable[..., Any], *args: object) -> Any:
+        """Runs a blocking call on the pool."""
+        return await asyncio.get_running_loop().run_in_executor(self.executor, function, *args)
+
+    def shutdown(self) -> None:
+        """Takes no more work; a thread that is stuck in a check is not waited for."""
+        self.executor.shutdown(wait=False, cancel_futures=True)

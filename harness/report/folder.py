@@ -1,0 +1,60 @@
+"""A run's folder: `logs/<run id>/`, and `logs/latest` that points at the newest."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Where a run leaves what it saw. Files in it may hold what a console printed, so it is private (0700)."""
+
+    run: str
+    path: Path
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    def target(self, name: str) -> Path:
+        """The folder of a target's own files; a name with a slash in it cannot lead out of the run's folder."""
+        folder = self.path / "targets" / name.replace("/", "_").replace("\0", "_").lstrip(".")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+
+def create(logs: Path, now: float) -> RunFolder:
+    """Makes a new run's folder. `now` is in seconds since the epoch. Raises UsageError where it cannot be made."""
+    stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
+    run = f"{stamp}-{secrets.token_hex(3)}"
+    path = logs / run
+    try:
+        path.mkdir(mode=0o700, parents=True)
+        _point(logs / "latest", run)
+    except OSError as error:
+        raise UsageError(f"cannot make the run's folder {path}: {error.strerror}", hint="Name another one with --logs DIR.") from error
+    return RunFolder(run, path)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Writes a whole file or none, readable by its owner only."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _point(link: Path, run: str) -> None:
+    """Swaps the link in one step, so that it never points nowhere, with two runs at once too."""
+    temporary = link.with_name(f".latest.{os.getpid()}.{secrets.token_hex(3)}")
+    temporary.symlink_to(run)
+    temporary.replace(link)

@@ -1,0 +1,268 @@
+"""What a person sees while a run goes on, and at its end. It reads the record; it decides nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from harness.engine.outcome import CheckResult, Outcome, RunResult, TargetResult
+from harness.events import Record
+
+_STYLE = {
+    Outcome.PASSED: "green",
+    Outcome.FAILED: "bold red",
+    Outcome.SKIPPED: "yellow",
+    Outcome.UNREACHABLE: "bold magenta",
+    Outcome.ERROR: "bold red",
+}
+_NANOSECONDS = 1_000_000_000
+
+
+@dataclass
+class _Row:
+    """A target's line in the live view."""
+
+    stage: str = "waiting"
+    check: str = ""
+    attempt: int = 0
+    transport: str = ""
+    passed: int = 0
+    bad: int = 0
+    total: int = 0
+    seen: str = ""
+    began: float = field(default=0.0)
+
+
+class Terminal:
+    """Prints a run. On a TTY one live line for each target, else plain lines; `verbosity` -1 (quiet) to 2."""
+
+    def __init__(self, stream: IO[str], *, verbosity: int = 0, live: bool | None = None) -> None:
+        self._console = Console(file=stream, highlight=False, soft_wrap=True, emoji=False)
+        self._verbosity = verbosity
+        self._is_live = (self._console.is_terminal if live is None else live) and verbosity >= 0
+        self._lock = threading.Lock()
+        self._rows: dict[str, _Row] = {}
+        self._live: Live | None = None
+
+    def __enter__(self) -> Terminal:
+        if self._is_live:
+            self._live = Live(
+                console=self._console, get_renderable=self._table, refresh_per_second=8, transient=True
+            )
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def say(self, message: str) -> None:
+        """A line about the run as a whole."""
+        if self._verbosity >= 0:
+            self._console.print(escape(message))
+
+    def __call__(self, record: Record) -> None:
+        """Takes one record; to be subscribed to the event log."""
+        handler = _HANDLERS.get(record["event.action"])
+        with self._lock:
+            target = record.get("host.name", "")
+            row = self._rows.setdefault(target, _Row()) if target else _Row()
+            if handler is not None:
+                handler(self, target, row, record)
+            elif self._verbosity >= 2 and record["event.action"] != "command":
+                self._line(target, record["event.action"], record["message"], "dim")
+
+    # -- one method for each kind of event that a person wants to see ----------------------------------------
+
+    def _target_start(self, target: str, row: _Row, record: Record) -> None:
+        row.stage, row.total = "starting", record.get("harness.checks", 0)
+
+    def _machine(self, target: str, row: _Row, record: Record) -> None:
+        row.stage = record["event.action"].partition(".")[2]
+        self._line(target, "machine", record["message"], "dim", 1 if record["log.level"] == "debug" else 0)
+
+    def _stage(self, target: str, row: _Row, record: Record) -> None:
+        row.stage = f"boot: {record['harness.stage']}"
+        self._line(target, "boot", f"{record['harness.stage']} after {_seconds(record)}", "dim")
+
+    def _settled(self, target: str, row: _Row, record: Record) -> None:
+        row.stage = "settled"
+        via = ", ".join(record.get("harness.transports", []))
+        text = record["message"].removeprefix(f"{target}: ")
+        self._line(target, "settled", f"{text}{f' (over {via})' if via else ''}", "yellow" if record["log.level"] == "warning" else "dim")
+
+    def _check_start(self, _target: str, row: _Row, record: Record) -> None:
+        row.check, row.attempt = f"{record['test.suite.name']}::{record['test.case.name']}", 1
+        row.stage = "settling" if record["test.suite.name"] == "target" else "checking"
+
+    def _attempt(self, target: str, row: _Row, record: Record) -> None:
+        row.attempt, row.seen = record["harness.attempt"] + 1, record["harness.seen"]
+        if self._verbosity >= 1 and not record.get("harness.final"):
+            self._line(target, "attempt", f"{record['test.case.name']} {record['harness.attempt']}: {record['harness.seen'] or 'holds so far'}", "dim")
+
+    def _command(self, target: str, row: _Row, record: Record) -> None:
+        row.transport = record["harness.transport"]
+        if self._verbosity >= 2:
+            self._line(target, "command", f"[{row.transport}] {record['harness.command']} → {record.get('harness.exit_status', '-')}", "dim")
+
+    def _check_end(self, target: str, row: _Row, record: Record) -> None:
+        row.check = row.seen = ""
+        if record["test.suite.name"] == "target":
+            return
+        outcome = Outcome(record["harness.outcome"])
+        row.passed += outcome is Outcome.PASSED
+        row.bad += outcome not in (Outcome.PASSED, Outcome.SKIPPED)
+        name = f"{record['test.suite.name']}::{record['test.case.name']}"
+        attempts = record["harness.attempts"]
+        notes = [_seconds(record)] if attempts else []
+        if attempts > 1:
+            notes.append(f"{attempts} attempts")
+        notes.extend(record.get("harness.transports", []))
+        if record.get("harness.fallbacks"):
+            notes.append("fell back")
+        message = record["message"].partition(f" {outcome.value}: ")[2]
+        shown = f": {_short(message)}" if message and (outcome is not Outcome.PASSED or self._verbosity >= 1) else ""
+        self._line(target, outcome.value, _check_line(name, notes, shown), _STYLE[outcome])
+
+    def _warn(self, target: str, row: _Row, record: Record) -> None:
+        self._line(target, record["event.action"].replace(".", " "), record["message"], "yellow")
+
+    def _console_line(self, target: str, _row: _Row, record: Record) -> None:
+        if self._verbosity >= 2:
+            self._line(target, "console", record["harness.text"], "dim")
+
+    # -- drawing ---------------------------------------------------------------------------------------------
+
+    def _line(self, target: str, word: str, text: str, style: str, least: int = 0) -> None:
+        if self._verbosity < least or (self._verbosity < 0):
+            return
+        line = Text()
+        line.append(f"{target or 'run'}  ", "bold")
+        line.append(f"{word:<11} ", style)
+        line.append(text)
+        self._console.print(line)
+
+    def _table(self) -> Table:
+        table = Table(box=None, show_header=False, padding=(0, 1), expand=True)
+        for _ in range(5):
+            table.add_column(no_wrap=True, overflow="ellipsis")
+        with self._lock:
+            for name, row in self._rows.items():
+                progress = f"{row.passed}✓ {row.bad}✗ of {row.total}"
+                doing = f"{row.check} attempt {row.attempt}" if row.check else ""
+                table.add_row(Text(name, "bold"), row.stage, progress, row.transport, Text(f"{doing} {row.seen}"))
+        return table
+
+    def summary(self, result: RunResult, folder: str) -> None:
+        """Counts, then what did not pass with what was seen, last: it is what the eye falls on."""
+        write = self._print
+        if self._verbosity >= 0 or result.exit_code:
+            write("")
+        for target in result.targets:
+            for line in target.reach:
+                write(Text(line))
+        bad = [check for check in result.checks if check.outcome not in (Outcome.PASSED, Outcome.SKIPPED)]
+        unreachable = [target for target in result.targets if target.unreachable or target.error]
+        reported = {target.target for target in unreachable}
+        for target in unreachable:
+            self._target_failure(target)
+        for check in bad:
+            if check.target not in reported:
+                self._failure(check)
+        if self._verbosity >= 0 or result.exit_code:
+            self._totals(result, folder)
+
+    def _target_failure(self, target: TargetResult) -> None:
+        word = "ERROR (a fault of harness)" if target.error else "UNREACHABLE"
+        self._print(Text.assemble((f"{word} ", "bold magenta"), (target.target, "bold")))
+        for line in (target.error or target.unreachable).splitlines():
+            self._print(Text(f"    {line}"))
+        if target.console_log:
+            self._print(Text(f"    console: {target.console_log}"))
+        self._print(Text(f"    {len(target.checks)} checks have no verdict"))
+        self._print(Text(""))
+
+    def _failure(self, check: CheckResult) -> None:
+        self._print(Text.assemble((f"{check.outcome.value.upper()} ", _STYLE[check.outcome]), (f"{check.target}  {check.label}", "bold")))
+        for line in check.message.splitlines():
+            self._print(Text(f"    {line}"))
+        seen = [observation for observation in check.observations if observation.seen and observation.seen not in check.message]
+        for observation in seen:
+            self._print(Text(f"    attempt {observation.attempt} ({observation.at:.1f} s): {observation.seen}", "dim"))
+        for fallback in check.fallbacks:
+            self._print(Text(f"    fell back from {fallback}", "yellow"))
+        facts = [f"{check.attempts} attempt{'s' if check.attempts != 1 else ''}", f"{check.duration:.1f} s"]
+        if check.transports:
+            facts.append("over " + ", ".join(check.transports))
+        self._print(Text(f"    {', '.join(facts)}{f'; {check.location}' if check.location else ''}", "dim"))
+        if check.repeat:
+            self._print(Text(f"    repeat: {check.repeat}"))
+        self._print(Text(""))
+
+    def _totals(self, result: RunResult, folder: str) -> None:
+        counts = result.counts
+        line = Text()
+        for outcome in Outcome:
+            if counts[outcome.value] or outcome in (Outcome.PASSED, Outcome.FAILED):
+                line.append(f"{counts[outcome.value]} {outcome.value}", _STYLE[outcome] if counts[outcome.value] else "dim")
+                line.append(", ")
+        fallbacks = sum(target.counts.get("fallbacks", 0) for target in result.targets)
+        re_reads = sum(target.counts.get("re_reads", 0) for target in result.targets)
+        line.append(f"{len(result.targets)} target{'s' if len(result.targets) != 1 else ''}, {result.duration:.1f} s")
+        if fallbacks or re_reads:
+            line.append(f" ({fallbacks} fallbacks, {re_reads} re-reads)", "yellow")
+        if result.interrupted:
+            line.append("; interrupted", "bold yellow")
+        self._print(line)
+        self._print(Text(f"record: {folder}"))
+
+    def _print(self, text: Text | str) -> None:
+        self._console.print(text)
+
+
+def _check_line(name: str, notes: list[str], shown: str) -> str:
+    return f"{name}{' (' + ', '.join(notes) + ')' if notes else ''}{shown}"
+
+
+def _seconds(record: Record) -> str:
+    value = record.get("event.duration", 0) / _NANOSECONDS
+    return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
+
+
+def _short(text: str, longest: int = 240) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= longest else f"{line[:longest]}…"
+
+
+_Handler = Callable[[Terminal, str, _Row, Record], Any]
+
+_HANDLERS: dict[str, _Handler] = {
+    "target.start": Terminal._target_start,
+    "target.settled": Terminal._settled,
+    "target.unreachable": Terminal._warn,
+    "target.stop_failed": Terminal._warn,
+    "machine.start": Terminal._machine,
+    "machine.started": Terminal._machine,
+    "image.build": Terminal._machine,
+    "image.progress": Terminal._machine,
+    "boot.stage": Terminal._stage,
+    "boot.failed": Terminal._warn,
+    "check.start": Terminal._check_start,
+    "check.end": Terminal._check_end,
+    "attempt.end": Terminal._attempt,
+    "command": Terminal._command,
+    "console.line": Terminal._console_line,
+    "link.fallback": Terminal._warn,
+    "link.recovered": Terminal._warn,
+    "finding": Terminal._warn,
+    "internal.error": Terminal._warn,
+}

@@ -1,0 +1,71 @@
+"""The target's sshd as seen from outside, without logging in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.deadline import Deadline
+
+if TYPE_CHECKING:
+    import paramiko
+
+    from harness.transport.ssh_probe import Banner, HostKey, KexInit
+
+
+@dataclass(frozen=True, slots=True)
+class SshEndpoint:
+    """Where sshd should answer. Each method makes connections of its own and raises
+    :class:`~harness.transport.errors.Unavailable` with a classified cause when the endpoint does not serve."""
+
+    host: str
+    port: int
+    user: str
+    deadline: Deadline
+    has_credentials: bool = True
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def connect(self) -> float:
+        """Opens a TCP connection and closes it; returns the seconds that it took."""
+        from harness.transport import ssh_probe
+
+        return ssh_probe.tcp_connect(self.host, self.port, self.deadline)
+
+    def banner(self) -> Banner:
+        """The identification string that the server sends (RFC 4253, section 4.2)."""
+        from harness.transport import ssh_probe
+
+        return ssh_probe.read_banner(self.host, self.port, self.deadline)
+
+    def kexinit(self) -> KexInit:
+        """The algorithms that the server offers (RFC 4253, section 7.1)."""
+        from harness.transport import ssh_probe
+
+        return ssh_probe.read_kexinit(self.host, self.port, self.deadline)
+
+    def host_keys(self) -> Mapping[str, HostKey]:
+        """The server's host keys by type, each proved in a key exchange."""
+        from harness.transport import ssh_probe
+
+        return ssh_probe.host_keys(self.host, self.port, self.deadline)
+
+    def auth_methods(self) -> tuple[str, ...]:
+        """The authentication methods that the server offers to the user."""
+        from harness.transport import ssh_probe
+
+        return tuple(ssh_probe.auth_methods(self.host, self.port, self.user, self.deadline))
+
+    def accepts_key(self, key: paramiko.PKey) -> bool:
+        """Whether a login with this key succeeds."""
+        from harness.transport import ssh_probe
+
+        return ssh_probe.try_key(self.host, self.port, self.user, key, self.deadline)
+
+    def accepts_password(self, password: str) -> bool:
+        """Whether a login with this password succeeds."""
+        from harness.transport import ssh_probe
+
+        return ssh_probe.try_password(self.host, self.port, self.user, password, self.deadline)

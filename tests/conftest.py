@@ -1,0 +1,42 @@
+"""What all tests share: every event that any of them emits is held against the published schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from harness.events import EventLog, Record
+
+
+def _validator() -> Draft202012Validator:
+    schema = json.loads(resources.files("harness.events").joinpath("event.schema.json").read_text())
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema)
+
+
+VALIDATOR = _validator()
+
+
+@pytest.fixture(autouse=True)
+def _events_follow_the_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In this process each record as it is written; of processes that a test starts, their files below tmp_path."""
+    problems: list[str] = []
+    write = EventLog._write
+
+    def checked(self: EventLog, record: Record) -> None:
+        problems.extend(f"{e.message} in {record}" for e in VALIDATOR.iter_errors(record))
+        write(self, record)
+
+    for level in ("debug", "info", "warning", "error"):
+        monkeypatch.setattr(EventLog, level, checked)
+    yield
+    for file in tmp_path.rglob("events.jsonl"):
+        for line in file.read_bytes().splitlines():
+            record = json.loads(line)
+            problems.extend(f"{file}: {e.message} in {record}" for e in VALIDATOR.iter_errors(record))
+    assert not problems, problems[:5]

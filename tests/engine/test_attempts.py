@@ -1,0 +1,242 @@
+"""A check's way to its verdict, on a fake clock: nothing here sleeps."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.api.assertion import explain
+from harness.api.check import Check, Never, NotYet, Settings, Skip
+from harness.api.discovery import discover
+from harness.deadline import Cancellation, Deadline
+from harness.engine.attempts import CheckRun
+from harness.engine.outcome import CheckResult, Outcome
+from harness.errors import Cancelled, Source
+from harness.events import Emitter, NullEmitter
+from harness.target.target import Target
+from harness.transport.contract import CommandResult, Damage, Fallback
+from harness.transport.errors import Cause, Timeout, TransportLost, Unavailable
+
+POOL = ThreadPoolExecutor(2)
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return 1_700_000_000.0 + self.now
+
+
+class FakeLink:
+    def __init__(self, answer: Callable[[], CommandResult]) -> None:
+        self.answer = answer
+
+    def run(self, command: str, **_: Any) -> CommandResult:
+        return self.answer()
+
+
+def carry(
+    function: Callable[..., Any],
+    *,
+    cost: float = 0.1,
+    answer: Callable[[], CommandResult] | None = None,
+    cancellation: Cancellation | None = None,
+    on_sleep: Callable[[float], None] = lambda _seconds: None,
+    **given_settings: float,
+) -> tuple[CheckResult, FakeClock, list[float]]:
+    """Runs one check; each attempt costs `cost` seconds of the fake clock."""
+    clock = FakeClock()
+    cancellation = cancellation or Cancellation()
+    starts: list[float] = []
+
+    def make_target(deadline: Deadline, events: Emitter, on_result: Callable[[CommandResult], None]) -> Target:
+        starts.append(clock.now - 1000.0)
+
+        def counted() -> CommandResult:
+            assert answer is not None
+            result = answer()
+            on_result(result)
+            return result
+
+        return Target("vm1", (), {}, FakeLink(counted), deadline, events)  # type: ignore[arg-type]
+
+    def timed(target: Target) -> Any:
+        clock.now += cost
+        return function(target)
+
+    async def fake_sleep(seconds: float, stop: Cancellation) -> None:
+        on_sleep(seconds)
+        if stop.cancelled:
+            raise Cancelled(stop.reason)
+        clock.now += seconds
+
+    check = Check("c", "m", "m.py", timed, Source(__file__, 1))
+    run = CheckRun(
+        check,
+        Settings(**{"budget": 10.0, "interval": 1.0, **given_settings}),
+        target_name="vm1",
+        make_target=make_target,
+        pool=POOL,
+        events=NullEmitter(),
+        clock=clock,
+        cancellation=cancellation,
+        rng=random.Random(1),
+        sleep=fake_sleep,
+    )
+    return asyncio.run(run.run()), clock, starts
+
+
+def after(calls: int, error: BaseException) -> Callable[[Target], str]:
+    """Raises until it has been called that often."""
+    count = iter(range(1_000_000))
+
+    def function(_target: Target) -> str:
+        if next(count) < calls:
+            raise error
+        return "fine"
+
+    return function
+
+
+def test_a_pass_at_once_takes_one_attempt() -> None:
+    result, _, _ = carry(lambda _t: "fine")
+    assert (result.outcome, result.attempts, result.flaky) == (Outcome.PASSED, 1, False)
+
+
+@pytest.mark.parametrize("error", [AssertionError("no"), NotYet("no"), Unavailable("no", cause=Cause.REFUSED, transport="ssh"), Timeout("no", transport="ssh")])
+def test_what_may_change_is_tried_again(error: BaseException) -> None:
+    result, _, _ = carry(after(3, error), budget=60)
+    assert (result.outcome, result.attempts) == (Outcome.PASSED, 4)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (Never("masked"), Outcome.FAILED),
+        (Skip("no systemd"), Outcome.SKIPPED),
+        (ZeroDivisionError("division by zero"), Outcome.ERROR),
+        (KeyError("x"), Outcome.ERROR),
+    ],
+)
+def test_what_cannot_change_is_not(error: BaseException, outcome: Outcome) -> None:
+    result, _, _ = carry(after(100, error))
+    assert (result.outcome, result.attempts) == (outcome, 1)
+    assert str(error) in result.message
+
+
+def test_a_budget_that_is_spent_tells_what_was_seen_last() -> None:
+    result, _, _ = carry(after(1000, NotYet("still activating")))
+    assert result.outcome is Outcome.FAILED
+    assert "still activating" in result.message
+    assert len(result.observations) == 3
+    assert result.observations[-1].attempt == result.attempts
+
+
+def test_a_target_that_stays_away_is_unreachable_and_not_failed() -> None:
+    result, _, _ = carry(after(1000, TransportLost("gone", cause=Cause.LOST, transport="ssh")))
+    assert result.outcome is Outcome.UNREACHABLE
+
+
+@given(
+    budget=st.floats(0.0, 100),
+    interval=st.floats(0.01, 10),
+    cost=st.floats(0.0, 20),
+    calls=st.integers(0, 30),
+    window=st.floats(0, 20),
+)
+@settings(deadline=None, max_examples=150)
+def test_no_attempt_starts_after_the_deadline(budget: float, interval: float, cost: float, calls: int, window: float) -> None:
+    result, _, starts = carry(after(calls, NotYet("no")), cost=cost, budget=budget, interval=interval, window=window)
+    assert all(start <= budget + 1e-6 for start in starts)  # the fake clock rounds
+    assert result.attempts == len(starts) >= 1
+    if result.outcome is Outcome.PASSED:
+        assert result.attempts > calls
+
+
+def test_one_look_is_not_settled_where_there_is_a_window() -> None:
+    result, clock, _ = carry(lambda _t: "fine", window=3.0)
+    assert result.outcome is Outcome.PASSED
+    assert result.attempts > 1
+    assert clock.now - 1000.0 >= 3.0
+
+
+def test_a_flapping_observation_does_not_pass() -> None:
+    count = iter(range(1_000_000))
+    result, _, _ = carry(lambda _t: f"invocation {next(count)}", window=3.0)
+    assert result.outcome is Outcome.FAILED
+    assert result.flaky
+    assert "did not settle" in result.message
+
+
+def test_a_change_inside_the_window_starts_it_anew_and_is_marked() -> None:
+    seen = iter(["a", "a", "b", *["c"] * 1000])
+    result, _, _ = carry(lambda _t: next(seen), window=3.0, budget=60)
+    assert result.outcome is Outcome.PASSED
+    assert result.flaky
+
+
+def test_a_window_longer_than_the_budget_is_no_pass() -> None:
+    result, _, _ = carry(lambda _t: "fine", window=30.0, budget=5)
+    assert result.outcome is Outcome.FAILED
+    assert "window of 30 s" in result.message
+
+
+def test_what_the_commands_met_is_counted() -> None:
+    answers = iter(
+        [
+            CommandResult("x", b"", b"", 0, "ssh", 0, 0, 0),
+            CommandResult("x", b"", b"", 0, "serial", 0, 0, 0, damage=Damage(re_reads=2), fallbacks=(Fallback("ssh", "refused", "no"),)),
+        ]
+    )
+    result, _, _ = carry(lambda target: [target.run("x"), target.run("x")] and None, answer=lambda: next(answers))
+    assert result.transports == ("ssh", "serial")
+    assert (result.commands, result.re_reads) == (2, 2)
+    assert result.fallbacks == ("ssh: refused: no",)
+
+
+def test_a_cancelled_wait_ends_and_keeps_what_was_learnt() -> None:
+    stop = Cancellation()
+    result, _, _ = carry(after(1000, NotYet("pending")), cancellation=stop, on_sleep=lambda _s: stop.cancel("interrupted by SIGINT"))
+    assert result.attempts == 1
+    assert "SIGINT" in result.message
+    assert result.observations[0].seen == "pending"
+
+
+def test_a_real_wait_is_woken_by_cancellation() -> None:
+    from harness.engine.attempts import sleep_cancellably
+
+    stop = Cancellation()
+
+    async def main() -> None:
+        threading.Timer(0.05, stop.cancel, args=("enough",)).start()
+        await sleep_cancellably(3600, stop)
+
+    with pytest.raises(Cancelled, match="enough"):
+        asyncio.run(main())
+
+
+def test_an_assertion_shows_its_line_and_values(tmp_path: Path) -> None:
+    # In a file of its own: pytest rewrites the assertions of its test modules.
+    file = tmp_path / "checks_of_mine.py"
+    file.write_text(
+        "from harness import check\n\n@check\ndef c(target):\n    state = 'activating'\n    assert state == 'active'\n"
+    )
+    (found,) = discover([str(file)])
+    try:
+        found.function(None)
+    except AssertionError as error:
+        said = explain(error, found.function.__code__.co_filename)
+    assert said == "assert state == 'active'  (line 6), where state = 'activating'"
