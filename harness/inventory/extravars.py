@@ -1,0 +1,117 @@
+"""`-e key=value`, `-e @file`, `-e '{"json": 1}'`, with the quoting rules of Ansible's command line."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+from collections.abc import Mapping, Sequence
+
+from harness.errors import UsageError
+from harness.inventory.documents import load_document
+from harness.inventory.model import Model
+from harness.inventory.places import Assigned, Place
+from harness.inventory.tree import assigned
+from harness.inventory.values import kind
+from harness.inventory.varsfiles import read_variables
+from harness.inventory.vault import Vault
+
+_ESCAPE = re.compile(
+    r"\\U[0-9a-fA-F]{8}|\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}|\\N\{[^}]+\}|\\[\\'\"abfnrtv]"
+)  # fmt: skip
+_BLOCKS = (("{{", "}}"), ("{%", "%}"), ("{#", "#}"))
+
+
+def read_extra_vars(
+    words: Sequence[str], model: Model, vault: Vault
+) -> list[tuple[str, dict[str, Assigned]]]:
+    """One layer for each `-e`, weakest first. Raises UsageError."""
+    layers = []
+    for word in words:
+        if not word:
+            continue
+        origin = f"-e {word}"
+        if word.startswith("@"):
+            path = os.path.abspath(os.path.expanduser(word[1:]))
+            layers.append((origin, read_variables(path, model, vault)))
+            continue
+        model.book.keep("-e", [*model.book.texts.get("-e", []), word])
+        place = Place("-e", len(model.book.texts["-e"]))
+        if word[0] in "/.":
+            raise model.book.error("expected key=value", place, hint=f"For a file, write -e @{word}")
+        if word[0] in "[{":
+            # Positions inside the word are of no use: it stands on one line of the command.
+            document = load_document(word, "-e", model.book, model.notices)
+            if not isinstance(document, Mapping):
+                raise model.book.error(f"expected a mapping of variables, got {kind(document)}", place)
+            found = {name: Assigned(item.value, place) for name, item in assigned(document, place).items()}
+        else:
+            found = {name: Assigned(value, place) for name, value in _pairs(word, place, model).items()}
+        layers.append((origin, found))
+    return layers
+
+
+def _pairs(word: str, place: Place, model: Model) -> dict[str, str]:
+    try:
+        parts = split_words(word)
+    except ValueError as error:
+        raise _error(str(error), place, model) from None
+    pairs: dict[str, str] = {}
+    for part in parts:
+        text = _unescape(part)
+        at = next((i for i, c in enumerate(text) if c == "=" and i > 0 and text[i - 1] != "\\"), -1)
+        if at < 0:
+            raise _error(f"expected key=value, got {part.strip()!r}", place, model)
+        pairs[text[:at].strip()] = _unquote(text[at + 1 :].strip())
+    return pairs
+
+
+def _error(message: str, place: Place, model: Model) -> UsageError:
+    return model.book.error(
+        message, place, hint="For example: -e 'name=value' -e @file.yml -e '{\"name\": 1}'"
+    )
+
+
+def split_words(text: str) -> list[str]:
+    """Splits at blanks and newlines outside quotes and Jinja blocks; quotes stay. Raises ValueError."""
+    words: list[str] = []
+    current = ""
+    quote = ""
+    depth = {opening: 0 for opening, _ in _BLOCKS}
+    position = 0
+    while position < len(text):
+        character = text[position]
+        pair = text[position : position + 2]
+        if character in "'\"" and (position == 0 or text[position - 1] != "\\"):
+            quote = "" if quote == character else quote or character
+        for opening, closing in _BLOCKS:
+            if pair == opening:
+                depth[opening] += 1
+            elif pair == closing:
+                depth[opening] = max(0, depth[opening] - 1)
+        if pair in {mark for block in _BLOCKS for mark in block}:
+            current += pair
+            position += 2
+            continue
+        if character in " \n" and not quote and not any(depth.values()):
+            if current:
+                words.append(current)
+            current = ""
+        else:
+            current += character
+        position += 1
+    if quote or any(depth.values()):
+        raise ValueError("a quote or a Jinja block is not closed")
+    if current:
+        words.append(current)
+    return words
+
+
+def _unescape(text: str) -> str:
+    return _ESCAPE.sub(lambda match: codecs.decode(match[0], "unicode-escape"), text)
+
+
+def _unquote(text: str) -> str:
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" and text[-2] != "\\":
+        return text[1:-1]
+    return text

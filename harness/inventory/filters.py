@@ -1,0 +1,250 @@
+"""The Jinja environment of inventories: the sandbox, and those of Ansible's filters that inventories use.
+
+Meanings are those of Ansible's documentation of each filter; results are pinned by differential tests.
+Only this module imports jinja2 at its top: it is itself imported when the first template is met.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn
+
+import jinja2
+from jinja2.nativetypes import NativeCodeGenerator
+from jinja2.sandbox import SandboxedEnvironment
+
+from harness.inventory.values import jsonable
+
+
+class _CodeGenerator(NativeCodeGenerator):
+    """Keeps the type of a constant that stands alone: `{{ 5 }}` is a number."""
+
+    def _output_const_repr(self, group: Iterable[Any]) -> str:
+        items = list(group)
+        return (
+            repr(items[0]) if len(items) == 1 else repr("".join("" if i is None else str(i) for i in items))
+        )
+
+
+class _Environment(SandboxedEnvironment):
+    code_generator_class = _CodeGenerator
+
+
+def make_environment() -> SandboxedEnvironment:
+    """A sandbox with strict undefined names, set up as Ansible sets up Jinja."""
+    environment = _Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    environment.filters.update(_FILTERS)
+    environment.tests.update(_TESTS)
+    environment.globals.update(lookup=_lookup, query=_query, q=_query)
+    return environment
+
+
+def _bare(value: Any) -> Any:
+    """Plain data of what may be lazy."""
+    return value.plain() if hasattr(value, "plain") else value
+
+
+def to_bool(value: Any) -> bool | None:
+    """Ansible's `bool` filter: yes/on/1/true are true (in any case), None stays None, all else is false."""
+    if value is None or isinstance(value, bool):
+        return value
+    return str(value).lower() in ("yes", "on", "1", "true")
+
+
+def _mandatory(value: Any, msg: str | None = None) -> Any:
+    if isinstance(value, jinja2.Undefined):
+        raise ValueError(msg or "mandatory variable is not defined")
+    return value
+
+
+def _ternary(value: Any, true_val: Any, false_val: Any, none_val: Any = None) -> Any:
+    if value is None and none_val is not None:
+        return none_val
+    return true_val if value else false_val
+
+
+def _combine(*terms: Any, recursive: bool = False, list_merge: str = "replace") -> dict[Any, Any]:
+    if list_merge != "replace":
+        raise ValueError("combine: only list_merge='replace' is available here")
+    result: dict[Any, Any] = {}
+    flat: list[Any] = []
+    for term in map(_bare, terms):
+        flat.extend(term if isinstance(term, list) else [term])
+    for term in flat:
+        result = _merge(result, term) if recursive else {**result, **term}
+    return result
+
+
+def _merge(below: dict[Any, Any], above: Mapping[Any, Any]) -> dict[Any, Any]:
+    result = dict(below)
+    for key, value in above.items():
+        if isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
+            result[key] = _merge(dict(result[key]), value)
+        else:
+            result[key] = value
+    return result
+
+
+def _flags(ignorecase: bool, multiline: bool) -> int:
+    return (re.IGNORECASE if ignorecase else 0) | (re.MULTILINE if multiline else 0)
+
+
+def _regex_replace(
+    value: Any, pattern: str = "", replacement: str = "", ignorecase: bool = False, multiline: bool = False
+) -> str:
+    return re.sub(pattern, replacement, str(value), flags=_flags(ignorecase, multiline))
+
+
+def _regex_search(
+    value: Any, pattern: str, *groups: str, ignorecase: bool = False, multiline: bool = False
+) -> Any:
+    match = re.search(pattern, str(value), _flags(ignorecase, multiline))
+    if match is None:
+        return None
+    if not groups:
+        return match.group()
+    names = [group.removeprefix("\\g").strip("<>").lstrip("\\") for group in groups]
+    return [match.group(int(name) if name.isdigit() else name) for name in names]
+
+
+def _regex_findall(value: Any, pattern: str, multiline: bool = False, ignorecase: bool = False) -> list[Any]:
+    return re.findall(pattern, str(value), _flags(ignorecase, multiline))
+
+
+def _to_yaml(value: Any, default_flow_style: bool | None = None, **options: Any) -> str:
+    import yaml
+
+    text: str = yaml.safe_dump(
+        jsonable(_bare(value)), default_flow_style=default_flow_style, allow_unicode=True, **options
+    )
+    return text
+
+
+def _from_yaml(value: Any) -> Any:
+    import yaml
+
+    return yaml.safe_load(value)
+
+
+def _flatten(value: Any, levels: int | None = None, skip_nulls: bool = True) -> list[Any]:
+    result: list[Any] = []
+    for item in _bare(value):
+        if skip_nulls and item in (None, "None", "null"):
+            continue
+        if isinstance(item, (list, tuple)) and (levels is None or levels >= 1):
+            result.extend(_flatten(item, None if levels is None else levels - 1, skip_nulls))
+        else:
+            result.append(item)
+    return result
+
+
+def _unique(items: Iterable[Any]) -> list[Any]:
+    result: list[Any] = []
+    for item in items:
+        if item not in result:
+            result.append(item)
+    return result
+
+
+def _digest(name: str) -> Callable[[Any], str]:
+    return lambda value: hashlib.new(name, str(value).encode(), usedforsecurity=False).hexdigest()
+
+
+_FILTERS: dict[str, Callable[..., Any]] = {
+    "b64decode": lambda value: base64.b64decode(value).decode("utf-8", "surrogateescape"),
+    "b64encode": lambda value: base64.b64encode(str(value).encode("utf-8", "surrogateescape")).decode(
+        "ascii"
+    ),
+    "basename": lambda value: os.path.basename(value),
+    "bool": to_bool,
+    "combine": _combine,
+    "dict2items": lambda value, key_name="key", value_name="value": [
+        {key_name: key, value_name: item} for key, item in _bare(value).items()
+    ],
+    "difference": lambda a, b: _unique(item for item in _bare(a) if item not in _bare(b)),
+    "dirname": lambda value: os.path.dirname(value),
+    "expanduser": lambda value: os.path.expanduser(value),
+    "flatten": _flatten,
+    "from_json": lambda value: json.loads(value),
+    "from_yaml": _from_yaml,
+    "hash": lambda value, hashtype="sha1": _digest(hashtype)(value),
+    "intersect": lambda a, b: _unique(item for item in _bare(a) if item in _bare(b)),
+    "items2dict": lambda value, key_name="key", value_name="value": {
+        item[key_name]: item[value_name] for item in _bare(value)
+    },
+    "mandatory": _mandatory,
+    "md5": _digest("md5"),
+    "path_join": lambda value: os.path.join(*([value] if isinstance(value, str) else _bare(value))),
+    "quote": lambda value: shlex.quote("" if value is None else str(value)),
+    "regex_escape": lambda value: re.escape(str(value)),
+    "regex_findall": _regex_findall,
+    "regex_replace": _regex_replace,
+    "regex_search": _regex_search,
+    "sha1": _digest("sha1"),
+    "split": lambda value, separator=None: str(value).split(separator),
+    "splitext": lambda value: list(os.path.splitext(value)),
+    "symmetric_difference": lambda a, b: _unique(
+        [item for item in _bare(a) if item not in _bare(b)]
+        + [item for item in _bare(b) if item not in _bare(a)]
+    ),
+    "ternary": _ternary,
+    "to_json": lambda value, **options: json.dumps(jsonable(_bare(value)), **options),
+    "to_nice_json": lambda value, indent=4, sort_keys=True: json.dumps(
+        jsonable(_bare(value)), indent=indent, sort_keys=sort_keys, separators=(",", ": ")
+    ),
+    "to_nice_yaml": lambda value, indent=4: _to_yaml(value, False, indent=indent),
+    "to_yaml": _to_yaml,
+    "type_debug": lambda value: type(_bare(value)).__name__,
+    "union": lambda a, b: _unique([*_bare(a), *_bare(b)]),
+    "unique": lambda value, **options: _unique(_bare(value)),
+    "zip": lambda *lists: [list(row) for row in zip(*map(_bare, lists), strict=False)],
+}
+
+
+def _matches(how: Callable[..., object]) -> Callable[..., bool]:
+    def test(value: Any, pattern: str = "", ignorecase: bool = False, multiline: bool = False) -> bool:
+        return how(re.compile(pattern, _flags(ignorecase, multiline)), str(value)) is not None
+
+    return test
+
+
+_TESTS: dict[str, Callable[..., Any]] = {
+    "match": _matches(lambda pattern, value: pattern.match(value)),
+    "search": _matches(lambda pattern, value: pattern.search(value)),
+    "regex": _matches(lambda pattern, value: pattern.search(value)),
+    "contains": lambda value, item: item in _bare(value),
+    "truthy": lambda value, convert_bool=False: bool(to_bool(value) if convert_bool else value),
+    "falsy": lambda value, convert_bool=False: not (to_bool(value) if convert_bool else value),
+    "subset": lambda a, b: set(_bare(a)) <= set(_bare(b)),
+    "superset": lambda a, b: set(_bare(a)) >= set(_bare(b)),
+    "any": lambda value: any(_bare(value)),
+    "all": lambda value: all(_bare(value)),
+}
+
+
+def _no_lookup(name: str) -> NoReturn:
+    raise ValueError(f"lookup({name!r}) is not available here; 'env' and 'file' are")
+
+
+def _query(name: str, *terms: Any, default: Any = "", **options: Any) -> list[Any]:
+    name = name.removeprefix("ansible.builtin.")
+    if options or name not in ("env", "file"):
+        _no_lookup(name)
+    if name == "env":
+        return [os.environ.get(str(term), default) for term in terms]
+    found = []
+    for term in terms:
+        with open(os.path.expanduser(str(term)), encoding="utf-8") as stream:
+            found.append(stream.read().rstrip())
+    return found
+
+
+def _lookup(name: str, *terms: Any, **options: Any) -> Any:
+    found = _query(name, *terms, **options)
+    return found[0] if len(found) == 1 else ",".join(map(str, found))

@@ -1,0 +1,345 @@
+"""The inventory as the rest of the program sees it: hosts with merged, resolved variables; patterns; explanations."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import NothingSelected, Source, UsageError
+from harness.inventory.merge import Merger
+from harness.inventory.patterns import Matcher
+from harness.inventory.places import Assigned, Notice, did_you_mean
+from harness.inventory.templates import Templater
+from harness.inventory.values import Vaulted, jsonable
+
+_SECRET_NAME = re.compile(r"(?:^|_)(?:pass|passwd|password|passphrase|secret|token|private_key|api_key)$")
+_SCHEME = re.compile(r"([a-z][a-z0-9+]*)://", re.IGNORECASE)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a variable's name says that its value must not be shown (`ansible_password`, `api_token`)."""
+    return _SECRET_NAME.search(name.lower()) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group: its own hosts, the groups directly below and above it, all in the order they were given."""
+
+    name: str
+    hosts: tuple[str, ...]
+    children: tuple[str, ...]
+    parents: tuple[str, ...]
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Giver:
+    """One place that gave a variable a value: what it is, where it is, and the value as it was written."""
+
+    layer: str
+    source: Source
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a host's variable has its value. `givers` is never empty; the first one counts, the others lost to it."""
+
+    host: str
+    variable: str
+    value: object
+    givers: tuple[Giver, ...]
+    secret: bool
+
+
+class HostVars(Mapping[str, object]):
+    """A host's variables, merged. A value is resolved when it is read and kept; what is returned is a copy's worth
+    of plain data. Raises UsageError where a template or vaulted value cannot be resolved."""
+
+    __slots__ = ("_inventory", "_merged", "_name", "_resolved")
+
+    def __init__(self, name: str, inventory: Inventory) -> None:
+        self._name = name
+        self._inventory = inventory
+        self._merged: dict[str, Assigned] | None = None
+        self._resolved: dict[str, object] = {}
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def merged(self) -> dict[str, Assigned]:
+        """The variables as they were written, with their places."""
+        if self._merged is None:
+            self._merged = self._inventory.merger.merged(self._name)
+        return self._merged
+
+    def assigned(self, name: str) -> Assigned | None:
+        return self.merged.get(name)
+
+    def magic(self, name: str) -> object | None:
+        return self._inventory.magic(name)
+
+    def __getitem__(self, name: str) -> object:
+        if name not in self._resolved:
+            value = self._inventory.templater.resolve(self, name)
+            if isinstance(value, (dict, list)):
+                return value
+            self._resolved[name] = value
+        return self._resolved[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.merged)
+
+    def __len__(self) -> int:
+        return len(self.merged)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.merged
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Host:
+    """A host: its name, its groups (all but `all`, by name, as Ansible's `group_names`) and its variables."""
+
+    name: str
+    groups: tuple[str, ...]
+    vars: HostVars
+
+    def source(self, var: str) -> Source | None:
+        """Where the value of a variable that counts was written; None when the host has no such variable.
+        A secret's value is masked in the line."""
+        assigned = self.vars.assigned(var)
+        if assigned is None:
+            return None
+        return self.vars._inventory.source(var, assigned)
+
+    def path(self, var: str) -> Path:
+        """A variable's value as an absolute path: `~` is the home, relative ones start at the inventory file's folder
+        (for `-e` and lists of hosts: the current folder). `unix://` and `file://` in front are taken off.
+
+        Raises UsageError when there is no such variable or it is no path.
+        """
+        value = self.vars.get(var)
+        if not isinstance(value, str) or not value:
+            raise self.error(var, f"expected a path, got {value!r}" if var in self.vars else "is not set")
+        scheme = _SCHEME.match(value)
+        if scheme:
+            if scheme[1].lower() not in ("unix", "file"):
+                raise self.error(var, f"expected a path, got {value!r}")
+            value = value[scheme.end() :]
+        return self.resolve_path(value, var)
+
+    def resolve_path(self, text: str, var: str) -> Path:
+        """As :meth:`path`, for one item of the list that `var` holds."""
+        assigned = self.vars.assigned(var)
+        given_here = assigned is not None and assigned.place.path == "-e"
+        folder = None if given_here else self.vars.get("inventory_dir")
+        path = os.path.expanduser(text)
+        return Path(os.path.normpath(os.path.join(folder if isinstance(folder, str) else os.getcwd(), path)))
+
+    def setting(self, var: str) -> object:
+        """A variable of our table as its own type (seconds, MiB, a list…), or its default where the host has none.
+
+        Raises UsageError, with the place, for a value that is none; KeyError for a name that is not in the table.
+        """
+        from harness.inventory.variables import TABLE
+
+        variable = TABLE[var]
+        for name in (var, *variable.aliases):
+            if name in self.vars:
+                try:
+                    return variable.read(self.vars[name])
+                except ValueError as error:
+                    raise self.error(name, str(error)) from None
+        return variable.read(variable.default) if variable.default is not None else None
+
+    def error(self, var: str, problem: str, *, hint: str = "") -> UsageError:
+        """The error for a value that cannot be used."""
+        return UsageError(
+            f"host {self.name!r}, variable {var!r}: {problem}", source=self.source(var), hint=hint
+        )
+
+    def resolved(self) -> dict[str, object]:
+        """All variables resolved, as plain data that can be sent elsewhere. Raises UsageError."""
+        return {name: self.vars[name] for name in self.vars}
+
+    @property
+    def secret_names(self) -> frozenset[str]:
+        """Variables that hold a secret: by their name, or because they are vaulted."""
+        sealed = self.vars._inventory.sealed
+        return frozenset(
+            name
+            for name, assigned in self.vars.merged.items()
+            if is_secret_name(name) or assigned.place.path in sealed or _holds_vaulted(assigned.value)
+        )
+
+    @property
+    def secret_values(self) -> frozenset[str]:
+        """The texts that must never be shown. Raises UsageError where a vaulted value cannot be opened."""
+        found: set[str] = set()
+        for name in self.secret_names:
+            _collect(self.vars[name], found, numbers=is_secret_name(name))
+        return frozenset(found)
+
+
+def _holds_vaulted(value: object) -> bool:
+    if isinstance(value, Vaulted):
+        return True
+    if isinstance(value, Mapping):
+        return any(_holds_vaulted(item) for item in value.values())
+    return isinstance(value, list) and any(_holds_vaulted(item) for item in value)
+
+
+def _collect(value: object, found: set[str], *, numbers: bool) -> None:
+    if isinstance(value, str):
+        if value:
+            found.add(value)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            _collect(item, found, numbers=numbers)
+    elif isinstance(value, list):
+        for item in value:
+            _collect(item, found, numbers=numbers)
+    elif numbers and isinstance(value, (int, float)) and not isinstance(value, bool):
+        found.add(str(value))
+
+
+class Inventory:
+    """All hosts and groups. Made by :func:`harness.inventory.load`; does not change afterwards."""
+
+    def __init__(self, merger: Merger, templater: Templater, play: list[str]) -> None:
+        self.merger = merger
+        self.model = merger.model
+        self.templater = templater
+        self.hosts: tuple[str, ...] = tuple(self.model.hosts_of("all"))
+        self.groups: Mapping[str, Group] = {
+            name: Group(name, tuple(node.hosts), tuple(node.children), tuple(node.parents), node.priority)
+            for name, node in self.model.groups.items()
+        }
+        self._play = play
+        self._hosts: dict[str, Host] = {}
+        self._matcher = Matcher(self.model, lambda message: self.model.notices.append(Notice(message)))
+        self._members: dict[str, list[str]] | None = None
+
+    @property
+    def warnings(self) -> tuple[Notice, ...]:
+        """What works but is probably not meant, each once, in the order it was met."""
+        return tuple(dict.fromkeys(self.model.notices))
+
+    @property
+    def sealed(self) -> set[str]:
+        """Paths of vaulted files."""
+        return self.model.book.sealed
+
+    def host(self, name: str) -> Host:
+        """The host of that very name. Raises UsageError."""
+        found = self._hosts.get(name)
+        if found is None:
+            node = self.model.hosts.get(name)
+            if node is None:
+                raise UsageError(
+                    f"there is no host {name!r} in the inventory",
+                    hint=did_you_mean(name, self.model.hosts)
+                    or "See what there is: harness inventory --graph",
+                )
+            groups = tuple(sorted(self.merger.order(node)))
+            found = self._hosts.setdefault(name, Host(name, groups, HostVars(name, self)))
+        return found
+
+    def select(self, pattern: str | None = None, *, limit: str | None = None) -> tuple[Host, ...]:
+        """The hosts of a pattern (None: all) that are also in `limit`.
+
+        Raises UsageError where a term of either names nothing, or `limit` names no host; NothingSelected when
+        nothing is left.
+        """
+        return tuple(self.host(name) for name in self.select_names(pattern, limit=limit))
+
+    def select_names(self, pattern: str | None = None, *, limit: str | None = None) -> list[str]:
+        """As :meth:`select`, the names only."""
+        names = list(self.hosts) if pattern is None else self._matcher.hosts(pattern)
+        if limit is not None:
+            inside = set(self._matcher.hosts(limit))
+            if not inside:
+                raise UsageError(
+                    f"--limit {limit!r} matches no host", hint="See what there is: harness inventory --graph"
+                )
+            names = [name for name in names if name in inside]
+        if not names:
+            what = f"the pattern {pattern!r}" if pattern is not None else "the inventory"
+            within = f" within --limit {limit!r}" if limit is not None else ""
+            raise NothingSelected(
+                f"{what} names no host{within}", hint="See what there is: harness inventory --graph"
+            )
+        return names
+
+    def source(self, var: str, assigned: Assigned) -> Source:
+        """Where a value was written, its line masked when it is secret."""
+        secret = is_secret_name(var) or _holds_vaulted(assigned.value)
+        return self.model.book.source(assigned.place, var, hide_after=var if secret else "")
+
+    def explain(self, host: str, var: str) -> Explanation:
+        """Who gave a host's variable its value, and what that overrode. Raises UsageError."""
+        target = self.host(host)
+        givers: list[Giver] = []
+        for layer, variables in self.merger.layers(host):
+            chain: list[Giver] = []
+            assigned = variables.get(var)
+            while assigned is not None:
+                chain.append(Giver(layer, self.source(var, assigned), jsonable(assigned.value)))
+                assigned = assigned.previous
+            givers = [*chain, *givers]
+        if not givers:
+            raise UsageError(f"host {host!r} has no variable {var!r}", hint=did_you_mean(var, target.vars))
+        secret = var in target.secret_names
+        return Explanation(host, var, target.vars[var], tuple(givers), secret)
+
+    def magic(self, name: str) -> object | None:
+        """The variables that templates see of the inventory as a whole."""
+        if name == "groups":
+            if self._members is None:
+                self._members = {group: self.model.hosts_of(group) for group in self.model.groups}
+            return self._members
+        if name == "hostvars":
+            return _AllVars(self)
+        if name == "playbook_dir":
+            return self._play[0] if self._play else os.getcwd()
+        return None
+
+
+class _AllVars(Mapping[str, object]):
+    """`hostvars` in a template: each host's variables."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+
+    def __getitem__(self, name: str) -> object:
+        if name not in self._inventory.model.hosts:
+            raise KeyError(name)
+        return _View(self._inventory, self._inventory.host(name).vars)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._inventory.hosts)
+
+    def __len__(self) -> int:
+        return len(self._inventory.hosts)
+
+
+class _View(Mapping[str, object]):
+    """One host's variables inside another one's template, resolved lazily."""
+
+    def __init__(self, inventory: Inventory, variables: HostVars) -> None:
+        self._inventory, self._variables = inventory, variables
+
+    def __getitem__(self, name: str) -> object:
+        return self._inventory.templater.variable(self._variables, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._variables)
+
+    def __len__(self) -> int:
+        return len(self._variables)

@@ -1,0 +1,84 @@
+"""Where each value was written, and the text of every file that was read.
+
+A `Place` is small on purpose: an inventory of 10,000 hosts holds some hundred thousand of them, and
+nearly none is ever shown. What a person sees (the line, the column under the caret) is worked out when asked.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from harness.errors import Source, UsageError
+
+
+class Place(NamedTuple):
+    """A file (or `-e`, or a host list), a line and a column from 1; 0 means unknown."""
+
+    path: str
+    line: int = 0
+    column: int = 0
+
+
+class Assigned(NamedTuple):
+    """A variable's value, where it was given, and what the same entity (host or group) held before it."""
+
+    value: object
+    place: Place
+    previous: Assigned | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something in an inventory that works but is probably not meant: where, and what."""
+
+    message: str
+    source: Source | None = None
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.message}" if self.source else self.message
+
+
+@dataclass(slots=True)
+class Book:
+    """The lines of all files read so far, so that a place can be shown with its text.
+
+    `sealed` holds the paths of vault-encrypted files: their text is never shown.
+    """
+
+    texts: dict[str, list[str]] = field(default_factory=dict)
+    sealed: set[str] = field(default_factory=set)
+
+    def keep(self, path: str, lines: list[str], *, sealed: bool = False) -> None:
+        """Remembers a file's lines, for errors and explanations."""
+        self.texts[path] = lines
+        if sealed:
+            self.sealed.add(path)
+
+    def source(self, place: Place, word: str = "", *, hide_after: str = "") -> Source:
+        """The place with its line. `word` finds the column where the reader kept none; what stands after
+        `hide_after` (the name of a secret variable) is masked."""
+        lines = self.texts.get(place.path)
+        if place.path in self.sealed or not lines or not 0 < place.line <= len(lines):
+            return Source(place.path, place.line, place.column)
+        text = lines[place.line - 1].rstrip()
+        column = place.column
+        if not column and word:
+            column = text.find(word) + 1
+        if hide_after:
+            at = text.find(hide_after)
+            text = text[: at + len(hide_after)] + " ********" if at >= 0 else ""
+            column = min(column, len(text))
+        return Source(place.path, place.line, column, text)
+
+    def error(self, message: str, place: Place, *, word: str = "", hint: str = "") -> UsageError:
+        """The error to raise for something wrong at `place`."""
+        return UsageError(message, source=self.source(place, word), hint=hint)
+
+
+def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.7) -> str:
+    """`did you mean x?` for the closest known name, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f"did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,159 @@
+"""Checks of all hosts before anything is touched: values of our variables, and things that two hosts cannot share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.errors import Source, UsageError
+from harness.inventory.inventory import Host, Inventory
+from harness.inventory.kinds import is_size
+from harness.inventory.places import Assigned, Notice, did_you_mean
+from harness.inventory.templates import is_template
+from harness.inventory.variables import BY_ANY_NAME, OURS, TABLE
+
+# Names of Ansible's that begin like ours or are near to some; pointing at them would be wrong.
+_NEAR = frozenset({"check_mode", "check_mode_enabled"})
+
+
+def problems(inventory: Inventory, hosts: Sequence[Host] | None = None) -> list[UsageError]:
+    """Everything that is wrong with the hosts (default: all), in their order. Never raises for a host's fault."""
+    chosen = [inventory.host(name) for name in inventory.hosts] if hosts is None else hosts
+    found = list(_values(chosen))
+    found.extend(_shared(chosen))
+    return found
+
+
+def misspelt(inventory: Inventory) -> list[Notice]:
+    """Variables whose names are nearly those of ours, once for each name."""
+    found: dict[str, Notice] = {}
+    checked: set[str] = set()
+    for name in inventory.hosts:
+        merged = inventory.host(name).vars.merged
+        for variable in merged.keys() - checked:
+            checked.add(variable)
+            if variable in BY_ANY_NAME or variable in _NEAR:
+                continue
+            hint = did_you_mean(variable, OURS, cutoff=0.82)
+            if hint:
+                source = inventory.source(variable, merged[variable])
+                found[variable] = Notice(f"{variable}: {hint}", source)
+    return [found[name] for name in sorted(found)]
+
+
+def raise_first_problem(inventory: Inventory) -> None:
+    """Raises the first problem there is, telling how many more; adds misspelt names to the warnings."""
+    inventory.model.notices.extend(misspelt(inventory))
+    found = problems(inventory)
+    if found:
+        first = found[0]
+        if len(found) > 1:
+            more = f"{len(found) - 1} more: see them all with harness inventory check"
+            first.hint = f"{first.hint}\n  {more}" if first.hint else more
+        raise first
+
+
+def _values(hosts: Sequence[Host]) -> Iterator[UsageError]:
+    good: set[tuple[str, type, object]] = set()
+    said: set[tuple[str, Assigned | str]] = set()
+    for host in hosts:
+        for name, assigned in host.vars.merged.items():
+            variable = BY_ANY_NAME.get(name)
+            if variable is None:
+                continue
+            written = assigned.value
+            plain = isinstance(written, (str, int, float)) and not is_template(written)
+            if plain and (name, type(written), written) in good:
+                continue
+            try:
+                value = host.vars[name]
+                variable.read(value)
+            except UsageError as error:
+                yield error
+            except ValueError as error:
+                # A value that a hundred hosts have from their group is one mistake, not a hundred.
+                key = (name, str(error)) if plain else (f"{host.name}.{name}", str(error))
+                if (key[0] + str(assigned.place), key[1]) not in said:
+                    said.add((key[0] + str(assigned.place), key[1]))
+                    yield host.error(name, str(error))
+            else:
+                if plain:
+                    good.add((name, type(written), written))
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    host: Host
+    variable: str
+    writes: bool
+
+    @property
+    def source(self) -> Source | None:
+        return self.host.source(self.variable)
+
+
+def _shared(hosts: Sequence[Host]) -> Iterator[UsageError]:
+    claims: dict[tuple[str, str], _Claim] = {}
+    for host in hosts:
+        for what, thing, variable, writes in _claims(host):
+            claim = _Claim(host, variable, writes)
+            first = claims.setdefault((what, thing), claim)
+            if first.host is not host and (first.writes or writes):
+                yield host.error(
+                    variable,
+                    f"{what} {thing} is also that of host {first.host.name!r} "
+                    f"({first.variable}, {first.source}); two hosts cannot share it",
+                    hint=f"There: {first.source.text.strip()}" if first.source and first.source.text else "",
+                )
+            elif writes and not first.writes:
+                claims[what, thing] = claim
+
+
+def _claims(host: Host) -> Iterator[tuple[str, str, str, bool]]:
+    """What a host takes: its kind, its name, the variable that says so, and whether it must have it alone."""
+    merged = host.vars.merged
+    if not merged.keys() & _CLAIMING:
+        return
+    try:
+        for name in ("qemu_console_socket", "qemu_qmp_socket"):
+            if name in merged:
+                yield "socket", str(host.path(name)), name, True
+        if "serial_socket" in merged:
+            text = str(host.setting("serial_socket"))
+            address = "://" in text and not text.startswith("unix://")
+            yield "socket", text if address else str(host.path("serial_socket")), "serial_socket", True
+        if "qemu_ssh_port" in merged and (port := host.setting("qemu_ssh_port")):
+            yield "port", str(port), "qemu_ssh_port", True
+        for pair in _list(host, "qemu_ports"):
+            if isinstance(pair, tuple) and pair[0]:
+                yield "port", str(pair[0]), "qemu_ports", True
+        writes = host.setting("qemu_disk_mode") == "persistent"
+        for disk in _list(host, "qemu_disks"):
+            if not is_size(str(disk)):
+                yield "disk", str(host.resolve_path(str(disk), "qemu_disks")), "qemu_disks", writes
+        if "qemu_image" in merged and _is_file(text := str(host.setting("qemu_image"))):
+            yield "disk", str(host.resolve_path(text, "qemu_image")), "qemu_image", writes
+    except UsageError:
+        # A value that cannot be read is reported as such, by the check of values.
+        return
+
+
+_CLAIMING = frozenset(
+    {
+        "qemu_console_socket", "qemu_qmp_socket", "serial_socket", "qemu_ssh_port", "qemu_ports", "qemu_disks",
+        "qemu_image",
+    }
+)  # fmt: skip
+
+
+def _list(host: Host, name: str) -> list[object]:
+    found = host.setting(name) if name in host.vars else None
+    return found if isinstance(found, list) else []
+
+
+def _is_file(image: str) -> bool:
+    """A recipe is a bare word; whatever has a slash or an ending is a path."""
+    return "/" in image or "." in image
+
+
+assert set(TABLE) >= _CLAIMING

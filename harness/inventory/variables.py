@@ -1,0 +1,356 @@
+"""Every variable that has a meaning here, in one table: documentation, type checks and `did you mean` come from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.inventory import kinds
+from harness.inventory.kinds import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable: its type, its default (None: there is none), an example, and what it means.
+
+    `aliases` are older names of the same thing, looked at when the name itself is not set.
+    """
+
+    name: str
+    kind: Kind
+    default: object
+    example: str
+    meaning: str
+    aliases: tuple[str, ...] = ()
+
+    def read(self, value: object) -> object:
+        """The value in its own type. Raises ValueError, saying what was expected."""
+        return self.kind.read(value)
+
+    @property
+    def ours(self) -> bool:
+        """Whether the name is of this program (and not Ansible's)."""
+        return not self.name.startswith("ansible_")
+
+
+_ANSIBLE = (
+    Variable(
+        "ansible_host",
+        kinds.NAME,
+        None,
+        "192.0.2.7",
+        "Where SSH connects to; without it, the host's name.",
+        ("ansible_ssh_host",),
+    ),
+    Variable(
+        "ansible_port",
+        kinds.PORT,
+        None,
+        "2222",
+        "The SSH port; without it, the SSH configuration's, else 22.",
+        ("ansible_ssh_port",),
+    ),
+    Variable(
+        "ansible_user",
+        kinds.NAME,
+        None,
+        "root",
+        "Who logs in over SSH; without it, the SSH configuration's, else the current user.",
+        ("ansible_ssh_user",),
+    ),
+    Variable(
+        "ansible_password",
+        kinds.TEXT,
+        None,
+        "{{ vaulted_password }}",
+        "The SSH password.",
+        ("ansible_ssh_pass", "ansible_ssh_password"),
+    ),
+    Variable(
+        "ansible_connection",
+        kinds.choice("ssh", "smart", "paramiko", "paramiko_ssh", "ansible.builtin.ssh", "serial"),
+        "ssh",
+        "ssh",
+        "`serial` leaves SSH out; all other values mean SSH. A list of transports is given with `harness_transports`.",
+    ),
+    Variable(
+        "ansible_timeout",
+        kinds.SECONDS,
+        None,
+        "20",
+        "How long connecting over SSH may take.",
+        ("ansible_ssh_timeout",),
+    ),
+    Variable(
+        "ansible_ssh_private_key_file",
+        kinds.PATH,
+        None,
+        "keys/id_ed25519",
+        "The private key's file.",
+        ("ansible_private_key_file",),
+    ),
+    Variable(
+        "ansible_ssh_passphrase",
+        kinds.TEXT,
+        None,
+        "{{ vaulted_passphrase }}",
+        "What opens the private key.",
+        ("ansible_private_key_passphrase",),
+    ),
+    Variable(
+        "ansible_ssh_common_args",
+        kinds.ARGUMENTS,
+        None,
+        "-o ProxyJump=bastion",
+        "OpenSSH options (`-o`, `-J`, `-F`, `-i`, `-p`, `-l`) that are honoured where they have a meaning here.",
+    ),
+    Variable(
+        "ansible_ssh_extra_args",
+        kinds.ARGUMENTS,
+        None,
+        "-o ServerAliveInterval=5",
+        "As `ansible_ssh_common_args`, behind it.",
+    ),
+    Variable(
+        "ansible_ssh_args",
+        kinds.ARGUMENTS,
+        None,
+        "-o Compression=yes",
+        "As `ansible_ssh_common_args`, before it.",
+    ),
+    Variable(
+        "ansible_host_key_checking",
+        kinds.BOOLEAN,
+        None,
+        "no",
+        "Whether an unknown or changed host key ends the connection.",
+        ("ansible_ssh_host_key_checking",),
+    ),
+    Variable(
+        "ansible_ssh_retries",
+        kinds.COUNT,
+        None,
+        "3",
+        "How often connecting is tried again, within the deadline.",
+    ),
+    Variable(
+        "ansible_shell_executable",
+        kinds.PATH,
+        "/bin/sh",
+        "/bin/sh",
+        "The POSIX shell on the target.",
+        ("ansible_executable",),
+    ),
+    Variable("ansible_become", kinds.BOOLEAN, False, "yes", "Whether commands run as another user.", ()),
+    Variable(
+        "ansible_become_method",
+        kinds.choice("sudo", "su", "doas", "ansible.builtin.sudo", "ansible.builtin.su"),
+        "sudo",
+        "sudo",
+        "How that other user is become.",
+    ),
+    Variable("ansible_become_user", kinds.NAME, "root", "root", "Who is become."),
+    Variable(
+        "ansible_become_password",
+        kinds.TEXT,
+        None,
+        "{{ vaulted_password }}",
+        "The password that becoming asks for.",
+        ("ansible_become_pass", "ansible_sudo_pass", "ansible_su_pass"),
+    ),
+    Variable("ansible_become_exe", kinds.PATH, None, "/usr/local/bin/sudo", "The program that becomes."),
+    Variable("ansible_become_flags", kinds.TEXT, None, "-H -S", "Its options."),
+)
+
+_SERIAL = (
+    Variable(
+        "serial_socket",
+        kinds.SERIAL,
+        None,
+        "run/console.sock",
+        "The serial console: path of a Unix socket or device, `unix://PATH`, `socket://HOST:PORT`, `rfc2217://HOST:PORT`.",
+    ),
+    Variable("serial_baudrate", kinds.BAUD, 115200, "9600", "The line's speed, for devices and RFC 2217."),
+    Variable(
+        "serial_user",
+        kinds.NAME,
+        None,
+        "root",
+        "Who logs in on the console; without it `ansible_user`, else root.",
+    ),
+    Variable(
+        "serial_password",
+        kinds.TEXT,
+        None,
+        "{{ vaulted_password }}",
+        "The password there; without it `ansible_password`.",
+    ),
+    Variable("serial_login_timeout", kinds.SECONDS, 30, "60", "How long logging in on the console may take."),
+    Variable(
+        "harness_transports",
+        kinds.TRANSPORTS,
+        "ssh,serial",
+        "serial",
+        "The transports of the target in order of preference; those without an address are left out.",
+    ),
+)
+
+_TIMES = (
+    Variable(
+        "boot_timeout",
+        kinds.SECONDS,
+        300,
+        "10m",
+        "How long a machine may take from power-on until it answers.",
+    ),
+    Variable(
+        "boot_stall",
+        kinds.SECONDS,
+        90,
+        "2m",
+        "How long a booting console may stay silent before it counts as stuck.",
+    ),
+    Variable("settle", kinds.BOOLEAN, True, "no", "Whether checks wait until the system has settled."),
+    Variable("settle_timeout", kinds.SECONDS, 120, "5m", "How long settling may take."),
+    Variable(
+        "check_budget", kinds.SECONDS, None, "120", "Total time of each check, instead of the check's own."
+    ),
+    Variable(
+        "check_attempt_timeout", kinds.SECONDS, None, "20", "Time of one attempt, instead of the check's own."
+    ),
+    Variable(
+        "check_interval", kinds.SECONDS_OR_0, None, "2", "Pause between attempts, instead of the check's own."
+    ),
+    Variable(
+        "check_window",
+        kinds.SECONDS_OR_0,
+        None,
+        "10",
+        "How long a state must hold, instead of the check's own.",
+    ),
+    Variable(
+        "timeout_scale",
+        kinds.FACTOR,
+        1.0,
+        "3",
+        "Stretches all times of the target: for slow boards and emulation.",
+    ),
+)
+
+_QEMU = (
+    Variable(
+        "qemu_image",
+        kinds.PATH,
+        None,
+        "debian",
+        "The machine's disk: a recipe's name (`debian`) or the path of a qcow2 or raw image.",
+    ),
+    Variable("qemu_iso", kinds.PATH, None, "images/live.iso", "A CD image to boot from."),
+    Variable("qemu_kernel", kinds.PATH, None, "images/vmlinuz", "A kernel to boot directly."),
+    Variable("qemu_initrd", kinds.PATH, None, "images/initrd.img", "Its initial RAM disk."),
+    Variable("qemu_append", kinds.TEXT, None, "console=ttyS0 root=/dev/vda", "Its command line."),
+    Variable("qemu_memory", kinds.MEMORY, 512, "1G", "Memory: MiB, or with a unit."),
+    Variable("qemu_cpus", kinds.CPUS, 2, "4", "Number of virtual CPUs."),
+    Variable(
+        "qemu_cpu_model", kinds.NAME, None, "max", "`-cpu`; without it, one that suits the accelerator."
+    ),
+    Variable("qemu_machine", kinds.NAME, None, "q35", "`-machine`; without it, QEMU's default."),
+    Variable(
+        "qemu_accel",
+        kinds.choice("auto", "kvm", "tcg"),
+        "auto",
+        "tcg",
+        "`auto` takes KVM where a guest is proved to run under it, else emulation.",
+    ),
+    Variable("qemu_binary", kinds.PATH, "qemu-system-x86_64", "qemu-system-aarch64", "The program."),
+    Variable(
+        "qemu_disks",
+        kinds.ITEMS,
+        None,
+        "[data.qcow2, 8G]",
+        "More disks: paths of images, or sizes of empty ones.",
+    ),
+    Variable(
+        "qemu_disk_mode",
+        kinds.choice("overlay", "persistent"),
+        "overlay",
+        "persistent",
+        "`overlay` leaves the images as they are; `persistent` writes into them.",
+    ),
+    Variable(
+        "qemu_args",
+        kinds.ARGUMENTS,
+        None,
+        "-device virtio-rng-pci",
+        "More arguments: a list, or a text split like a shell does.",
+    ),
+    Variable(
+        "qemu_ssh_port",
+        kinds.FREE_PORT,
+        0,
+        "2222",
+        "The port on this machine that leads to the guest's SSH; 0 takes a free one.",
+    ),
+    Variable(
+        "qemu_ports",
+        kinds.FORWARDS,
+        None,
+        "[8080:80]",
+        "More forwarded TCP ports, HOST:GUEST; put them in quotes in YAML.",
+    ),
+    Variable(
+        "qemu_console_socket",
+        kinds.PATH,
+        None,
+        "run/vm1.console",
+        "Where the console's socket is made; without it, in the run's private folder.",
+    ),
+    Variable(
+        "qemu_qmp_socket",
+        kinds.PATH,
+        None,
+        "run/vm1.qmp",
+        "Where QEMU's control socket is made; without it, in the run's private folder.",
+    ),
+    Variable("qemu_seed", kinds.PATH, None, "seed/", "A folder that is laid over the guest's root at boot."),
+)
+
+SECTIONS: tuple[tuple[str, tuple[Variable, ...]], ...] = (
+    ("SSH and becoming another user (Ansible's names)", _ANSIBLE),
+    ("Serial console and transports", _SERIAL),
+    ("Times", _TIMES),
+    ("QEMU", _QEMU),
+)
+
+VARIABLES: tuple[Variable, ...] = tuple(variable for _, section in SECTIONS for variable in section)
+TABLE: dict[str, Variable] = {variable.name: variable for variable in VARIABLES}
+BY_ANY_NAME: dict[str, Variable] = {
+    name: variable for variable in VARIABLES for name in (variable.name, *variable.aliases)
+}
+OURS: tuple[str, ...] = tuple(variable.name for variable in VARIABLES if variable.ours)
+
+
+def markdown() -> str:
+    """The table as the documentation shows it."""
+    lines: list[str] = []
+    for title, section in SECTIONS:
+        lines += [
+            f"### {title}",
+            "",
+            "| variable | type | default | example | meaning |",
+            "|---|---|---|---|---|",
+        ]
+        for variable in section:
+            default = "" if variable.default is None else f"`{_word(variable.default)}`"
+            aliases = (
+                f" Also: {', '.join(f'`{alias}`' for alias in variable.aliases)}." if variable.aliases else ""
+            )
+            lines.append(
+                f"| `{variable.name}` | {variable.kind.name} | {default} | `{variable.example}` "
+                f"| {variable.meaning}{aliases} |"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _word(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
