@@ -1,0 +1,521 @@
+"""What a target's checks talk to: its transports in order, the one in use, and the rules for leaving it
+and coming back.
+
+A transport is left when it cannot serve (:class:`~harness.transport.errors.Unavailable`) or went away
+under a command
+(:class:`~harness.transport.errors.TransportLost`); never for an exit status, never for a command's own
+time-out. Leaving
+is loud: an event with its cause, and a note in every result that another transport served meanwhile.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeVar, runtime_checkable
+
+from harness.deadline import SYSTEM_CLOCK, Cancellation, Clock, Deadline
+from harness.errors import Cancelled, DeadlineExpired, HarnessError, UsageError
+from harness.events.emitter import Emitter
+from harness.transport.contract import CommandResult, Damage, Fallback, Progress, Transport
+from harness.transport.errors import Cause, Timeout, TransportError, TransportLost, Unavailable
+from harness.transport.hostkeys import HostKey, read_host_keys
+
+T = TypeVar("T")
+
+_COUNTS = ("commands", "failures", "timeouts", "fallbacks", "recoveries", "probes", "repeats")
+_DAMAGE = tuple(field.name for field in fields(Damage))
+
+PROBE_BOUND = 15.0
+"""Seconds that one try in the background to get a transport back may take."""
+
+
+@runtime_checkable
+class Opens(Protocol):
+    """A transport that can be opened apart from a command, so that a dead one costs a bounded share of
+    the deadline.
+    """
+
+    def open(self, deadline: Deadline) -> None:
+        """Opens it, unless it is open. Raises what `run` raises."""
+
+
+@runtime_checkable
+class PinsHostKeys(Protocol):
+    """A transport that refuses hosts whose key it does not know, and can be told the key."""
+
+    @property
+    def unknown_host_key(self) -> HostKey | None:
+        """The key that was shown and is not known; None when there is no such question."""
+
+    def pin_host_keys(self, keys: tuple[HostKey, ...]) -> None:
+        """From now on the host must show one of these keys."""
+
+
+class Unreachable(Unavailable):
+    """No transport could serve. `errors` holds each one's own error, in the order in which they were
+    tried.
+    """
+
+    def __init__(self, name: str, errors: Sequence[TransportError]) -> None:
+        told = "".join(f"\n  {error.transport}: {error.message}" for error in errors)
+        super().__init__(
+            f"{name or 'the target'} cannot be reached over any of its transports{told}",
+            cause=errors[0].cause if errors else Cause.TIMEOUT,
+            transport="+".join(error.transport for error in errors),
+            seen=errors[-1].seen if errors else b"",
+            may_have_run=any(error.may_have_run for error in errors),
+            hint=next((error.hint for error in errors if error.hint), ""),
+        )
+        self.errors = tuple(errors)
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to wait before a left transport is tried again. Seconds; `jitter` is the share by which a
+    wait may differ.
+    """
+
+    first: float = 1.0
+    factor: float = 1.7
+    longest: float = 30.0
+    jitter: float = 0.2
+
+    def delay(self, tries: int, chance: float) -> float:
+        """The wait after that many failed tries; `chance` is from 0 to 1. Never above `longest`."""
+        plain = min(self.longest, self.first * self.factor ** min(tries, 60))
+        return min(self.longest, plain * (1 + self.jitter * (2 * chance - 1)))
+
+
+@dataclass(slots=True)
+class _Left:
+    """A transport that was left: why, since when, how often it was tried again, and when it is next."""
+
+    error: TransportError
+    since: float
+    tries: int
+    next_at: float
+
+
+class Link:
+    """The transports of one target, in order of preference. All methods may be called from any thread.
+
+    `open_share` is the part of a deadline that opening a transport may take while others are left to
+    try, `open_bound` its
+    most in seconds.
+    """
+
+    def __init__(
+        self,
+        transports: Sequence[Transport],
+        *,
+        events: Emitter,
+        clock: Clock = SYSTEM_CLOCK,
+        name: str = "",
+        backoff: Backoff | None = None,
+        open_share: float = 1 / 3,
+        open_bound: float = 15.0,
+        background: bool = True,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        if not transports:
+            raise UsageError(
+                f"{name or 'the target'} has no transport", hint="Give it ansible_host or serial_socket."
+            )
+        self._transports = tuple(transports)
+        self._events = events
+        self._clock = clock
+        self._name = name
+        self._backoff = backoff or Backoff()
+        self._open_share = open_share
+        self._open_bound = open_bound
+        self._background = background
+        self._chance = chance
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._left: dict[str, _Left] = {}
+        self._pinning = threading.Lock()
+        self._closed = False
+        self._cancel = Cancellation()
+        self._counts = dict.fromkeys((*_COUNTS, *_DAMAGE), 0)
+
+    # -- what is asked of every transport
+
+    @property
+    def current(self) -> str:
+        """The name of the transport that serves the next command."""
+        return self._order(None)[0].name
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What happened so far: commands, failures, timeouts, fallbacks, recoveries, probes, repeats,
+        and all of Damage.
+        """
+        with self._lock:
+            return dict(self._counts)
+
+    @property
+    def left(self) -> Mapping[str, Fallback]:
+        """The transports that are left at present, and why."""
+        with self._lock:
+            return {name: _note(state.error) for name, state in self._left.items()}
+
+    def run(
+        self,
+        command: str,
+        *,
+        deadline: Deadline,
+        stdin: bytes | None = None,
+        transport: str | None = None,
+        repeatable: bool = False,
+    ) -> CommandResult:
+        """Runs a command over the first transport that serves, or over the named one only.
+
+        A command that may have run on a transport that was then lost is run again on another only when
+        `repeatable`.
+        Raises Timeout, TransportLost (it may have run), :class:`Unreachable`, Cancelled, UsageError.
+        Each call is one
+        `command` event; its stdin is never recorded.
+        """
+        began = self._clock.monotonic()
+        try:
+            result, attempts, notes = self._serve(
+                lambda one, until: one.run(command, deadline=until, stdin=stdin),
+                deadline=deadline,
+                insist=transport,
+                repeatable=repeatable,
+            )
+        except HarnessError as error:
+            self._count_failure(error)
+            self._tell_failure(command, error, self._clock.monotonic() - began)
+            raise
+        result = replace(
+            result, attempts=result.attempts + attempts - 1, fallbacks=(*notes, *result.fallbacks)
+        )
+        self._count_result(result)
+        self._tell(result)
+        return result
+
+    def put(
+        self,
+        data: bytes | Path,
+        path: str,
+        *,
+        deadline: Deadline,
+        mode: int = 0o600,
+        progress: Progress | None = None,
+        transport: str | None = None,
+    ) -> None:
+        """Writes a file on the target, verified; may be done twice, so any loss leads to the next
+        transport.
+        """
+        self._serve(
+            lambda one, until: one.put(data, path, deadline=until, mode=mode, progress=progress),
+            deadline=deadline,
+            insist=transport,
+            repeatable=True,
+        )
+
+    def get(
+        self,
+        path: str,
+        *,
+        deadline: Deadline,
+        progress: Progress | None = None,
+        transport: str | None = None,
+    ) -> bytes:
+        """Reads a file of the target, verified."""
+        return self._serve(
+            lambda one, until: one.get(path, deadline=until, progress=progress),
+            deadline=deadline,
+            insist=transport,
+            repeatable=True,
+        )[0]
+
+    def close(self) -> None:
+        """Closes all transports and ends the background's tries. Safe to call twice."""
+        with self._lock:
+            self._closed = True
+            thread = self._thread
+        self._cancel.cancel("the link was closed")
+        self._wake.set()
+        for transport in self._transports:
+            transport.close()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(PROBE_BOUND)
+
+    # -- choosing
+
+    def _order(self, insist: str | None) -> list[Transport]:
+        """Whom to ask: the named one; else those in use in order, then, as a last resort, those that
+        were left.
+        """
+        if insist is not None:
+            chosen = [one for one in self._transports if one.name == insist]
+            if not chosen:
+                have = ", ".join(one.name for one in self._transports)
+                raise UsageError(
+                    f"{self._name or 'the target'} has no transport {insist!r}", hint=f"It has: {have}."
+                )
+            return chosen
+        with self._lock:
+            return sorted(self._transports, key=lambda one: one.name in self._left)
+
+    def _serve(
+        self,
+        call: Callable[[Transport, Deadline], T],
+        *,
+        deadline: Deadline,
+        insist: str | None,
+        repeatable: bool,
+    ) -> tuple[T, int, tuple[Fallback, ...]]:
+        """Calls over one transport after the other. The answer, how often the call was made, and who was
+        passed over.
+        """
+        order = self._order(insist)
+        notes = {} if insist else dict(self.left)
+        errors: list[TransportError] = []
+        calls = 0
+        for index, one in enumerate(order):
+            others = len(order) - index - 1
+            if errors and deadline.expired:
+                break
+            try:
+                self._open(one, deadline, others)
+                calls += 1
+                answer = self._call_again_once(call, one, deadline, repeatable and len(order) == 1)
+            except (Unavailable, TransportLost) as error:
+                if deadline.cancellation.cancelled:
+                    raise Cancelled(deadline.cancellation.reason) from None
+                errors.append(error)
+                heir = order[index + 1].name if others else ""
+                self._leave(one, error, heir)
+                if insist is not None or (error.may_have_run and not repeatable):
+                    raise
+                notes[one.name] = _note(error)
+                continue
+            self._back(one)
+            notes.pop(one.name, None)
+            return answer, calls, tuple(notes.values())
+        raise Unreachable(self._name, errors)
+
+    def _open(self, one: Transport, deadline: Deadline, others: int) -> None:
+        if not isinstance(one, Opens):
+            return
+        bound = deadline
+        if others:
+            bound = deadline.clamp(min(self._open_bound, deadline.remaining() * self._open_share))
+        try:
+            one.open(bound)
+        except Unavailable as error:
+            if not self._learn_host_key(one, error, deadline):
+                raise
+            one.open(deadline)
+
+    def _call_again_once(
+        self, call: Callable[[Transport, Deadline], T], one: Transport, deadline: Deadline, again: bool
+    ) -> T:
+        """Where there is no other transport, a lost connection is made anew once for what may be repeated."""
+        try:
+            return call(one, deadline)
+        except TransportLost:
+            if not again or deadline.expired or deadline.cancellation.cancelled:
+                raise
+            with self._lock:
+                self._counts["repeats"] += 1
+            return call(one, deadline)
+
+    def _learn_host_key(self, one: Transport, error: Unavailable, deadline: Deadline) -> bool:
+        """An unknown host key is read from the machine itself, over another transport, and pinned. True
+        when it was.
+        """
+        if error.cause is not Cause.HOST_KEY or not isinstance(one, PinsHostKeys):
+            return False
+        with self._pinning:
+            shown = one.unknown_host_key
+            if shown is None:
+                return False
+            for other in self._transports:
+                if other is one:
+                    continue
+                try:
+                    keys = read_host_keys(partial(other.run, deadline=deadline))
+                except (TransportError, DeadlineExpired):
+                    continue
+                if keys:
+                    one.pin_host_keys(keys)
+                    self._events.emit(
+                        "link.host_key_pinned",
+                        f"read {len(keys)} host keys over {other.name}; {one.name} must show one of them",
+                        over=other.name,
+                        host_keys=[str(key) for key in keys],
+                        shown=str(shown),
+                    )
+                    return True
+        return False
+
+    # -- leaving and coming back
+
+    def _leave(self, one: Transport, error: TransportError, heir: str) -> None:
+        if len(self._transports) == 1:
+            return  # There is nothing to leave it for: each command tries it anew.
+        with self._lock:
+            state = self._left.get(one.name)
+            fresh = state is None
+            now = self._clock.monotonic()
+            if state is None:
+                delay = self._backoff.delay(0, self._chance())
+                self._left[one.name] = _Left(error, now, 0, now + delay)
+                self._counts["fallbacks"] += 1
+            else:
+                state.error = error
+        if fresh:
+            self._events.emit(
+                "link.fallback",
+                f"{one.name} is left" + (f" for {heir}" if heir else "") + f": {error.message}",
+                level="warning",
+                cause=str(error.cause),
+                from_transport=one.name,
+                to_transport=heir,
+                may_have_run=error.may_have_run,
+            )
+            self._start_probing()
+
+    def _back(self, one: Transport) -> None:
+        with self._lock:
+            state = self._left.pop(one.name, None)
+            if state is None:
+                return
+            self._counts["recoveries"] += 1
+            away = self._clock.monotonic() - state.since
+        self._events.emit(
+            "link.recovered",
+            f"{one.name} serves again, after {away:.1f} s and {state.tries} tries",
+            duration=away,
+            tries=state.tries,
+            recovered_transport=one.name,
+            cause=str(state.error.cause),
+        )
+
+    def _start_probing(self) -> None:
+        if not self._background:
+            return
+        with self._lock:
+            if self._closed or (self._thread is not None and self._thread.is_alive()):
+                self._wake.set()
+                return
+            self._wake.clear()
+            self._thread = threading.Thread(target=self._probe_on, name=f"link-{self._name}", daemon=True)
+            self._thread.start()
+
+    def _probe_on(self) -> None:
+        """Lives as long as a transport is left."""
+        while True:
+            with self._lock:
+                if self._closed or not self._left:
+                    self._thread = None
+                    return
+                pause = min(state.next_at for state in self._left.values()) - self._clock.monotonic()
+            self._wake.wait(max(0.0, pause))
+            self._wake.clear()
+            self.probe_due()
+
+    def probe_due(self) -> None:
+        """Tries the left transports whose time has come. The background's thread calls this; so may a
+        test with its own clock.
+        """
+        now = self._clock.monotonic()
+        with self._lock:
+            due = [
+                one
+                for one in self._transports
+                if one.name in self._left and self._left[one.name].next_at <= now
+            ]
+        for one in due:
+            with self._lock:
+                if self._closed:
+                    return
+                self._counts["probes"] += 1
+            try:
+                deadline = Deadline.after(PROBE_BOUND, cancellation=self._cancel)
+                self._open(one, deadline, 0)
+                one.run(":", deadline=deadline)
+            except Cancelled:
+                return
+            except TransportError as error:
+                self._tried(one, error)
+            else:
+                self._back(one)
+
+    def _tried(self, one: Transport, error: TransportError) -> None:
+        with self._lock:
+            state = self._left.get(one.name)
+            if state is None:
+                return
+            state.tries += 1
+            state.error = error
+            delay = self._backoff.delay(state.tries, self._chance())
+            state.next_at = self._clock.monotonic() + delay
+        self._events.emit(
+            "link.probe",
+            f"{one.name} does not serve yet; next try in {delay:.1f} s: {error.message}",
+            level="debug",
+            cause=str(error.cause),
+            probed_transport=one.name,
+            tries=state.tries,
+        )
+
+    # -- counting and telling
+
+    def _count_result(self, result: CommandResult) -> None:
+        with self._lock:
+            self._counts["commands"] += 1
+            self._counts["repeats"] += result.attempts - 1
+            for name in _DAMAGE:
+                self._counts[name] += getattr(result.damage, name)
+
+    def _count_failure(self, error: HarnessError) -> None:
+        with self._lock:
+            self._counts["commands"] += 1
+            self._counts["timeouts" if isinstance(error, Timeout) else "failures"] += 1
+
+    def _tell(self, result: CommandResult) -> None:
+        damage = {name: getattr(result.damage, name) for name in _DAMAGE}
+        self._events.emit(
+            "command",
+            f"exit status {result.exit_status}",
+            transport=result.transport,
+            command=result.command,
+            exit_status=result.exit_status,
+            duration=result.duration,
+            stdout_bytes=len(result.stdout),
+            stderr_bytes=len(result.stderr),
+            damage={name: number for name, number in damage.items() if number},
+            attempts=result.attempts,
+            fallbacks=[note.transport for note in result.fallbacks],
+        )
+
+    def _tell_failure(self, command: str, error: HarnessError, duration: float) -> None:
+        self._events.emit(
+            "command",
+            error.message,
+            level="warning",
+            transport=error.transport if isinstance(error, TransportError) else None,
+            command=command,
+            exit_status=None,
+            duration=duration,
+            stdout_bytes=len(error.stdout) if isinstance(error, Timeout) else 0,
+            stderr_bytes=len(error.stderr) if isinstance(error, Timeout) else 0,
+            damage={},
+            cause=str(error.cause) if isinstance(error, TransportError) else type(error).__name__.lower(),
+            may_have_run=isinstance(error, TransportError) and error.may_have_run,
+        )
+
+
+def _note(error: TransportError) -> Fallback:
+    return Fallback(error.transport, str(error.cause), error.message)

@@ -1,0 +1,230 @@
+"""The SSH transport: commands over paramiko that cannot lie, hang, or leave things behind.
+
+A command takes one round trip on a persistent shell (:mod:`harness.transport.ssh_shell`); one with stdin
+has a channel of
+its own. Shells are opened as commands run side by side, within a bound, and kept.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import Cancelled, DeadlineExpired
+from harness.events.emitter import Emitter
+from harness.transport import ssh_files
+from harness.transport.contract import CommandResult, Damage, Progress
+from harness.transport.errors import Timeout, TransportError
+from harness.transport.hostkeys import HostKey
+from harness.transport.ssh_channel import ChannelClosedError, PeerSilentError
+from harness.transport.ssh_config import SshSpec
+from harness.transport.ssh_pool import ChannelPool, Lease
+from harness.transport.ssh_shell import (
+    ARGUMENT_LIMIT,
+    Answer,
+    AnswerReader,
+    check_command,
+    encode,
+    fresh_nonce,
+    one_shot_program,
+    one_shot_request,
+    quote,
+    request,
+)
+
+__all__ = ["END_GRACE", "SshSpec", "SshTransport"]
+
+END_GRACE = 1.0
+"""Seconds past a command's deadline that ending it on the target may take."""
+
+
+class SshTransport:
+    """Runs commands on one host over SSH. Connects at first use, and again after the connection was lost."""
+
+    name = "ssh"
+
+    def __init__(self, spec: SshSpec, *, events: Emitter) -> None:
+        self.spec = spec
+        self._events = events.bind(transport="ssh")
+        self._pool = ChannelPool(spec, events=self._events)
+        self._count_lock = threading.Lock()
+        self._commands = 0
+        self._timeouts = 0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What happened so far: commands, timeouts, connects, channels, late_answers."""
+        return {"commands": self._commands, "timeouts": self._timeouts, **self._pool.counts}
+
+    def run(self, command: str, *, deadline: Deadline, stdin: bytes | None = None) -> CommandResult:
+        """See :class:`~harness.transport.contract.Transport`.
+
+        After the deadline at most :data:`END_GRACE` is spent on ending the command on the target.
+        """
+        check_command(command)
+        started, began = time.time(), time.monotonic()
+        connects, late = self._pool.counts["connects"], self._pool.counts["late_answers"]
+        if stdin is None and len(encode(command)) <= ARGUMENT_LIMIT:
+            answer = self._on_shell(command, deadline)
+        else:
+            answer = self._on_its_own(command, stdin or b"", deadline)
+        with self._count_lock:
+            self._commands += 1
+        return CommandResult(
+            command=command,
+            stdout=answer.stdout,
+            stderr=answer.stderr,
+            exit_status=answer.number,
+            transport=self.name,
+            started=started,
+            ended=time.time(),
+            duration=time.monotonic() - began,
+            damage=Damage(
+                # The first connection of all is none anew.
+                reconnects=self._pool.counts["connects"] - connects if connects else 0,
+                late_answers=self._pool.counts["late_answers"] - late,
+            ),
+        )
+
+    def put(
+        self,
+        data: bytes | Path,
+        path: str,
+        *,
+        deadline: Deadline,
+        mode: int = 0o600,
+        progress: Progress | None = None,
+    ) -> None:
+        """Writes a file on the target; its content is verified before it takes its name."""
+        ssh_files.put(self, data, path, deadline=deadline, mode=mode, progress=progress)
+
+    def get(self, path: str, *, deadline: Deadline, progress: Progress | None = None) -> bytes:
+        """Reads a file of the target, verified."""
+        return ssh_files.get(self, path, deadline=deadline, progress=progress)
+
+    def close(self) -> None:
+        """Gives the connection, its thread and its channels back."""
+        self._pool.close()
+
+    # -- what the link asks
+
+    @property
+    def unknown_host_key(self) -> HostKey | None:
+        """The key that the host showed and that nobody knows, until keys are pinned."""
+        return self._pool.unknown_host_key
+
+    def pin_host_keys(self, keys: tuple[HostKey, ...]) -> None:
+        """From now on the host must show one of these keys."""
+        self._pool.pinned = keys
+        self._pool.unknown_host_key = None
+
+    def open(self, deadline: Deadline) -> None:
+        """Connects, unless there is a live connection. Raises Unavailable, TransportLost, Cancelled,
+        UsageError.
+        """
+        self._pool.connected(deadline)
+
+    # -- commands
+
+    def _on_shell(self, command: str, deadline: Deadline) -> Answer:
+        lease = self._pool.shell(deadline)
+        nonce = fresh_nonce()
+        reader = AnswerReader(nonce)
+        try:
+            answer = lease.io.exchange(reader, deadline=deadline, stdin=request(command, nonce))
+        except BaseException as error:
+            raise self._failure(error, lease, reader, command) from None
+        late = sum(map(len, answer.rest))
+        self._pool.note_late(late)
+        self._pool.release(lease, keep=lease.tells and not answer.flag and not late)
+        return answer
+
+    def _on_its_own(self, command: str, stdin: bytes, deadline: Deadline) -> Answer:
+        lease = self._pool.alone(f"exec sh -c {quote(one_shot_program(command))}", deadline)
+        nonce = fresh_nonce()
+        reader = AnswerReader(nonce)
+        try:
+            greeting = lease.io.exchange(
+                AnswerReader(nonce), deadline=deadline, stdin=one_shot_request(command, nonce)
+            )
+            lease.pid = greeting.number
+            reader.feed(*greeting.rest)
+            if not stdin:
+                lease.io.end_of_input(deadline)
+            answer = reader.answer or lease.io.exchange(reader, deadline=deadline, stdin=stdin, eof=True)
+        except BaseException as error:
+            raise self._failure(error, lease, reader, command) from None
+        self._pool.release(lease, keep=False)
+        return answer
+
+    def _failure(
+        self, error: BaseException, lease: Lease, reader: AnswerReader, command: str
+    ) -> BaseException:
+        """After a failed exchange: ends the command on the target, closes its channel, and says what
+        went wrong.
+        """
+        import paramiko
+
+        connection = lease.connection
+        stdout, stderr = reader.partial
+        text = _shorten(command)
+        try:
+            if isinstance(error, DeadlineExpired):
+                return self._timed_out(lease, text, stdout, stderr)
+            if isinstance(error, Cancelled):
+                self._pool.end_remote(lease, Deadline.after(END_GRACE / 4))
+                return error
+            if not isinstance(
+                error,
+                PeerSilentError
+                | ChannelClosedError
+                | paramiko.SSHException
+                | EOFError
+                | OSError
+                | ValueError,
+            ):
+                return error
+            if isinstance(error, PeerSilentError):
+                why = f"({error}) while this ran: {text}"
+                self._pool.drop(connection, str(error))
+            elif not connection.alive:
+                why = f"while this ran: {text}"
+                self._pool.drop(connection, f"while a command ran: {connection.cause_of_death() or error}")
+            else:
+                why = f"in part: the shell of this command went away: {text}"
+            return connection.lost(why, may_have_run=True, seen=stdout or stderr)
+        finally:
+            self._pool.release(lease, keep=False)
+
+    def _timed_out(self, lease: Lease, text: str, stdout: bytes, stderr: bytes) -> TransportError:
+        connection = lease.connection
+        left = self._pool.end_remote(lease, Deadline.after(END_GRACE))
+        if left is None and not connection.probe(Deadline.after(END_GRACE / 4)):
+            silence = connection.silence()
+            self._pool.drop(connection, "no sign of life at a command's deadline")
+            return connection.lost(
+                f"(no sign of life for {silence:.1f} s, at the deadline of this: {text})",
+                may_have_run=True,
+                seen=stdout or stderr,
+            )
+        with self._count_lock:
+            self._timeouts += 1
+        ending = {
+            0: "It was ended on the target, with its children.",
+            None: "Whether it was ended on the target is not known.",
+        }.get(left, f"{left} of its processes could not be ended (another user's?).")
+        return Timeout(
+            f"{self.spec.name}: this did not end before its deadline: {text}\n  {ending}",
+            transport=self.name,
+            stdout=stdout,
+            stderr=stderr,
+            seen=(stdout or stderr)[-2048:],
+            hint=f"{len(stdout)} bytes of stdout and {len(stderr)} of stderr came until then.",
+        )
+
+
+def _shorten(command: str) -> str:
+    line = command.strip().replace("\n", "; ")
+    return line if len(line) <= 80 else line[:77] + "..."

@@ -1,0 +1,226 @@
+"""Logging in: keys, certificates, the agent, passwords; each attempt bounded, each refusal kept for the
+error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.deadline import Deadline
+from harness.transport.errors import Cause, Unavailable
+
+if TYPE_CHECKING:
+    import paramiko
+
+    from harness.transport.ssh_config import SshSpec
+    from harness.transport.ssh_connection import Connection
+
+_DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One way in: what to call it, which method it is, and how to try it. `go` returns the methods still
+    asked for.
+    """
+
+    label: str
+    method: str
+    go: Callable[[paramiko.Transport], list[str]]
+
+
+def authenticate(connection: Connection, deadline: Deadline) -> None:
+    """Logs in. Raises Unavailable(cause=AUTH) that says what was tried and what the server would take."""
+    import paramiko
+
+    transport, spec = connection.transport, connection.spec
+    tried: list[str] = []
+    allowed: tuple[str, ...] = ()
+    problems: list[str] = []
+    with connection.wire.bounded(deadline):
+        for attempt in attempts(spec, problems):
+            if allowed and attempt.method not in allowed and "keyboard-interactive" not in allowed:
+                continue
+            transport.auth_timeout = max(0.1, deadline.remaining())
+            try:
+                more = attempt.go(transport)
+            except paramiko.BadAuthenticationType as error:
+                allowed = tuple(error.allowed_types)
+                tried.append(f"{attempt.label} (not allowed)")
+            except paramiko.AuthenticationException as error:
+                tried.append(f"{attempt.label} ({_short(error)})")
+            except (paramiko.SSHException, EOFError, OSError) as error:
+                tried.append(f"{attempt.label} ({_short(error)})")
+                if not transport.is_active():
+                    break
+            else:
+                if transport.is_authenticated():
+                    return
+                allowed = tuple(more)
+                tried.append(f"{attempt.label} (accepted, but {', '.join(more)} is wanted as well)")
+            if not transport.is_active() or deadline.expired:
+                break
+        if not allowed and transport.is_active() and not deadline.expired:
+            allowed = _ask_methods(transport, spec.login, deadline)
+    raise Unavailable(
+        f"{spec.name}: {spec.address} lets us not in. "
+        f"Tried: {', '.join(tried) or 'nothing, there is no key and no password'}."
+        + (f" It takes: {', '.join(allowed)}." if allowed else "")
+        + (" The server hung up." if not transport.is_active() else "")
+        + "".join(f" {problem}." for problem in problems),
+        cause=Cause.AUTH,
+        transport="ssh",
+        hint=f"Try `ssh -v -p {spec.port} {spec.login}@{spec.host}`; "
+        "ansible_user, ansible_ssh_private_key_file, ansible_password and the agent decide how we log in.",
+    )
+
+
+def _short(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    return {"Authentication failed.": "refused"}.get(text, text)
+
+
+def _ask_methods(transport: paramiko.Transport, user: str, deadline: Deadline) -> tuple[str, ...]:
+    import paramiko
+
+    transport.auth_timeout = max(0.1, min(5.0, deadline.remaining()))
+    try:
+        transport.auth_none(user)
+    except paramiko.BadAuthenticationType as error:
+        return tuple(error.allowed_types)
+    except (paramiko.SSHException, EOFError, OSError):
+        return ()
+    return ()
+
+
+def attempts(spec: SshSpec, problems: list[str]) -> Iterator[Attempt]:
+    """The ways in, in order: the keys that were named, the password that was given, the agent, the
+    user's own keys.
+
+    What was given for this host comes first, since a server hangs up after a few refusals
+    (MaxAuthTries). Keys that cannot be
+    used are described in `problems`.
+    """
+
+    def by_key(label: str, key: paramiko.PKey) -> Attempt:
+        return Attempt(label, "publickey", lambda transport: list(transport.auth_publickey(spec.login, key)))
+
+    agent_keys = _agent_keys(spec) if spec.use_agent or spec.key_files else []
+    used: set[bytes] = set()
+    if spec.key is not None:
+        yield by_key("the key given", _parse_key(spec.key))
+    for name in spec.key_files:
+        key = _load_key(name, spec, problems, agent_keys)
+        if key is not None:
+            used.add(key.asbytes())
+            yield by_key(f"key {name}", key)
+    if spec.password is not None:
+        password = spec.password
+        yield Attempt(
+            "password", "password", lambda transport: list(transport.auth_password(spec.login, password))
+        )
+    if spec.use_agent:
+        for agent_key in agent_keys:
+            if agent_key.asbytes() not in used:
+                used.add(agent_key.asbytes())
+                yield by_key(f"agent key {agent_key.comment or agent_key.get_name()}", agent_key)
+    if spec.default_keys and not spec.key_files:
+        for short in _DEFAULT_KEYS:
+            path = Path.home() / ".ssh" / short
+            if path.is_file():
+                key = _load_key(str(path), spec, problems, agent_keys)
+                if key is not None and key.asbytes() not in used:
+                    yield by_key(f"key {path}", key)
+
+
+def _agent_keys(spec: SshSpec) -> list[paramiko.AgentKey]:
+    import paramiko
+
+    socket_path = spec.agent_socket or os.environ.get("SSH_AUTH_SOCK")
+    if not socket_path:
+        return []
+    try:
+        if spec.agent_socket:
+            return list(_agent_at(spec.agent_socket).get_keys())
+        return list(paramiko.Agent().get_keys())
+    except (paramiko.SSHException, OSError):
+        # ssh, too, goes on without an agent that does not answer.
+        return []
+
+
+def _agent_at(path: str) -> paramiko.agent.AgentSSH:
+    import socket
+
+    from paramiko.agent import AgentSSH
+
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(5.0)
+    connection.connect(path)
+    agent = AgentSSH()
+    agent._connect(connection)  # type: ignore[attr-defined]
+    return agent
+
+
+def _parse_key(text: str) -> paramiko.PKey:
+    import paramiko
+
+    for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
+        try:
+            return kind.from_private_key(StringIO(text))
+        except paramiko.SSHException:
+            continue
+    raise Unavailable(
+        "the private key that was given is of no type that we know (ed25519, ecdsa, rsa)",
+        cause=Cause.AUTH,
+        transport="ssh",
+    )
+
+
+def _load_key(
+    name: str, spec: SshSpec, problems: list[str], agent_keys: list[paramiko.AgentKey]
+) -> paramiko.PKey | None:
+    """A key file's key, with its certificate; a key under a passphrase is taken from the agent."""
+    import paramiko
+
+    path = Path(name).expanduser()
+    if not path.is_file():
+        problems.append(f"The key file {path} is not there")
+        return None
+    try:
+        key: paramiko.PKey = paramiko.PKey.from_path(path)
+    except (paramiko.PasswordRequiredException, TypeError):
+        return _from_agent(path, problems, agent_keys)
+    except PermissionError as error:
+        problems.append(f"The key file {path} cannot be read: {error.strerror}")
+        return None
+    except (paramiko.SSHException, ValueError, OSError, paramiko.pkey.UnknownKeyType) as error:
+        if b"ENCRYPTED" in path.read_bytes()[:200] or "password" in str(error).lower():
+            return _from_agent(path, problems, agent_keys)
+        problems.append(f"The key file {path} cannot be used: {error}")
+        return None
+    for certificate in spec.certificate_files:
+        try:
+            key.load_certificate(certificate)
+        except (ValueError, OSError, paramiko.SSHException) as error:
+            problems.append(f"The certificate {certificate} does not go with {path}: {error}")
+    return key
+
+
+def _from_agent(path: Path, problems: list[str], agent_keys: list[paramiko.AgentKey]) -> paramiko.PKey | None:
+    from harness.transport.hostkeys import parse_public_keys
+
+    public = Path(f"{path}.pub")
+    if public.is_file():
+        wanted = {key.blob for key in parse_public_keys(public.read_text("utf-8", "backslashreplace"))}
+        for agent_key in agent_keys:
+            if agent_key.asbytes() in wanted:
+                return agent_key
+    problems.append(
+        f"The key {path} is under a passphrase and the agent does not hold it: run `ssh-add {path}`"
+    )
+    return None

@@ -1,0 +1,75 @@
+"""Becoming another user on a channel without a terminal: sudo, su, doas; a password is given only to its
+own prompt.
+"""
+
+from __future__ import annotations
+
+from harness.deadline import Deadline
+from harness.errors import DeadlineExpired
+from harness.transport.errors import Cause, Unavailable
+from harness.transport.ssh_channel import ChannelClosedError, ChannelIO
+from harness.transport.ssh_config import Become
+from harness.transport.ssh_shell import encode, quote
+
+_GATE = b"harness-become-done"
+
+
+def wrap(become: Become, program: str) -> str:
+    """`program`, for the login shell, run as the other user. It first says on stdout that it is through
+    the gate.
+    """
+    inner = quote(f"echo {_GATE.decode()}; {program}")
+    user = quote(become.user)
+    if become.method == "sudo":
+        # -S reads the password from stdin, -p makes the prompt one that we know.
+        way = "-S -p 'harness-become-password:'" if become.password is not None else "-n"
+        return f"exec sudo -H {way} -u {user} sh -c {inner}"
+    if become.method == "doas":
+        return f"exec doas {'' if become.password is not None else '-n '}-u {user} sh -c {inner}"
+    return f"exec su {user} -c {inner}"
+
+
+def pass_gate(io: ChannelIO, become: Become, *, name: str, deadline: Deadline) -> None:
+    """Waits until the program runs as the other user, answering one password prompt.
+
+    Raises Unavailable(cause=BECOME), DeadlineExpired, Cancelled, PeerSilentError, ChannelClosedError.
+    Nothing is sent before the prompt is
+    there: what the program itself is to read must not be taken for a password, nor the other way round.
+    """
+    out = err = b""
+    answered = False
+    while True:
+        try:
+            more_out, more_err = io.read(deadline)
+        except ChannelClosedError:
+            raise _refused(name, become, err or out) from None
+        except DeadlineExpired:
+            if err or out:
+                raise _refused(name, become, err or out) from None
+            raise
+        out += more_out
+        err += more_err
+        if _GATE + b"\n" in out:
+            return
+        prompted = b"assword" in err or b"assword" in out
+        if prompted and not answered:
+            if become.password is None:
+                raise _refused(name, become, b"it asks for a password")
+            answered = True
+            err = out = b""
+            io.write_all(encode(become.password) + b"\n", deadline)
+        elif prompted:
+            raise _refused(name, become, b"the password was refused")
+
+
+def _refused(name: str, become: Become, seen: bytes) -> Unavailable:
+    said = seen.decode("utf-8", "backslashreplace").strip()
+    if become.password:
+        said = said.replace(become.password, "********")
+    return Unavailable(
+        f"{name}: {become.method} does not let us become {become.user}" + (f": {said}" if said else ""),
+        cause=Cause.BECOME,
+        transport="ssh",
+        seen=said.encode()[-2048:],
+        hint="See ansible_become_method, ansible_become_user and ansible_become_password.",
+    )

@@ -1,0 +1,193 @@
+"""One SSH channel in use: what it reads is waited for against a deadline, with both streams drained."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING
+
+from harness.deadline import Deadline
+from harness.errors import Cancelled, DeadlineExpired
+from harness.transport.ssh_shell import Answer, AnswerReader
+
+if TYPE_CHECKING:
+    import paramiko
+
+    from harness.transport.ssh_connection import Connection
+
+_PIECE = 262144
+_STDIN_PIECE = 32768
+
+
+class PeerSilentError(Exception):
+    """Inside this room: the peer gave no sign of life within its bound."""
+
+
+class ChannelClosedError(Exception):
+    """Inside this room: the channel ended before the answer did."""
+
+
+class _Bell(threading.Event):
+    """Rung by the connection's thread whenever a stream has more, or has ended."""
+
+    def clear(self) -> None:
+        """paramiko clears when one buffer was emptied; that would lose the other's ring. Only we clear."""
+
+    def rearm(self) -> None:
+        """Clears; to be called before looking."""
+        super().clear()
+
+
+class ChannelIO:
+    """A channel's streams. One thread at a time."""
+
+    def __init__(self, channel: paramiko.Channel, connection: Connection) -> None:
+        self.channel = channel
+        self.connection = connection
+        self._bell = _Bell()
+        self._probed_at = -1.0
+        channel.settimeout(0.0)
+        channel.in_buffer.set_event(self._bell)
+        channel.in_stderr_buffer.set_event(self._bell)
+
+    @property
+    def pending(self) -> bool:
+        """Bytes have come that nobody asked for."""
+        return bool(self.channel.recv_ready() or self.channel.recv_stderr_ready())
+
+    @property
+    def closed(self) -> bool:
+        """No more bytes will come than are there."""
+        return bool(self.channel.closed or self.channel.eof_received) or not self.connection.alive
+
+    def execute(self, program: str, deadline: Deadline) -> None:
+        """Asks for `program` to be run by the login shell.
+
+        The server's yes is not waited for: a no closes the channel, which every reader notices; so a
+        round trip is saved.
+        """
+        import paramiko
+        from paramiko.common import cMSG_CHANNEL_REQUEST
+
+        message = paramiko.Message()
+        message.add_byte(cMSG_CHANNEL_REQUEST)
+        message.add_int(self.channel.remote_chanid)
+        message.add_string("exec")
+        message.add_boolean(True)
+        message.add_string(program.encode("utf-8", "surrogateescape"))
+        with self.connection.wire.bounded(deadline):
+            self.connection.send(message)
+
+    def write(self, data: bytes | memoryview, deadline: Deadline) -> int:
+        """Sends what the server's window takes now; the number of bytes sent. Raises ChannelClosedError."""
+        if self.channel.closed or not self.connection.alive:
+            raise ChannelClosedError("the channel was closed")
+        if not self.channel.send_ready():
+            return 0
+        try:
+            with self.connection.wire.bounded(deadline):
+                return self.channel.send(bytes(data[:_STDIN_PIECE]))
+        except TimeoutError:
+            return 0
+        except (OSError, EOFError) as error:
+            raise ChannelClosedError(str(error) or "the channel was closed") from None
+
+    def write_all(self, data: bytes, deadline: Deadline) -> None:
+        """Sends all of a small piece of data. Raises ChannelClosedError, DeadlineExpired, Cancelled."""
+        rest = memoryview(data)
+        while rest:
+            deadline.check("writing to an SSH channel")
+            sent = self.write(rest, deadline)
+            rest = rest[sent:]
+            if not sent:
+                deadline.sleep(0.005)
+
+    def end_of_input(self, deadline: Deadline) -> None:
+        """Closes the program's stdin. The program may be gone already; its answer, or its absence, tells."""
+        with contextlib.suppress(OSError, EOFError), self.connection.wire.bounded(deadline):
+            self.channel.shutdown_write()
+
+    def drain(self) -> tuple[bytes, bytes]:
+        """What is there now of both streams."""
+        out = err = b""
+        if self.channel.recv_ready():
+            out = self.channel.recv(_PIECE)
+        if self.channel.recv_stderr_ready():
+            err = self.channel.recv_stderr(_PIECE)
+        return out, err
+
+    def read(self, deadline: Deadline, *, longest: float = 3600.0) -> tuple[bytes, bytes]:
+        """What comes next of both streams; both are empty only after `longest` seconds.
+
+        Raises ChannelClosedError at their end, DeadlineExpired, Cancelled; PeerSilentError when the peer
+        did not answer a probe.
+        """
+        forget = deadline.cancellation.on_cancel(self._bell.set)
+        try:
+            waited = False
+            while True:
+                self._bell.rearm()
+                ended = self.closed
+                out, err = self.drain()
+                if deadline.cancellation.cancelled:
+                    raise Cancelled(deadline.cancellation.reason)
+                if out or err:
+                    return out, err
+                if ended:
+                    raise ChannelClosedError("the channel was closed")
+                if deadline.expired:
+                    raise DeadlineExpired("reading from an SSH channel")
+                if waited:
+                    return b"", b""
+                pause = min(self._patience(deadline), deadline.remaining())
+                self._bell.wait(min(pause, longest))
+                waited = longest < pause
+        except (EOFError, OSError) as error:
+            raise ChannelClosedError(str(error) or "the connection was closed") from None
+        finally:
+            forget()
+
+    def _patience(self, deadline: Deadline) -> float:
+        """How long to wait before the peer's silence needs another look. Raises PeerSilentError."""
+        spec, silence = self.connection.spec, self.connection.silence()
+        if silence < spec.alive_interval:
+            self._probed_at = -1.0
+            return spec.alive_interval - silence
+        if self._probed_at < 0:
+            self._probed_at = silence
+            with self.connection.wire.bounded(deadline):
+                self.connection.send_probe()
+            return spec.alive_bound
+        left = spec.alive_bound - (silence - self._probed_at)
+        if left <= 0:
+            raise PeerSilentError(f"after {silence:.1f} s of silence")
+        return left
+
+    def exchange(
+        self, reader: AnswerReader, *, deadline: Deadline, stdin: bytes = b"", eof: bool = False
+    ) -> Answer:
+        """Sends `stdin`, reads until the answer is whole.
+
+        Raises DeadlineExpired, Cancelled, PeerSilentError, ChannelClosedError; `reader.partial` then
+        holds what came so far.
+        """
+        rest = memoryview(stdin)
+        while True:
+            if rest:
+                try:
+                    rest = rest[self.write(rest, deadline) :]
+                except ChannelClosedError:
+                    # It stopped reading; that is its right, and what it answered is still to be read.
+                    rest = memoryview(b"")
+                if not rest and eof:
+                    self.end_of_input(deadline)
+            # A window that opens rings no bell: look again soon while there is more to send.
+            reader.feed(*self.read(deadline, longest=0.01 if rest else 3600.0))
+            answer = reader.answer
+            if answer is not None:
+                return answer
+
+    def close(self) -> None:
+        """Closes the channel; the peer's part is not waited for, and it may be gone already."""
+        with contextlib.suppress(EOFError, OSError):
+            self.channel.close()

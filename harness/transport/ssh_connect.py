@@ -1,0 +1,296 @@
+"""From a spec to an authenticated SSH connection, every step bounded by one deadline and every failure
+classified.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+from harness.deadline import Deadline
+from harness.errors import Cancelled, UsageError
+from harness.events.emitter import Emitter
+from harness.transport import ssh_config
+from harness.transport.errors import Cause, Unavailable
+from harness.transport.hostkeys import (
+    HostKey,
+    Known,
+    Verdict,
+    expected_fingerprints,
+    judge,
+    known_name,
+    look_up,
+)
+from harness.transport.ssh_config import SshSpec
+from harness.transport.ssh_connection import Connection, LibraryLog
+from harness.transport.ssh_wire import ChannelWire, ProxyProcess, SocketWire, Wire, tcp_connect
+
+_BANNER_RETRIES = 4
+_RETRY_PAUSE = 0.2
+
+
+class UnknownHostKeyError(Exception):
+    """Inside this room only: the shown key is not known, and may be had over another transport."""
+
+    def __init__(self, key: HostKey, error: Unavailable) -> None:
+        super().__init__(str(error))
+        self.key = key
+        self.error = error
+
+
+def known_keys(spec: SshSpec, pinned: tuple[HostKey, ...]) -> Known:
+    """What is known of the spec's host: the pinned keys if there are any, else what the known_hosts
+    files say.
+    """
+    if pinned:
+        return Known(pinned, origin="pinned", complete=True)
+    name = spec.host_key_alias or known_name(spec.host, spec.port)
+    try:
+        return look_up(name, [Path(file).expanduser() for file in spec.known_hosts])
+    except OSError as error:
+        raise UsageError(f"{spec.name}: the known hosts cannot be read: {error}") from None
+
+
+def connect(
+    spec: SshSpec, *, deadline: Deadline, events: Emitter, pinned: tuple[HostKey, ...] = (), hops: int = 0
+) -> Connection:
+    """Connects and logs in.
+
+    Raises Unavailable with its cause, :class:`UnknownHostKeyError`, Cancelled, UsageError. A server that
+    closes before its banner
+    (sshd's MaxStartups does that to some of many) is asked again a few times, with a pause that grows.
+    """
+    bound = deadline.clamp(spec.connect_timeout)
+    attempt = 0
+    while True:
+        try:
+            return _connect_once(spec, bound, events, pinned, hops)
+        except Unavailable as error:
+            attempt += 1
+            pause = _RETRY_PAUSE * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+            closed_early = error.cause is Cause.BANNER and b"closed" in error.seen
+            if not closed_early or attempt >= _BANNER_RETRIES or pause >= bound.remaining():
+                raise
+            bound.sleep(pause)
+
+
+def _connect_once(
+    spec: SshSpec, deadline: Deadline, events: Emitter, pinned: tuple[HostKey, ...], hops: int
+) -> Connection:
+    below: Connection | None = None
+    wire: Wire
+    hosts = ssh_config.jumps(spec)
+    if hosts:
+        if hops + len(hosts) > 8:
+            raise UsageError(f"{spec.name}: more than 8 jump hosts", hint="Does a jump host name itself?")
+        below, wire = _through(spec, hosts, deadline, events, hops)
+    elif spec.proxy_command:
+        command = ssh_config.expand_tokens(spec.proxy_command, spec)
+        process = ProxyProcess(command)
+        wire = SocketWire(process.sock, process)
+    else:
+        wire = SocketWire(tcp_connect(spec, deadline))
+    connection = new_connection(spec, wire, LibraryLog(events), below)
+    forget: Callable[[], None] | None = None
+    try:
+        forget = deadline.cancellation.on_cancel(wire.close)
+        known = known_keys(spec, pinned)
+        key = handshake(connection, deadline, types=known.types)
+        _check_host_key(spec, key, known, events)
+        from harness.transport.ssh_auth import authenticate
+
+        authenticate(connection, deadline)
+    except BaseException:
+        connection.close()
+        if deadline.cancellation.cancelled:
+            raise Cancelled(deadline.cancellation.reason) from None
+        raise
+    finally:
+        if forget is not None:
+            forget()
+    wire.relax()
+    return connection
+
+
+def new_connection(spec: SshSpec, wire: Wire, log: LibraryLog, below: Connection | None) -> Connection:
+    """A connection over `wire` on which nothing was said yet; it owns the wire and the connection
+    `below` it.
+    """
+    import paramiko
+
+    try:
+        # Anything with send, recv, close and settimeout will do, says its documentation; its types do not.
+        transport = paramiko.Transport(cast(socket.socket, wire))
+    except BaseException:
+        wire.dispose()
+        if below is not None:
+            below.close()
+        raise
+    transport.logger = log
+    transport.packetizer.set_log(log)
+    return Connection(transport, wire, spec, log, below)
+
+
+def _through(
+    spec: SshSpec, hosts: tuple[SshSpec, ...], deadline: Deadline, events: Emitter, hops: int
+) -> tuple[Connection, Wire]:
+    """A connection to the last jump host, and a stream through it to the target."""
+    import paramiko
+
+    *before, last = hosts
+    last = ssh_config.replace_jump(ssh_config.resolve(last), before)
+    try:
+        below = connect(
+            last, deadline=deadline, events=events.bind(jump_host=last.name), hops=hops + len(hosts)
+        )
+    except UnknownHostKeyError as error:
+        raise error.error from None
+    try:
+        channel = below.transport.open_channel(
+            "direct-tcpip", (spec.host, spec.port), ("127.0.0.1", 0), timeout=max(0.05, deadline.remaining())
+        )
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        below.close()
+        raise Unavailable(
+            f"{spec.name}: the jump host {last.address} gives no way to {spec.host} port {spec.port}: "
+            f"{error}",
+            cause=Cause.REFUSED,
+            transport="ssh",
+            hint=f"Try `ssh -J {last.login}@{last.host}:{last.port} {spec.host}`; "
+            "does its sshd allow forwarding?",
+        ) from None
+    channel.logger = LibraryLog(events)
+    return below, ChannelWire(channel)
+
+
+def handshake(
+    connection: Connection,
+    deadline: Deadline,
+    *,
+    types: tuple[str, ...] = (),
+    algorithms: tuple[str, ...] = (),
+) -> HostKey:
+    """Banner and key exchange; the key that the server proved to hold.
+
+    Host keys of the `types` are asked for first; with `algorithms`, only those. Raises Unavailable
+    (banner, kex).
+    """
+    import paramiko
+
+    transport, spec = connection.transport, connection.spec
+    transport.banner_timeout = transport.handshake_timeout = max(0.1, deadline.remaining())
+    transport.auth_timeout = transport.channel_timeout = max(0.1, deadline.remaining())
+    options = transport.get_security_options()
+    options.key_types = algorithms or _ordered(tuple(options.key_types), types)
+    done = threading.Event()
+    with connection.wire.bounded(deadline):
+        transport.start_client(event=done)
+        done.wait(deadline.remaining())
+    if done.is_set() and transport.is_active():
+        shown = transport.get_remote_server_key()
+        return HostKey.from_blob(shown.asbytes())
+    deadline_passed = not done.is_set()
+    error = transport.get_exception()
+    banner = transport.remote_version
+    complaint = connection.wire.complaint()
+    where = f"{spec.name}: {spec.address}"
+    if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
+        raise Unavailable(
+            f"{where}: no common algorithm with {banner!r}: {error}",
+            cause=Cause.KEX,
+            transport="ssh",
+            seen=banner.encode(),
+            hint="paramiko 5 speaks no SHA-1 key exchange and no ssh-rsa signatures, as old boards need. "
+            "Use the serial console (transport=serial), or update the machine's sshd.",
+        )
+    if not banner:
+        closed = not deadline_passed
+        what = "closed the connection before its banner" if closed else "sent no SSH banner in time"
+        if closed and error is not None and "Indecipherable" in str(error):
+            what = f"is no SSH server: {error}"
+        raise Unavailable(
+            f"{where} {what}" + (f"; the proxy command says: {complaint}" if complaint else ""),
+            cause=Cause.BANNER,
+            transport="ssh",
+            seen=b"closed" if closed else b"",
+            hint="sshd may still be starting, or be at its MaxStartups; an open port alone proves nothing.",
+        )
+    raise Unavailable(
+        f"{where}: the key exchange with {banner!r} "
+        + ("did not end in time" if deadline_passed else f"failed: {error or 'the server hung up'}"),
+        cause=Cause.KEX,
+        transport="ssh",
+        seen=banner.encode(),
+        hint="A machine short of entropy or CPU may need longer: see ansible_timeout.",
+    )
+
+
+def _ordered(ours: tuple[str, ...], types: tuple[str, ...]) -> tuple[str, ...]:
+    """Our signature algorithms, those of known key types first, as ssh does: else the server may show a
+    key that we do not know.
+    """
+
+    def rank(name: str) -> int:
+        kind = "ssh-rsa" if name.startswith("rsa-sha2-") else name
+        return types.index(kind) if kind in types else len(types)
+
+    return tuple(sorted(ours, key=rank))
+
+
+def _check_host_key(spec: SshSpec, key: HostKey, known: Known, events: Emitter) -> None:
+    verdict = judge(key, known)
+    if verdict is Verdict.KNOWN:
+        return
+    where = f"{spec.name}: {spec.address}"
+    if verdict is Verdict.REVOKED:
+        raise Unavailable(
+            f"{where} shows the host key {key}, which is revoked in {known.origin or 'known_hosts'}",
+            cause=Cause.HOST_KEY,
+            transport="ssh",
+            hint="Somebody holds a key that was taken back. Do not go on before you know who.",
+        )
+    if spec.host_key_policy == "off":
+        events.emit(
+            "ssh.host_key_unchecked", f"{where} shows {key}; checking is switched off", level="warning"
+        )
+        return
+    if verdict is Verdict.CHANGED:
+        expected = list(expected_fingerprints(known, key))
+        events.emit(
+            "finding",
+            f"{where} shows another host key than the known one: {key.fingerprint}, not {expected[0]}",
+            level="error",
+            finding="host_key_changed",
+            shown=str(key),
+            expected=expected,
+            known_from=known.origin,
+        )
+        name = spec.host_key_alias or known_name(spec.host, spec.port)
+        raise Unavailable(
+            f"{where} shows the host key {key}, but {expected[0]} is known ({known.origin})",
+            cause=Cause.HOST_KEY,
+            transport="ssh",
+            seen=str(key).encode(),
+            hint="The machine was installed anew, another has its address, or somebody is in between. "
+            f"When it is the first, forget the old key: ssh-keygen -R '{name}'",
+        )
+    if spec.host_key_policy == "accept-new":
+        events.emit(
+            "ssh.host_key_accepted", f"{where} shows {key}; accepted, as accept-new says", level="warning"
+        )
+        return
+    raise UnknownHostKeyError(
+        key,
+        Unavailable(
+            f"{where} shows the host key {key}, which is not known",
+            cause=Cause.HOST_KEY,
+            transport="ssh",
+            seen=str(key).encode(),
+            hint="Give the host a serial console (the key is then read over it), or compare the fingerprint "
+            f"and add the key: ssh-keyscan -p {spec.port} {spec.host} >> ~/.ssh/known_hosts",
+        ),
+    )

@@ -1,0 +1,167 @@
+"""An authenticated SSH connection: its channels, its peer's signs of life, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from harness.deadline import Deadline
+from harness.errors import Cancelled, DeadlineExpired
+from harness.events.emitter import Emitter
+from harness.transport.errors import Cause, TransportLost
+from harness.transport.ssh_config import SshSpec
+from harness.transport.ssh_wire import Wire
+
+if TYPE_CHECKING:
+    import paramiko
+
+
+class LibraryLog(logging.Logger):
+    """Stands in for paramiko's logger: what it has to say is an event, never a traceback on stderr."""
+
+    def __init__(self, events: Emitter) -> None:
+        super().__init__("harness.paramiko", logging.INFO)
+        self._events = events
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: object) -> None:
+        """paramiko's call. Its debugging chatter (twenty lines a connection) is left out."""
+        del kwargs
+        if level < logging.INFO:
+            return
+        text = str(msg)
+        if text.startswith(("Traceback", "  File", "    ")) or not text.strip():
+            return
+        with contextlib.suppress(TypeError, ValueError):
+            text = text % args if args else text
+        self._events.emit("ssh.library", f"paramiko: {text.strip()}", level="debug")
+
+
+class Connection:
+    """An authenticated connection. `heard` tells when the peer last sent anything (monotonic seconds)."""
+
+    def __init__(
+        self,
+        transport: paramiko.Transport,
+        wire: Wire,
+        spec: SshSpec,
+        log: LibraryLog,
+        below: Connection | None,
+    ) -> None:
+        self.transport = transport
+        self.wire = wire
+        self.spec = spec
+        self._log = log
+        self._below = below
+        self._probe_sent = 0.0
+        self._close_lock = threading.Lock()
+        self._disposed = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether nobody has found it dead yet."""
+        return bool(self.transport.is_active()) and not self.wire._closed
+
+    def silence(self) -> float:
+        """Seconds since the peer was last heard."""
+        return time.monotonic() - self.wire.heard
+
+    def send_probe(self) -> None:
+        """Asks the peer for a sign of life (any bytes will do as the answer); does not wait."""
+        import paramiko
+        from paramiko.common import cMSG_GLOBAL_REQUEST
+
+        message = paramiko.Message()
+        message.add_byte(cMSG_GLOBAL_REQUEST)
+        message.add_string("keepalive@openssh.com")
+        message.add_boolean(True)
+        self._probe_sent = time.monotonic()
+        self.send(message)
+
+    def send(self, message: paramiko.Message) -> None:
+        """Sends a message that paramiko has no call for."""
+        self.transport._send_user_message(message)  # type: ignore[attr-defined]
+
+    def probe(self, deadline: Deadline) -> bool:
+        """Whether the peer answers before the deadline. Raises Cancelled."""
+        if not self.alive:
+            return False
+        started = time.monotonic()
+        try:
+            with self.wire.bounded(deadline):
+                self.send_probe()
+        except (EOFError, OSError, library_error()):
+            return False
+        pause = 0.0005
+        while self.wire.heard <= started:
+            if not self.alive or deadline.expired:
+                return False
+            deadline.sleep(pause)
+            pause = min(pause * 2, 0.05)
+        return True
+
+    def open_channel(self, deadline: Deadline) -> paramiko.Channel:
+        """A session channel. Raises paramiko's ChannelException when the server has no more to give,
+        TransportLost, Cancelled,
+        DeadlineExpired."""
+        import paramiko
+
+        forget = deadline.cancellation.on_cancel(self.wire.close)
+        try:
+            deadline.check("opening an SSH channel")
+            with self.wire.bounded(deadline):
+                channel = self.transport.open_session(timeout=max(0.05, deadline.remaining()))
+        except paramiko.ChannelException:
+            raise
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            if deadline.cancellation.cancelled:
+                raise Cancelled(deadline.cancellation.reason) from None
+            if deadline.expired and self.alive:
+                raise DeadlineExpired("opening an SSH channel") from None
+            raise self.lost(f"while a channel was opened: {error or type(error).__name__}") from None
+        finally:
+            forget()
+        channel.logger = self._log
+        return channel
+
+    def lost(self, why: str, *, may_have_run: bool = False, seen: bytes = b"") -> TransportLost:
+        """The error for a connection that went away."""
+        return TransportLost(
+            f"{self.spec.name}: the SSH connection to {self.spec.address} was lost {why}",
+            cause=Cause.LOST,
+            transport="ssh",
+            may_have_run=may_have_run,
+            seen=seen[-2048:],
+            hint="The machine may have rebooted, or its network or sshd went away; its console tells more.",
+        )
+
+    def cause_of_death(self) -> str:
+        """What ended the connection, if the library knows."""
+        error = self.transport.get_exception()
+        return "" if error is None else str(error) or type(error).__name__
+
+    def close(self) -> None:
+        """Ends the connection, its thread and its descriptor. Safe to call twice, from any thread."""
+        with self._close_lock:
+            if self._disposed:
+                return
+            self._disposed = True
+        self.transport.close()
+        self.wire.close()
+        if self.transport.is_alive() and self.transport is not threading.current_thread():
+            self.transport.join(5.0)
+        # The handshake's timer thread lives on when a handshake failed in the middle.
+        self.transport.packetizer.complete_handshake()
+        self.wire.dispose()
+        if self._below is not None:
+            self._below.close()
+
+
+def library_error() -> type[Exception]:
+    """paramiko's base of errors; a call, since paramiko is imported only where it is used."""
+    import paramiko
+
+    exception: type[Exception] = paramiko.SSHException
+    return exception

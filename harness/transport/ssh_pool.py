@@ -1,0 +1,362 @@
+"""A connection and its channels, shared by threads: who may open one, which shells are idle, and what
+happens when all is lost.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from harness.deadline import Deadline
+from harness.errors import Cancelled, DeadlineExpired
+from harness.events.emitter import Emitter
+from harness.transport import ssh_become, ssh_config
+from harness.transport.errors import Cause, TransportLost, Unavailable
+from harness.transport.hostkeys import HostKey
+from harness.transport.ssh_channel import ChannelClosedError, ChannelIO, PeerSilentError
+from harness.transport.ssh_config import SshSpec
+from harness.transport.ssh_connect import UnknownHostKeyError, connect
+from harness.transport.ssh_connection import Connection, library_error
+from harness.transport.ssh_shell import AnswerReader, end_program, fresh_nonce, opening
+
+STALE_AFTER = 1.0
+"""Seconds of silence after which an idle connection is asked for a sign of life before a command is
+entrusted to it.
+"""
+
+
+@dataclass(slots=True)
+class Lease:
+    """The right to one channel, and the channel. For a shell: its process id, and whether it can tell
+    what commands leave behind.
+    """
+
+    connection: Connection
+    io: ChannelIO
+    pid: int = 0
+    tells: bool = False
+
+
+class ChannelPool:
+    """Connects when it is first asked, and again when the connection was lost. All methods may be called
+    from any thread.
+    """
+
+    def __init__(self, spec: SshSpec, *, events: Emitter) -> None:
+        self._given = spec
+        self._events = events
+        self._lock = threading.Condition()
+        self._connecting = threading.Lock()
+        self._spec: SshSpec | None = None
+        self._connection: Connection | None = None
+        self._idle: list[Lease] = []
+        self._open = 0
+        self._limit = max(1, spec.max_channels)
+        self._closed = False
+        self.pinned = spec.host_keys
+        self.unknown_host_key: HostKey | None = None
+        self.counts = {"connects": 0, "channels": 0, "late_answers": 0}
+
+    # -- the connection
+
+    def connected(self, deadline: Deadline) -> Connection:
+        """A connection that is alive as far as one can know. Raises Unavailable, TransportLost (closed),
+        Cancelled, UsageError.
+        """
+        with self._turn(deadline):
+            connection = self._connection
+            if connection is not None:
+                if self._usable(connection, deadline):
+                    return connection
+                self.drop(connection, "it was found dead before use")
+            try:
+                self._spec = self._spec or ssh_config.resolve(self._given)
+                connection = connect(self._spec, deadline=deadline, events=self._events, pinned=self.pinned)
+            except UnknownHostKeyError as unknown:
+                self.unknown_host_key = unknown.key
+                raise self._told(unknown.error) from None
+            except Unavailable as error:
+                raise self._told(error) from None
+            except DeadlineExpired as error:
+                raise self._told(self._too_late(str(error))) from None
+            return self._adopt(connection)
+
+    def _usable(self, connection: Connection, deadline: Deadline) -> bool:
+        if not connection.alive:
+            return False
+        if connection.silence() < STALE_AFTER or connection.probe(
+            deadline.clamp(connection.spec.alive_bound)
+        ):
+            return True
+        if deadline.expired and connection.alive and connection.silence() < connection.spec.alive_bound:
+            # Too little time to tell a dead peer from a slow one.
+            raise self._too_late("its sign of life was waited for")
+        return False
+
+    def _adopt(self, connection: Connection) -> Connection:
+        with self._lock:
+            closed = self._closed
+            if not closed:
+                self._connection = connection
+                self._idle.clear()
+                self._open = 0
+                self._limit = max(1, connection.spec.max_channels)
+                self.counts["connects"] += 1
+        if closed:
+            connection.close()
+            raise self._was_closed()
+        transport, spec = connection.transport, connection.spec
+        shown = HostKey.from_blob(transport.get_remote_server_key().asbytes())
+        self._events.emit(
+            "ssh.connected",
+            f"connected to {spec.address} ({transport.remote_version})",
+            host=spec.host,
+            port=spec.port,
+            user=spec.login,
+            banner=transport.remote_version,
+            host_key=str(shown),
+        )
+        return connection
+
+    def drop(self, connection: Connection, why: str) -> None:
+        """Forgets a dead connection and gives it back; the next command connects anew."""
+        with self._lock:
+            ours = self._connection is connection
+            if ours:
+                self._connection = None
+                self._idle.clear()
+                self._open = 0
+                self._lock.notify_all()
+        if ours:
+            text = f"the SSH connection to {connection.spec.address} was lost: {why}"
+            self._events.emit("ssh.lost", text, level="warning", cause=str(Cause.LOST))
+        connection.close()
+
+    def close(self) -> None:
+        """Gives everything back; waits of other threads end with TransportLost."""
+        with self._lock:
+            self._closed = True
+            connection, self._connection = self._connection, None
+            self._idle.clear()
+            self._lock.notify_all()
+        if connection is not None:
+            connection.close()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def _told(self, error: Unavailable) -> Unavailable:
+        self._events.emit("ssh.unavailable", error.message, level="warning", cause=str(error.cause))
+        return error
+
+    def _too_late(self, doing: str) -> Unavailable:
+        return Unavailable(
+            f"{self._given.name}: the deadline passed before {self._given.address} could be used: {doing}",
+            cause=Cause.TIMEOUT,
+            transport="ssh",
+        )
+
+    def _was_closed(self) -> TransportLost:
+        return TransportLost(
+            f"{self._given.name}: the SSH transport was closed", cause=Cause.LOST, transport="ssh"
+        )
+
+    @contextmanager
+    def _turn(self, deadline: Deadline) -> Iterator[None]:
+        """One thread connects, the others wait for what it finds."""
+        # A lock cannot be waited for together with a cancellation; short waits for it can.
+        while not self._connecting.acquire(timeout=min(0.05, max(0.001, deadline.remaining()))):
+            self._check(deadline, "another command connects")
+        try:
+            self._check(deadline, "a connection is wanted")
+            if self._closed:
+                raise self._was_closed()
+            yield
+        finally:
+            self._connecting.release()
+
+    def _check(self, deadline: Deadline, doing: str) -> None:
+        try:
+            deadline.check(doing)
+        except DeadlineExpired:
+            raise self._too_late(doing) from None
+
+    # -- channels
+
+    def shell(self, deadline: Deadline) -> Lease:
+        """A persistent shell with nothing pending on its channel. Raises as :meth:`connected` does."""
+        while True:
+            connection, lease = self._right(deadline)
+            if lease is not None:
+                if not lease.io.pending and not lease.io.closed:
+                    return lease
+                self.note_late(sum(map(len, lease.io.drain())))
+                self.release(lease, keep=False)
+                continue
+            opened = self._open_channel(connection, deadline)
+            if opened is not None:
+                return self._start_shell(opened, deadline)
+
+    def alone(self, program: str, deadline: Deadline) -> Lease:
+        """A channel that runs `program`. Raises as :meth:`connected` does."""
+        while True:
+            connection, lease = self._right(deadline)
+            if lease is not None:
+                lease.io.close()  # It makes room: shells are cheap, channels are bounded.
+            opened = self._open_channel(connection, deadline)
+            if opened is not None:
+                with self._starting(opened, deadline):
+                    self._execute(opened, program, deadline)
+                return opened
+
+    def release(self, lease: Lease, *, keep: bool) -> None:
+        """Gives the right to a channel back; a shell that is kept serves the next command."""
+        if not keep:
+            lease.io.close()
+        with self._lock:
+            if self._connection is lease.connection:
+                if keep:
+                    self._idle.append(lease)
+                else:
+                    self._open -= 1
+                self._lock.notify()
+
+    def end_remote(self, lease: Lease, deadline: Deadline) -> int | None:
+        """Ends what runs on a lease's channel, on the target. How many processes still live; None when
+        nobody answered.
+        """
+        if not lease.pid:
+            return None
+        try:
+            io = ChannelIO(lease.connection.open_channel(deadline), lease.connection)
+        except (library_error(), TransportLost, DeadlineExpired, Cancelled):
+            return None
+        out = b""
+        try:
+            ender = Lease(lease.connection, io)
+            self._execute(ender, f"exec sh -c '{end_program(lease.pid)}'", deadline)
+            while b"left " not in out or not out.endswith(b"\n"):
+                out += io.read(deadline)[0]
+            return int(out.rpartition(b"left ")[2])
+        except (
+            ChannelClosedError,
+            PeerSilentError,
+            DeadlineExpired,
+            Cancelled,
+            Unavailable,
+            ValueError,
+            library_error(),
+            EOFError,
+        ):
+            return None
+        finally:
+            io.close()
+
+    def note_late(self, size: int) -> None:
+        """Records bytes that belong to no command."""
+        if size:
+            self.counts["late_answers"] += 1
+            text = f"{size} bytes came that belong to no command; they were not believed"
+            self._events.emit("ssh.late_output", text, level="warning", bytes=size)
+
+    def _right(self, deadline: Deadline) -> tuple[Connection, Lease | None]:
+        """The right to one channel of a live connection, with an idle shell if there is one."""
+        while True:
+            connection = self.connected(deadline)
+            forget = deadline.cancellation.on_cancel(self._wake)
+            try:
+                with self._lock:
+                    while self._connection is connection:
+                        if self._idle:
+                            return connection, self._idle.pop()
+                        if self._open < self._limit:
+                            self._open += 1
+                            return connection, None
+                        self._check(deadline, "all channels of the connection were in use")
+                        self._lock.wait(deadline.remaining())
+            finally:
+                forget()
+
+    def _wake(self) -> None:
+        with self._lock:
+            self._lock.notify_all()
+
+    def _forgo(self, connection: Connection) -> None:
+        with self._lock:
+            if self._connection is connection:
+                self._open -= 1
+                self._lock.notify()
+
+    def _open_channel(self, connection: Connection, deadline: Deadline) -> Lease | None:
+        """A channel; None when the server has no more to give while others of ours are open: wait for
+        one of them.
+        """
+        import paramiko
+
+        try:
+            io = ChannelIO(connection.open_channel(deadline), connection)
+        except paramiko.ChannelException as error:
+            with self._lock:
+                if self._connection is connection and self._open > 1:
+                    # sshd's MaxSessions is lower than we thought: it is a bound, not a fault.
+                    self._open -= 1
+                    self._limit = self._open
+                    return None
+            self._forgo(connection)
+            raise Unavailable(
+                f"{self._given.name}: {connection.spec.address} gives no channel: {error}",
+                cause=Cause.BUSY,
+                transport="ssh",
+                hint="Its MaxSessions may be 0, or the account may be allowed no shell.",
+            ) from None
+        except TransportLost as error:
+            self.drop(connection, "while a channel was opened")
+            raise error from None
+        except DeadlineExpired:
+            self._forgo(connection)
+            raise self._too_late("a channel was opened") from None
+        except BaseException:
+            self._forgo(connection)
+            raise
+        self.counts["channels"] += 1
+        return Lease(connection, io)
+
+    def _execute(self, lease: Lease, program: str, deadline: Deadline) -> None:
+        become = lease.connection.spec.become
+        if become is None:
+            lease.io.execute(program, deadline)
+        else:
+            lease.io.execute(ssh_become.wrap(become, program), deadline)
+            ssh_become.pass_gate(lease.io, become, name=self._given.name, deadline=deadline)
+
+    def _start_shell(self, lease: Lease, deadline: Deadline) -> Lease:
+        nonce = fresh_nonce()
+        with self._starting(lease, deadline):
+            self._execute(lease, "exec sh", deadline)
+            greeting = lease.io.exchange(AnswerReader(nonce), deadline=deadline, stdin=opening(nonce))
+        lease.pid, lease.tells = greeting.number, greeting.flag
+        return lease
+
+    @contextmanager
+    def _starting(self, lease: Lease, deadline: Deadline) -> Iterator[None]:
+        """What goes wrong before a command was sent: the command cannot have run."""
+        try:
+            yield
+        except BaseException as error:
+            self.release(lease, keep=False)
+            if isinstance(error, PeerSilentError) or not lease.connection.alive:
+                self.drop(lease.connection, "while a shell was started")
+                raise lease.connection.lost("while a shell was started") from None
+            if isinstance(error, ChannelClosedError | ValueError | library_error() | EOFError):
+                raise Unavailable(
+                    f"{self._given.name}: {self._given.address} lets us in, but runs no shell for us",
+                    cause=Cause.NO_SHELL,
+                    transport="ssh",
+                    hint="The account's login shell, or a ForceCommand, gives no POSIX sh.",
+                ) from None
+            if isinstance(error, DeadlineExpired):
+                raise self._too_late("a shell was started") from None
+            raise
