@@ -168,7 +168,7 @@ def _loader_class() -> Any:
 
     parser: Any = yaml.SafeLoader
     if yaml.__with_libyaml__:
-        parser = yaml.cyaml.CParser
+        parser = getattr(yaml, "CParser")  # noqa: B009 - there only where libyaml is
 
     class Loader(parser, SafeConstructor, Resolver):  # type: ignore[misc]
         path = ""
@@ -237,7 +237,7 @@ def _loader_class() -> Any:
 
         def retagged(self, node: yaml.Node) -> object:
             """The node's value as if it had no tag of ours."""
-            tag = self.resolve(type(node), node.value, (True, False))
+            tag: str = self.resolve(type(node), node.value, (True, False))
             return self.construct_object(
                 type(node)(tag, node.value, node.start_mark, node.end_mark), deep=True
             )

@@ -30,8 +30,9 @@ def read_extra_vars(
     for word in words:
         if not word:
             continue
-        origin = f"-e {word}"
+        origin = "-e"
         if word.startswith("@"):
+            origin = "-e @file"
             path = os.path.abspath(os.path.expanduser(word[1:]))
             layers.append((origin, read_variables(path, model, vault)))
             continue

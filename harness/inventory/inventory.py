@@ -11,17 +11,11 @@ from pathlib import Path
 from harness.errors import NothingSelected, Source, UsageError
 from harness.inventory.merge import Merger
 from harness.inventory.patterns import Matcher
-from harness.inventory.places import Assigned, Notice, did_you_mean
+from harness.inventory.places import Assigned, Notice, did_you_mean, is_secret_name
 from harness.inventory.templates import Templater
 from harness.inventory.values import Vaulted, jsonable
 
-_SECRET_NAME = re.compile(r"(?:^|_)(?:pass|passwd|password|passphrase|secret|token|private_key|api_key)$")
 _SCHEME = re.compile(r"([a-z][a-z0-9+]*)://", re.IGNORECASE)
-
-
-def is_secret_name(name: str) -> bool:
-    """Whether a variable's name says that its value must not be shown (`ansible_password`, `api_token`)."""
-    return _SECRET_NAME.search(name.lower()) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,9 +272,8 @@ class Inventory:
         return names
 
     def source(self, var: str, assigned: Assigned) -> Source:
-        """Where a value was written, its line masked when it is secret."""
-        secret = is_secret_name(var) or _holds_vaulted(assigned.value)
-        return self.model.book.source(assigned.place, var, hide_after=var if secret else "")
+        """Where a value was written, secrets masked."""
+        return self.model.book.source(assigned.place, var)
 
     def explain(self, host: str, var: str) -> Explanation:
         """Who gave a host's variable its value, and what that overrode. Raises UsageError."""

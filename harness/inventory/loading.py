@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from harness.inventory.extravars import read_extra_vars
-from harness.inventory.inventory import Inventory, is_secret_name
+from harness.inventory.inventory import Inventory
 from harness.inventory.merge import Merger, bases
 from harness.inventory.model import Model
 from harness.inventory.places import Book
@@ -27,7 +27,8 @@ def load(
     """Reads inventory sources, in order, as Ansible does.
 
     `sources`: files, folders, programs, lists of hosts with a comma. `extra_vars`: what stands behind `-e`.
-    `playbook_dirs`: the folders of check modules; their group_vars and host_vars count as Ansible's playbook-adjacent ones.
+    `playbook_dirs`: the folders of check modules; their group_vars and host_vars count as Ansible's
+    playbook-adjacent ones.
     With `validate`, the variables that have a meaning here are checked on all hosts as well.
 
     Raises UsageError with path, line, column and the line's text for whatever cannot be used.
@@ -42,7 +43,7 @@ def load(
     extra = read_extra_vars(extra_vars, model, vault)
     play = list(dict.fromkeys(os.path.abspath(os.path.expanduser(folder)) for folder in playbook_dirs))
     merger = Merger(model, VarsFiles(model, vault), bases(paths), [os.path.realpath(p) for p in play], extra)
-    inventory = Inventory(merger, Templater(model.book, vault, is_secret_name), play)
+    inventory = Inventory(merger, Templater(model.book, vault), play)
     if validate:
         from harness.inventory.validate import raise_first_problem
 

@@ -7,11 +7,29 @@ nearly none is ever shown. What a person sees (the line, the column under the ca
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from harness.errors import Source, UsageError
+
+MASK = "********"
+_SECRET_WORDS = "pass|passwd|password|passphrase|secret|token|private_key|api_key"
+_SECRET_NAME = re.compile(rf"(?:^|_)(?:{_SECRET_WORDS})$", re.IGNORECASE)
+_SECRET_IN_LINE = re.compile(
+    rf"""((?:\b|_)(?:{_SECRET_WORDS})["']?\s*[=:]\s*)("[^"]*"|'[^']*'|\S.*?(?=\s+\w+=|$))""", re.IGNORECASE
+)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a variable's name says that its value must not be shown (`ansible_password`, `api_token`)."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def mask_secrets(line: str) -> str:
+    """A line of an inventory with the values of such variables masked."""
+    return _SECRET_IN_LINE.sub(rf"\g<1>{MASK}", line)
 
 
 class Place(NamedTuple):
@@ -57,20 +75,17 @@ class Book:
         if sealed:
             self.sealed.add(path)
 
-    def source(self, place: Place, word: str = "", *, hide_after: str = "") -> Source:
-        """The place with its line. `word` finds the column where the reader kept none; what stands after
-        `hide_after` (the name of a secret variable) is masked."""
+    def source(self, place: Place, word: str = "") -> Source:
+        """The place with its line, secrets masked. `word` finds the column where the reader kept none."""
         lines = self.texts.get(place.path)
         if place.path in self.sealed or not lines or not 0 < place.line <= len(lines):
             return Source(place.path, place.line, place.column)
-        text = lines[place.line - 1].rstrip()
+        line = lines[place.line - 1].rstrip()
+        text = mask_secrets(line)
         column = place.column
-        if not column and word:
-            column = text.find(word) + 1
-        if hide_after:
-            at = text.find(hide_after)
-            text = text[: at + len(hide_after)] + " ********" if at >= 0 else ""
-            column = min(column, len(text))
+        if (not column and word) or text[: column - 1] != line[: column - 1]:
+            # Masking has moved what stands behind it.
+            column = text.find(word) + 1 if word else 0
         return Source(place.path, place.line, column, text)
 
     def error(self, message: str, place: Place, *, word: str = "", hint: str = "") -> UsageError:

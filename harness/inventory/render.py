@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 
 from harness.errors import UsageError
 from harness.inventory.inventory import Explanation, Inventory
-from harness.inventory.places import Assigned, did_you_mean
+from harness.inventory.places import MASK, Assigned, did_you_mean
 from harness.inventory.values import Vaulted, jsonable
 
 # Ansible's INTERNAL_STATIC_VARS: what ansible-inventory never shows, whoever set it.
@@ -48,7 +48,6 @@ _INTERNAL = frozenset(
         "role_uuid",
     ]
 )
-MASK = "********"
 
 
 def _shown(variables: Mapping[str, Assigned]) -> dict[str, object]:

@@ -51,10 +51,9 @@ class _NotDefined(Exception):
 class Templater:
     """Resolves values. May be used from any thread; one template is rendered at a time."""
 
-    def __init__(self, book: Book, vault: Vault, is_secret: Callable[[str], bool]) -> None:
+    def __init__(self, book: Book, vault: Vault) -> None:
         self._book = book
         self._vault = vault
-        self._is_secret = is_secret
         self._lock = threading.RLock()
         self._busy: list[tuple[str, str]] = []
         self._environment: SandboxedEnvironment | None = None
@@ -72,8 +71,7 @@ class Templater:
                 raise self._error(scope, name, assigned, str(error)) from None
 
     def _error(self, scope: Scope, name: str, assigned: Assigned, problem: str, hint: str = "") -> UsageError:
-        hide = name if self._is_secret(name) else ""
-        source = self._book.source(assigned.place, name, hide_after=hide)
+        source = self._book.source(assigned.place, name)
         return UsageError(f"host {scope.name!r}, variable {name!r}: {problem}", source=source, hint=hint)
 
     @contextmanager
@@ -160,7 +158,8 @@ class Templater:
             self._compiled = lru_cache(maxsize=4096)(environment.from_string)
         try:
             template = self._compiled(text)
-            context = template.new_context(vars=_Names(self, scope, environment), shared=True)
+            names: Any = _Names(self, scope, environment)
+            context = template.new_context(vars=names, shared=True)
             parts = list(template.root_render_func(context))
         except TemplateSyntaxError as error:
             raise ValueError(f"{error.message} (line {error.lineno} of the template)") from None
@@ -268,7 +267,7 @@ class LazyList(Sequence[object]):
     def __getitem__(self, index: Any) -> Any:
         found = self._values[index]
         if isinstance(index, slice):
-            return LazyList(self._templater, list(found), self._scope)  # type: ignore[call-overload]
+            return LazyList(self._templater, list(found), self._scope)
         return self._templater.lazy(found, self._scope)
 
     def __len__(self) -> int:
