@@ -38,9 +38,7 @@ def sshd_units(target: Target) -> SshdUnits:
         raise Never(f"sshd has no unit here: neither {' nor '.join(SERVICES)} is installed")
     # One is often an alias of the other; systemd then answers twice with the same Id.
     service = next((state for state in services if state.standing is not Standing.IDLE), services[0])
-    started = [
-        state for state in sockets if state.standing is not Standing.IDLE and state.active_state != "inactive"
-    ]
+    started = [state for state in sockets if state.standing is not Standing.IDLE and state.active_state != "inactive"]
     return SshdUnits(service, started[0] if started else None)
 
 

@@ -32,7 +32,12 @@ def no_job_queued(target: Target) -> str:
     jobs = target.jobs()
     mine = [job for job in jobs if job.unit in names]
     if mine:
-        raise NotYet("; ".join(explain_jobs(job.unit, (units.service, *((units.socket,) if units.socket else ())), jobs) for job in mine))
+        raise NotYet(
+            "; ".join(
+                explain_jobs(job.unit, (units.service, *((units.socket,) if units.socket else ())), jobs)
+                for job in mine
+            )
+        )
     return f"no job for {', '.join(sorted(names))} among {len(jobs)} queued"
 
 
@@ -63,7 +68,10 @@ def effective_settings(target: Target) -> str:
         actual = " ".join(settings.get(str(name).lower(), ()))
         assert actual == word, f"sshd's effective {name} is {actual or 'not set'}; sshd_settings wants {word}"
     assert settings.get("hostkey"), "sshd has no host key configured"
-    shown = {name: " ".join(settings.get(name, ())) for name in ("port", "permitrootlogin", "passwordauthentication", "pubkeyauthentication")}
+    shown = {
+        name: " ".join(settings.get(name, ()))
+        for name in ("port", "permitrootlogin", "passwordauthentication", "pubkeyauthentication")
+    }
     return ", ".join(f"{name} {value}" for name, value in shown.items() if value)
 
 
@@ -83,7 +91,8 @@ def listening_sockets(target: Target) -> str:
     for port in ports:
         rows = [row.split() for row in listing.out.splitlines()]
         mine = [row for row in rows if len(row) >= 5 and row[3].rsplit(":", 1)[-1] == port]
-        assert mine, f"nothing listens on port {port}; `ss` shows: {', '.join(row[3] for row in rows if len(row) > 3) or 'no listener'}"
+        shown = ", ".join(row[3] for row in rows if len(row) > 3) or "no listener"
+        assert mine, f"nothing listens on port {port}; `ss` shows: {shown}"
         for row in mine:
             users = " ".join(row[5:])
             assert f'"{owner}"' in users, f"{row[3]} is not owned by {owner}: {users or 'owner not shown'}"
@@ -124,8 +133,12 @@ def host_keys_match(target: Target) -> str:
             stored[words[0]] = words[1]
     assert stored, "no public host key could be read on the machine"
     for kind, key in offered.items():
-        assert kind in stored, f"the wire offers a {kind} host key ({key.fingerprint}) that the machine does not have: {', '.join(stored)}"
-        assert stored[kind] == key.base64, f"the {kind} host key on the wire ({key.fingerprint}) is not the one on the machine"
+        assert kind in stored, (
+            f"the wire offers a {kind} host key ({key.fingerprint}) that the machine does not have: {', '.join(stored)}"
+        )
+        assert stored[kind] == key.base64, (
+            f"the {kind} host key on the wire ({key.fingerprint}) is not the one on the machine"
+        )
     return f"{', '.join(sorted(offered))}: the same on the machine and on the wire"
 
 
@@ -149,9 +162,12 @@ def ordering(target: Target) -> str:
     queue = {job.unit: job for job in target.jobs()}
     waiting = [queue[name] for name in unit.after if name in queue]
     if waiting:
-        raise NotYet(f"{unit.name} comes after " + ", ".join(f"{job.unit} ({job.type} job {job.state})" for job in waiting))
+        raise NotYet(
+            f"{unit.name} comes after " + ", ".join(f"{job.unit} ({job.type} job {job.state})" for job in waiting)
+        )
     services = [name for name in unit.after if name.endswith(".service")]
-    return f"{unit.name} comes after {len(unit.after)} units, services: {', '.join(sorted(services)) or 'none'}; none of them has a job"
+    named = ", ".join(sorted(services)) or "none"
+    return f"{unit.name} comes after {len(unit.after)} units (services: {named}); none of them has a job"
 
 
 def _settings(target: Target) -> dict[str, tuple[str, ...]]:
@@ -172,7 +188,8 @@ def _socket_ports(target: Target, socket: str) -> set[str]:
 
 
 def _listening_by_proc(target: Target, ports: list[str]) -> str:
-    """Without `ss`: the kernel's own table (proc(5)); state 0A is LISTEN, ports are in hexadecimal. It names no owner."""
+    """Without `ss`: the kernel's own table (proc(5)); state 0A is LISTEN, ports are in hexadecimal. It names no
+    owner."""
     table = target.read("cat /proc/net/tcp /proc/net/tcp6 2>/dev/null; true")
     open_ports = {
         str(int(row.split()[1].rsplit(":", 1)[-1], 16))
@@ -186,5 +203,10 @@ def _listening_by_proc(target: Target, ports: list[str]) -> str:
 
 def _ours(message: str) -> bool:
     """What sshd logs as an error when a client, such as these checks, breaks a connection off on purpose."""
-    expected = ("kex_exchange_identification:", "kex_protocol_error:", "banner exchange:", "maximum authentication attempts")
+    expected = (
+        "kex_exchange_identification:",
+        "kex_protocol_error:",
+        "banner exchange:",
+        "maximum authentication attempts",
+    )
     return any(word in message for word in expected)

@@ -14,7 +14,9 @@ from ._sshd import explain_silence
 T = TypeVar("T")
 
 # Broken or retired, see RFC 9142 and OpenSSH's release notes; a server that has nothing else cannot be used safely.
-WEAK_KEX = frozenset({"diffie-hellman-group1-sha1", "diffie-hellman-group14-sha1", "diffie-hellman-group-exchange-sha1"})
+WEAK_KEX = frozenset(
+    {"diffie-hellman-group1-sha1", "diffie-hellman-group14-sha1", "diffie-hellman-group-exchange-sha1"}
+)
 WEAK_HOST_KEYS = frozenset({"ssh-dss", "ssh-rsa"})
 MARKERS = ("ext-info-s", "kex-strict-s-v00@openssh.com")
 
@@ -88,7 +90,9 @@ def password_refused(target: Target) -> str:
         settings = []
     if "passwordauthentication yes" in settings or (not settings and "password" in methods):
         raise Skip("password authentication is enabled here")
-    assert "password" not in methods, f"passwords are disabled in sshd's settings, yet offered on the wire: {', '.join(methods)}"
+    assert "password" not in methods, (
+        f"passwords are disabled in sshd's settings, yet offered on the wire: {', '.join(methods)}"
+    )
     accepted = _ask(target, lambda: target.ssh.accepts_password(secrets.token_urlsafe(12)))
     assert not accepted, "a random password was accepted"
     return f"only {', '.join(methods) or 'no method'} offered"

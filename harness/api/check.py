@@ -7,7 +7,8 @@
         assert target.run("touch /root/.probe && rm /root/.probe").ok
 
 Returning means "as it should be"; what is returned is kept as the observation. ``AssertionError`` (or
-:class:`NotYet`) means "not yet", and is tried again within the check's budget. :class:`Never` means that waiting will not
+:class:`NotYet`) means "not yet", and is tried again within the check's budget. :class:`Never` means that waiting
+will not
 help. Any other exception is a mistake in the check itself and is not tried again.
 """
 
@@ -26,15 +27,15 @@ CheckFunction = Callable[..., Any]
 _REGISTRY = "__harness_checks__"
 
 
-class NotYet(AssertionError):  # noqa: N818 - it is no error: the state is not there yet
+class NotYet(AssertionError):
     """The target is not yet as it should be; try again."""
 
 
-class Never(Exception):  # noqa: N818 - a verdict
+class Never(Exception):
     """The target can no longer become what it should be; the message says why. Not tried again."""
 
 
-class Skip(Exception):  # noqa: N818 - a verdict
+class Skip(Exception):
     """The check does not apply to this target; the message says why."""
 
 
@@ -43,7 +44,8 @@ class Settings:
     """How long and how often a check looks. All in seconds.
 
     `budget`: total time of all attempts. `attempt_timeout`: time of one attempt. `interval`: pause between attempts,
-    growing with jitter up to `interval_max`. `window`: how long the observation must hold unchanged to count as settled; 0 is
+    growing with jitter up to `interval_max`. `window`: how long the observation must hold unchanged to count as
+    settled; 0 is
     satisfied by one look.
     """
 
@@ -123,7 +125,8 @@ def check(
 ) -> CheckFunction | Callable[[CheckFunction], CheckFunction]:
     """Marks a function of one parameter, the target, as a check.
 
-    Times are in seconds, see :class:`Settings`. `tags` select it with ``-t``. `transport` (``"ssh"`` or ``"serial"``) insists on one
+    Times are in seconds, see :class:`Settings`. `tags` select it with ``-t``. `transport` (``"ssh"`` or
+    ``"serial"``) insists on one
     transport instead of whichever works. Raises :class:`~harness.errors.UsageError` for a wrong signature or setting.
     """
 
@@ -174,9 +177,7 @@ def _validate(
         ) from None
     for setting, value in settings.items():
         if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
-            raise UsageError(
-                f"check {name}: {setting}={value!r} is not a number of seconds", source=source
-            )
+            raise UsageError(f"check {name}: {setting}={value!r} is not a number of seconds", source=source)
     if isinstance(tags, str):
         raise UsageError(f"check {name}: tags={tags!r} must be a list of words", source=source)
     if transport not in (None, "ssh", "serial"):

@@ -22,8 +22,10 @@ _IGNORED_FOLDERS = {"__pycache__", "host_vars", "group_vars"}
 def discover(selectors: Sequence[str]) -> tuple[Check, ...]:
     """The checks of files, folders and `file.py::name` selectors, in order, each once.
 
-    Raises :class:`~harness.errors.UsageError` for a path that is not there, a module that does not import, a check with a wrong
-    signature, a name that is declared twice or not at all; :class:`~harness.errors.NothingSelected` when nothing is left.
+    Raises :class:`~harness.errors.UsageError` for a path that is not there, a module that does not import, a check
+    with a wrong
+    signature, a name that is declared twice or not at all; :class:`~harness.errors.NothingSelected` when nothing
+    is left.
     """
     found: dict[str, Check] = {}
     for selector in selectors:
@@ -47,19 +49,20 @@ def discover(selectors: Sequence[str]) -> tuple[Check, ...]:
     return tuple(found.values())
 
 
-def select(checks: Iterable[Check], *, keyword: str = "", tags: Sequence[str] = (), skip_tags: Sequence[str] = ()) -> tuple[Check, ...]:
+def select(
+    checks: Iterable[Check], *, keyword: str = "", tags: Sequence[str] = (), skip_tags: Sequence[str] = ()
+) -> tuple[Check, ...]:
     """The checks that `-k`, `--tags` and `--skip-tags` leave.
 
-    `keyword` is a substring or a glob of `module::name`; words joined by ``and``, ``or``, ``not`` and brackets work as in
+    `keyword` is a substring or a glob of `module::name`; words joined by ``and``, ``or``, ``not`` and brackets
+    work as in
     pytest. A check is kept if it has any of `tags` and none of `skip_tags`.
     """
     matches = keyword_matcher(keyword)
     return tuple(
         each
         for each in checks
-        if matches(each.label)
-        and (not tags or each.tags & set(tags))
-        and not each.tags & set(skip_tags)
+        if matches(each.label) and (not tags or each.tags & set(tags)) and not each.tags & set(skip_tags)
     )
 
 
@@ -116,7 +119,10 @@ class KeywordMatcher:
         return fnmatchcase(label, word) or fnmatchcase(label, f"*{word}*")
 
     def _bad(self, at: str, why: str = "") -> UsageError:
-        return UsageError(f"-k {self._expression!r}: {why or f'unexpected {at}'}", hint="Example: -k 'banner or (key and not wrong)'.")
+        return UsageError(
+            f"-k {self._expression!r}: {why or f'unexpected {at}'}",
+            hint="Example: -k 'banner or (key and not wrong)'.",
+        )
 
 
 def _files(path: Path) -> Iterator[tuple[Path, Path]]:
@@ -194,7 +200,12 @@ def _import(file: Path) -> types.ModuleType:
         del sys.modules[name]
         raise UsageError(
             f"{error.msg}",
-            source=Source(str(error.filename or file), error.lineno or 0, error.offset or 0, (error.text or "").rstrip("\n")),
+            source=Source(
+                str(error.filename or file),
+                error.lineno or 0,
+                error.offset or 0,
+                (error.text or "").rstrip("\n"),
+            ),
         ) from None
     except (Exception, SystemExit) as error:
         del sys.modules[name]

@@ -29,8 +29,9 @@ def build_parser() -> argparse.ArgumentParser:
     """The whole command line. Cheap: no verb imports more than argparse before it runs."""
     parser = argparse.ArgumentParser(
         prog="harness",
-        description="Tells the truth about Linux machines that are still coming up, over SSH and over the serial console.",
-        epilog=EXIT_CODES + "\n`harness VERB --help` tells more. Example:\n  harness run -i inventories/local.ini checks/sshd",
+        description="Tells the truth about Linux machines that are still coming up, over SSH and the serial console.",
+        epilog=EXIT_CODES
+        + "\n`harness VERB --help` tells more. Example:\n  harness run -i inventories/local.ini checks/sshd",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

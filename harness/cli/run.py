@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from harness.api.check import Check
     from harness.deadline import Cancellation
     from harness.engine.outcome import RunResult
-    from harness.engine.plan import Options, Plan
-    from harness.events import EventLog
-    from harness.report.folder import RunFolder
+    from harness.engine.plan import Plan
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,8 +23,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser(
         "run",
         help="boot the targets, wait until they have settled, and check them",
-        description="Boots the targets that the inventory describes (or attaches to those that run), waits until they have settled, runs the "
-        "checks over SSH or the serial console, prints a verdict and leaves a record.",
+        description="Boots the targets that the inventory describes (or attaches to those that run), waits until they "
+        "have settled, runs the checks over SSH or the serial console, prints a verdict and leaves a record.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -34,27 +32,70 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     inventory_options(parser)
     parser.add_argument("checks", nargs="+", metavar="CHECKS", help="files or folders of checks, or FILE.py::NAME")
     choose = parser.add_argument_group("choosing checks")
-    choose.add_argument("-k", dest="keyword", default="", metavar="EXPR", help="only checks whose module::name matches, e.g. 'banner or key'")
-    choose.add_argument("-t", "--tags", default="", metavar="TAGS", help="only checks with one of these tags (comma-separated)")
+    choose.add_argument(
+        "-k",
+        dest="keyword",
+        default="",
+        metavar="EXPR",
+        help="only checks whose module::name matches, e.g. 'banner or key'",
+    )
+    choose.add_argument(
+        "-t",
+        "--tags",
+        default="",
+        metavar="TAGS",
+        help="only checks with one of these tags (comma-separated)",
+    )
     choose.add_argument("--skip-tags", default="", metavar="TAGS", help="no checks with one of these tags")
-    choose.add_argument("--list", action="store_true", dest="list_only", help="list targets and checks, and start nothing")
+    choose.add_argument(
+        "--list", action="store_true", dest="list_only", help="list targets and checks, and start nothing"
+    )
     how = parser.add_argument_group("how to run")
     how.add_argument("--forks", type=_positive, default=5, metavar="N", help="targets side by side (default 5)")
-    how.add_argument("--transport", choices=("ssh", "serial"), help="insist on one transport for every check that does not itself")
-    how.add_argument("--no-settle", action="store_false", dest="settle", default=None, help="do not wait until a target has settled")
+    how.add_argument(
+        "--transport",
+        choices=("ssh", "serial"),
+        help="insist on one transport for every check that does not itself",
+    )
+    how.add_argument(
+        "--no-settle",
+        action="store_false",
+        dest="settle",
+        default=None,
+        help="do not wait until a target has settled",
+    )
     how.add_argument("--settle", action="store_true", default=None, help="wait until a target has settled (default)")
     how.add_argument("--budget", type=_seconds, metavar="S", help="total seconds of each check, instead of its own")
-    how.add_argument("--window", type=_seconds, metavar="S", help="seconds that each observation must hold, instead of the check's own")
-    how.add_argument("--timeout-scale", type=_seconds, metavar="X", help="multiply the times allowed, for slow machines")
-    how.add_argument("--max-fail", type=_positive, default=0, metavar="N", help="run no more checks after N have failed")
+    how.add_argument(
+        "--window",
+        type=_seconds,
+        metavar="S",
+        help="seconds that each observation must hold, instead of the check's own",
+    )
+    how.add_argument(
+        "--timeout-scale", type=_seconds, metavar="X", help="multiply the times allowed, for slow machines"
+    )
+    how.add_argument(
+        "--max-fail", type=_positive, default=0, metavar="N", help="run no more checks after N have failed"
+    )
     how.add_argument("-x", action="store_const", const=1, dest="max_fail", help="the same as --max-fail 1")
     how.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the jitter, to repeat a run's pace")
     how.add_argument("--keep", action="store_true", help="leave the machines up, and print how to reach them")
     out = parser.add_argument_group("output")
     out.add_argument("--logs", default="logs", metavar="DIR", help="where the record goes (default logs/)")
     out.add_argument("-q", "--quiet", action="store_true", help="print failures only")
-    out.add_argument("-v", "--verbose", action="count", default=0, help="print attempts and observations too; -vv commands and console lines")
-    out.add_argument("--json", action="store_true", help="print the results as one JSON document, and nothing else, on stdout")
+    out.add_argument(
+        "-v",
+        "--verbose",
+        action="count",
+        default=0,
+        help="print attempts and observations too; -vv commands and console lines",
+    )
+    out.add_argument(
+        "--json",
+        action="store_true",
+        help="print the results as one JSON document, and nothing else, on stdout",
+    )
     parser.set_defaults(run=run)
 
 
@@ -77,7 +118,9 @@ def _plan(arguments: argparse.Namespace) -> Plan:
 
     folders = list(dict.fromkeys(str(_folder(Path(each.partition("::")[0]))) for each in arguments.checks))
     found = discover(arguments.checks)
-    checks = select(found, keyword=arguments.keyword, tags=_words(arguments.tags), skip_tags=_words(arguments.skip_tags))
+    checks = select(
+        found, keyword=arguments.keyword, tags=_words(arguments.tags), skip_tags=_words(arguments.skip_tags)
+    )
     if not checks:
         raise NothingSelected(
             f"-k and --tags leave none of {len(found)} checks",
@@ -152,12 +195,20 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
     verbosity = -1 if arguments.quiet or (arguments.json and not arguments.verbose) else arguments.verbose
     terminal = Terminal(stream, verbosity=verbosity)
     log.subscribe(terminal)
-    log.emit("run.start", f"{plan.size} checks on {len(plan.targets)} targets", argv=sys.argv, version=__version__, plan=plan.plain())
+    log.emit(
+        "run.start",
+        f"{plan.size} checks on {len(plan.targets)} targets",
+        argv=sys.argv,
+        version=__version__,
+        plan=plan.plain(),
+    )
     cancellation = Cancellation()
     scheduler = Scheduler(
         plan,
         run=folder.run,
-        open_session=lambda host, events: TargetSession(host, folder=folder.target(host.name), events=events, add_secret=log.add_secret, run=folder.run),
+        open_session=lambda host, events: TargetSession(
+            host, folder=folder.target(host.name), events=events, add_secret=log.add_secret, run=folder.run
+        ),
         events=log,
         console_tail=tail,
         cancellation=cancellation,
@@ -168,7 +219,11 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
             result = _until_done(scheduler, cancellation)
         write_reports(result, folder)
         log.emit(
-            "run.end", f"{result.counts}", duration=result.duration, counts=result.counts, exit_code=int(result.exit_code),
+            "run.end",
+            ", ".join(f"{count} {outcome}" for outcome, count in result.counts.items()),
+            duration=result.duration,
+            counts=result.counts,
+            exit_code=int(result.exit_code),
             level="info" if result.exit_code == 0 else "error",
         )  # fmt: skip
     terminal.summary(result, str(folder.path))
@@ -178,7 +233,8 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
 
 
 def _until_done(scheduler: object, cancellation: Cancellation) -> RunResult:
-    """Runs the event loop. The first SIGINT or SIGTERM ends all waits and shuts down in order; the second leaves at once."""
+    """Runs the event loop. The first SIGINT or SIGTERM ends all waits and shuts down in order; the second leaves
+    at once."""
     import asyncio
     import os
     import signal

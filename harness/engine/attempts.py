@@ -35,7 +35,7 @@ Sleep = Callable[[float, Cancellation], Awaitable[None]]
 MakeTarget = Callable[[Deadline, Emitter, Callable[[CommandResult], None]], Target]
 
 
-class _Again(Exception):  # noqa: N818 - a signal to the retry loop
+class _Again(Exception):
     """Look once more."""
 
 
@@ -96,7 +96,12 @@ class CheckRun:
     async def run(self) -> CheckResult:
         """The verdict. Every attempt is an event before its outcome is used for anything."""
         started_at = self._clock.time()
-        self._events.emit("check.start", f"{self._check.label} on {self._target_name}", level="debug", check_id=self._check.id)
+        self._events.emit(
+            "check.start",
+            f"{self._check.label} on {self._target_name}",
+            level="debug",
+            check_id=self._check.id,
+        )
         retrying = AsyncRetrying(
             stop=self._stop,
             wait=self._wait,
@@ -192,8 +197,15 @@ class CheckRun:
         try:
             seen = await asyncio.wait_for(asyncio.shield(call), deadline.remaining() + GRACE)
         except TimeoutError:
-            call.add_done_callback(lambda done: done.exception())  # the thread is given up; its late answer is of no use
-            return Outcome.ERROR, f"the check did not return {GRACE:.0f} s after its attempt's deadline", True, str(self._check.source)
+            call.add_done_callback(
+                lambda done: done.exception()
+            )  # the thread is given up; its late answer is of no use
+            return (
+                Outcome.ERROR,
+                f"the check did not return {GRACE:.0f} s after its attempt's deadline",
+                True,
+                str(self._check.source),
+            )
         except Cancelled:
             raise
         except Skip as skip:
@@ -244,19 +256,31 @@ class CheckRun:
         spent = f"{self._settings.budget:g} s and {self._attempts} attempt{'s' if self._attempts != 1 else ''}"
         if self._changes:
             times = ", ".join(f"{at:.1f} s" for at in self._changes[-5:])
-            return Outcome.FAILED, f"did not settle in {spent}: it changed at {times}; last seen: {last.seen or 'as it should be'}", ""
+            return (
+                Outcome.FAILED,
+                f"did not settle in {spent}: it changed at {times}; last seen: {last.seen or 'as it should be'}",
+                "",
+            )
         if last.outcome is Outcome.PASSED:
-            return Outcome.FAILED, f"held, but not for its window of {self._settings.window:g} s within {spent}", ""
+            return (
+                Outcome.FAILED,
+                f"held, but not for its window of {self._settings.window:g} s within {spent}",
+                "",
+            )
         return last.outcome, f"{last.seen} (after {spent})", ""
 
 
 async def sleep_cancellably(seconds: float, cancellation: Cancellation) -> None:
     """Sleeps without a thread; raises :class:`~harness.errors.Cancelled` at once when cancelled."""
     loop = asyncio.get_running_loop()
-    woken = loop.create_future()
+    woken: asyncio.Future[None] = loop.create_future()
+
+    def settle() -> None:
+        if not woken.done():
+            woken.set_result(None)
 
     def wake() -> None:
-        loop.call_soon_threadsafe(lambda: woken.done() or woken.set_result(None))
+        loop.call_soon_threadsafe(settle)
 
     forget = cancellation.on_cancel(wake)
     try:

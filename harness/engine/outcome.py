@@ -34,7 +34,8 @@ class CheckResult:
     """A check's verdict on a target. Times are in seconds; `started` since the epoch.
 
     `message` says why for a person, `observations` are the last ones seen, `location` is `file:line` of what failed.
-    `transports` tells which ones served it, `fallbacks` how often one was left. `flaky` marks a state that changed within the window.
+    `transports` tells which ones served it, `fallbacks` how often one was left. `flaky` marks a state that changed
+    within the window.
     """
 
     target: str
@@ -65,7 +66,8 @@ class CheckResult:
 class TargetResult:
     """What came of a target: its checks, and why it could not be reached, where it could not.
 
-    `stages` are the boot's stages with their seconds since power-on; `settled` says in words how the target stood before its checks.
+    `stages` are the boot's stages with their seconds since power-on; `settled` says in words how the target stood
+    before its checks.
     """
 
     target: str

@@ -1,4 +1,4 @@
-"""What a run will do: targets × checks with their settings, as a plain value."""
+"""What a run will do: targets times checks with their settings, as a plain value."""
 
 from __future__ import annotations
 

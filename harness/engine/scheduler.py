@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Protocol
+from functools import partial
+from typing import ParamSpec, Protocol, TypeVar
 
 from harness.api.check import Check
 from harness.deadline import SYSTEM_CLOCK, Cancellation, Clock, Deadline
@@ -21,6 +22,9 @@ from harness.inventory import Host
 from harness.target.settle import settle_check
 from harness.target.target import Target
 from harness.transport.contract import CommandResult
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 DEFAULT_SETTLE_TIMEOUT = 180.0
 _CONSOLE_LINES = 12
@@ -195,9 +199,7 @@ class Scheduler:
     def _complete(self, result: CheckResult, check: Check) -> CheckResult:
         if result.outcome in (Outcome.PASSED, Outcome.SKIPPED):
             return result
-        return replace(
-            result, repeat=self._repeat(result.target, check), console=self._console_tail.of(result.target)
-        )
+        return replace(result, repeat=self._repeat(result.target, check), console=self._console_tail.of(result.target))
 
     def _count(self, result: CheckResult) -> None:
         if result.outcome not in (Outcome.PASSED, Outcome.SKIPPED):
@@ -280,9 +282,9 @@ class WorkerPool:
     def __init__(self, size: int) -> None:
         self.executor = ThreadPoolExecutor(size, thread_name_prefix="harness")
 
-    async def run(self, function: Callable[..., Any], *args: object) -> Any:
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs a blocking call on the pool."""
-        return await asyncio.get_running_loop().run_in_executor(self.executor, function, *args)
+        return await asyncio.get_running_loop().run_in_executor(self.executor, partial(function, *args, **kwargs))
 
     def shutdown(self) -> None:
         """Takes no more work; a thread that is stuck in a check is not waited for."""

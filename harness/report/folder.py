@@ -38,7 +38,9 @@ def create(logs: Path, now: float) -> RunFolder:
         path.mkdir(mode=0o700, parents=True)
         _point(logs / "latest", run)
     except OSError as error:
-        raise UsageError(f"cannot make the run's folder {path}: {error.strerror}", hint="Name another one with --logs DIR.") from error
+        raise UsageError(
+            f"cannot make the run's folder {path}: {error.strerror}", hint="Name another one with --logs DIR."
+        ) from error
     return RunFolder(run, path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,7 +10,6 @@ from typing import IO, Any
 
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +23,7 @@ _STYLE = {
     Outcome.UNREACHABLE: "bold magenta",
     Outcome.ERROR: "bold red",
 }
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _NANOSECONDS = 1_000_000_000
 
 
@@ -54,9 +55,7 @@ class Terminal:
 
     def __enter__(self) -> Terminal:
         if self._is_live:
-            self._live = Live(
-                console=self._console, get_renderable=self._table, refresh_per_second=8, transient=True
-            )
+            self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=8, transient=True)
             self._live.start()
         return self
 
@@ -68,7 +67,7 @@ class Terminal:
     def say(self, message: str) -> None:
         """A line about the run as a whole."""
         if self._verbosity >= 0:
-            self._console.print(escape(message))
+            self._print(message)
 
     def __call__(self, record: Record) -> None:
         """Takes one record; to be subscribed to the event log."""
@@ -98,7 +97,12 @@ class Terminal:
         row.stage = "settled"
         via = ", ".join(record.get("harness.transports", []))
         text = record["message"].removeprefix(f"{target}: ")
-        self._line(target, "settled", f"{text}{f' (over {via})' if via else ''}", "yellow" if record["log.level"] == "warning" else "dim")
+        self._line(
+            target,
+            "settled",
+            f"{text}{f' (over {via})' if via else ''}",
+            "yellow" if record["log.level"] == "warning" else "dim",
+        )
 
     def _check_start(self, _target: str, row: _Row, record: Record) -> None:
         row.check, row.attempt = f"{record['test.suite.name']}::{record['test.case.name']}", 1
@@ -107,12 +111,22 @@ class Terminal:
     def _attempt(self, target: str, row: _Row, record: Record) -> None:
         row.attempt, row.seen = record["harness.attempt"] + 1, record["harness.seen"]
         if self._verbosity >= 1 and not record.get("harness.final"):
-            self._line(target, "attempt", f"{record['test.case.name']} {record['harness.attempt']}: {record['harness.seen'] or 'holds so far'}", "dim")
+            self._line(
+                target,
+                "attempt",
+                f"{record['test.case.name']} {record['harness.attempt']}: {record['harness.seen'] or 'holds so far'}",
+                "dim",
+            )
 
     def _command(self, target: str, row: _Row, record: Record) -> None:
         row.transport = record["harness.transport"]
         if self._verbosity >= 2:
-            self._line(target, "command", f"[{row.transport}] {record['harness.command']} → {record.get('harness.exit_status', '-')}", "dim")
+            self._line(
+                target,
+                "command",
+                f"[{row.transport}] {record['harness.command']} → {record.get('harness.exit_status', '-')}",
+                "dim",
+            )
 
     def _check_end(self, target: str, row: _Row, record: Record) -> None:
         row.check = row.seen = ""
@@ -149,7 +163,7 @@ class Terminal:
         line.append(f"{target or 'run'}  ", "bold")
         line.append(f"{word:<11} ", style)
         line.append(text)
-        self._console.print(line)
+        self._print(line)
 
     def _table(self) -> Table:
         table = Table(box=None, show_header=False, padding=(0, 1), expand=True)
@@ -192,10 +206,19 @@ class Terminal:
         self._print(Text(""))
 
     def _failure(self, check: CheckResult) -> None:
-        self._print(Text.assemble((f"{check.outcome.value.upper()} ", _STYLE[check.outcome]), (f"{check.target}  {check.label}", "bold")))
+        self._print(
+            Text.assemble(
+                (f"{check.outcome.value.upper()} ", _STYLE[check.outcome]),
+                (f"{check.target}  {check.label}", "bold"),
+            )
+        )
         for line in check.message.splitlines():
             self._print(Text(f"    {line}"))
-        seen = [observation for observation in check.observations if observation.seen and observation.seen not in check.message]
+        seen = [
+            observation
+            for observation in check.observations
+            if observation.seen and observation.seen not in check.message
+        ]
         for observation in seen:
             self._print(Text(f"    attempt {observation.attempt} ({observation.at:.1f} s): {observation.seen}", "dim"))
         for fallback in check.fallbacks:
@@ -213,7 +236,10 @@ class Terminal:
         line = Text()
         for outcome in Outcome:
             if counts[outcome.value] or outcome in (Outcome.PASSED, Outcome.FAILED):
-                line.append(f"{counts[outcome.value]} {outcome.value}", _STYLE[outcome] if counts[outcome.value] else "dim")
+                line.append(
+                    f"{counts[outcome.value]} {outcome.value}",
+                    _STYLE[outcome] if counts[outcome.value] else "dim",
+                )
                 line.append(", ")
         fallbacks = sum(target.counts.get("fallbacks", 0) for target in result.targets)
         re_reads = sum(target.counts.get("re_reads", 0) for target in result.targets)
@@ -226,6 +252,10 @@ class Terminal:
         self._print(Text(f"record: {folder}"))
 
     def _print(self, text: Text | str) -> None:
+        if isinstance(text, str):
+            text = Text(text)
+        # What a machine printed must not drive the person's terminal.
+        text.plain = _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text.plain)
         self._console.print(text)
 
 

@@ -10,7 +10,8 @@ from harness.target.target import Target
 from harness.target.units import explain_jobs
 
 WINDOW = 2.0
-"""Seconds that the state must hold: a unit between two automatic restarts shows no job for at most RestartSec, 100 ms by default."""
+"""Seconds that the state must hold: a unit between two automatic restarts shows no job for at most RestartSec, 100
+ms by default."""
 
 
 def settled(target: Target) -> str:
@@ -20,7 +21,9 @@ def settled(target: Target) -> str:
         first = jobs[0]
         (state,) = target.units(first.unit)
         others = f" (and {len(jobs) - 1} more jobs)" if len(jobs) > 1 else ""
-        raise NotYet((explain_jobs(first.unit, (state,), jobs) or f"{first.unit}: {first.type} job {first.state}") + others)
+        raise NotYet(
+            (explain_jobs(first.unit, (state,), jobs) or f"{first.unit}: {first.type} job {first.state}") + others
+        )
     state_word = target.run("systemctl is-system-running").out.strip()
     if state_word not in ("running", "degraded"):
         raise NotYet(f"the system is {state_word or 'not answering'}")

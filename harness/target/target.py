@@ -13,7 +13,16 @@ from harness.deadline import Deadline
 from harness.events import Emitter
 from harness.target.journal import JournalEntry, parse_journal
 from harness.target.network import SshEndpoint
-from harness.target.units import PROPERTIES, IncompleteAnswer, Job, Standing, UnitState, explain_jobs, parse_jobs, parse_show
+from harness.target.units import (
+    PROPERTIES,
+    IncompleteAnswer,
+    Job,
+    Standing,
+    UnitState,
+    explain_jobs,
+    parse_jobs,
+    parse_show,
+)
 from harness.transport.contract import CommandResult
 
 ERROR = 3
@@ -66,7 +75,8 @@ class Target:
     ) -> CommandResult:
         """Runs a command with the target's `sh`; the result is its own stdout, stderr and exit status, byte for byte.
 
-        `timeout`, in seconds, shortens the attempt's deadline. `transport` insists on one. The command must be safe to run again:
+        `timeout`, in seconds, shortens the attempt's deadline. `transport` insists on one. The command must be
+        safe to run again:
         after a lost transport it is.
         """
         deadline = self.deadline if timeout is None else self.deadline.clamp(timeout)
@@ -78,7 +88,9 @@ class Target:
         """The text that a command prints. Raises :class:`~harness.NotYet` when it fails, with its words."""
         result = self.run(command)
         if not result.ok:
-            raise NotYet(f"`{command}` ended with exit status {result.exit_status}: {result.err or result.out or 'no output'}")
+            raise NotYet(
+                f"`{command}` ended with exit status {result.exit_status}: {result.err or result.out or 'no output'}"
+            )
         return result.out
 
     def put(self, data: bytes | Path, path: str, *, mode: int = 0o600) -> None:
@@ -123,7 +135,8 @@ class Target:
     def unit_up(self, name: str) -> UnitState:
         """The unit's state when it is up with no job queued.
 
-        Raises :class:`~harness.NotYet` with what it waits for, or :class:`~harness.Never` with its result and last words.
+        Raises :class:`~harness.NotYet` with what it waits for, or :class:`~harness.Never` with its result and last
+        words.
         """
         state = self.unit(name)
         match state.standing:
@@ -149,7 +162,9 @@ class Target:
         if result.exit_status == 127 or b"not been booted with systemd" in result.stderr:
             raise Skip("the target is not run by systemd")
         if not result.ok:
-            raise NotYet(f"`{command}` ended with exit status {result.exit_status}: {result.err or result.out or 'no output'}")
+            raise NotYet(
+                f"`{command}` ended with exit status {result.exit_status}: {result.err or result.out or 'no output'}"
+            )
         return result.out
 
     def note(self, message: str, **fields: Any) -> None:

@@ -10,11 +10,31 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 PROPERTIES = (
-    "Id", "Names", "LoadState", "LoadError", "ActiveState", "SubState", "Result", "Type", "Job", "NRestarts", "InvocationID",
-    "ConditionResult", "ConditionTimestampMonotonic", "ExecMainStatus", "ExecMainCode", "MainPID", "RemainAfterExit", "Restart", "UnitFileState",
-    "StateChangeTimestampMonotonic", "ActiveEnterTimestampMonotonic", "InactiveExitTimestampMonotonic", "TriggeredBy", "Triggers", "After", "ControlPID",
-    "StatusText",
-)  # fmt: skip
+    "Id",
+    "Names",
+    "LoadState",
+    "LoadError",
+    "ActiveState",
+    "SubState",
+    "Result",
+    "Type",
+    "Job",
+    "NRestarts",
+    "InvocationID",
+    "ConditionResult",
+    "ConditionTimestampMonotonic",
+    "ExecMainStatus",
+    "ExecMainCode",
+    "MainPID",
+    "ControlPID",
+    "Restart",
+    "StateChangeTimestampMonotonic",
+    "ActiveEnterTimestampMonotonic",
+    "InactiveExitTimestampMonotonic",
+    "TriggeredBy",
+    "Triggers",
+    "After",
+)
 
 
 class Standing(StrEnum):
@@ -80,17 +100,26 @@ class UnitState:
         if self.load_state == "masked":
             return Standing.NEVER, "is masked"
         if self.load_state in ("bad-setting", "error"):
-            return Standing.NEVER, f"cannot be loaded (LoadState={self.load_state}{f': {self.load_error}' if self.load_error else ''})"
+            return (
+                Standing.NEVER,
+                f"cannot be loaded (LoadState={self.load_state}{f': {self.load_error}' if self.load_error else ''})",
+            )
         if self.job:
             return Standing.COMING, f"is {state} and has a job queued (job {self.job})"
         if self.active_state in ("active", "refreshing"):
             return Standing.UP, f"is {state}"
         if self.active_state == "activating" and self.sub_state == "auto-restart":
-            return Standing.COMING, f"is waiting for its automatic restart (Result={self.result}, {self._restarts()})"
+            return (
+                Standing.COMING,
+                f"is waiting for its automatic restart (Result={self.result}, {self._restarts()})",
+            )
         if self.active_state in ("activating", "reloading", "deactivating", "maintenance"):
             return Standing.COMING, f"is {state}"
         if self.result == "start-limit-hit":
-            return Standing.NEVER, f"failed, and systemd gave up restarting it (Result=start-limit-hit, {self._restarts()})"
+            return (
+                Standing.NEVER,
+                f"failed, and systemd gave up restarting it (Result=start-limit-hit, {self._restarts()})",
+            )
         if self.active_state == "failed":
             return Standing.NEVER, f"failed (Result={self.result}{self._exit()}) and no restart is pending"
         if not self.condition:
@@ -194,7 +223,8 @@ def parse_jobs(text: str) -> tuple[Job, ...]:
 
 
 def explain_jobs(name: str, states: Iterable[UnitState], jobs: Iterable[Job]) -> str:
-    """Why a unit's job waits, by its ordering: the running job of a unit that it comes after. Empty when it has no job."""
+    """Why a unit's job waits, by its ordering: the running job of a unit that it comes after. Empty when it has no
+    job."""
     queue = {job.unit: job for job in jobs}
     known = {state.name: state for state in states}
     job = queue.get(name)

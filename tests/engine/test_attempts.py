@@ -116,7 +116,15 @@ def test_a_pass_at_once_takes_one_attempt() -> None:
     assert (result.outcome, result.attempts, result.flaky) == (Outcome.PASSED, 1, False)
 
 
-@pytest.mark.parametrize("error", [AssertionError("no"), NotYet("no"), Unavailable("no", cause=Cause.REFUSED, transport="ssh"), Timeout("no", transport="ssh")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        AssertionError("no"),
+        NotYet("no"),
+        Unavailable("no", cause=Cause.REFUSED, transport="ssh"),
+        Timeout("no", transport="ssh"),
+    ],
+)
 def test_what_may_change_is_tried_again(error: BaseException) -> None:
     result, _, _ = carry(after(3, error), budget=60)
     assert (result.outcome, result.attempts) == (Outcome.PASSED, 4)
@@ -158,7 +166,9 @@ def test_a_target_that_stays_away_is_unreachable_and_not_failed() -> None:
     window=st.floats(0, 20),
 )
 @settings(deadline=None, max_examples=150)
-def test_no_attempt_starts_after_the_deadline(budget: float, interval: float, cost: float, calls: int, window: float) -> None:
+def test_no_attempt_starts_after_the_deadline(
+    budget: float, interval: float, cost: float, calls: int, window: float
+) -> None:
     result, _, starts = carry(after(calls, NotYet("no")), cost=cost, budget=budget, interval=interval, window=window)
     assert all(start <= budget + 1e-6 for start in starts)  # the fake clock rounds
     assert result.attempts == len(starts) >= 1
@@ -198,10 +208,21 @@ def test_what_the_commands_met_is_counted() -> None:
     answers = iter(
         [
             CommandResult("x", b"", b"", 0, "ssh", 0, 0, 0),
-            CommandResult("x", b"", b"", 0, "serial", 0, 0, 0, damage=Damage(re_reads=2), fallbacks=(Fallback("ssh", "refused", "no"),)),
+            CommandResult(
+                "x",
+                b"",
+                b"",
+                0,
+                "serial",
+                0,
+                0,
+                0,
+                damage=Damage(re_reads=2),
+                fallbacks=(Fallback("ssh", "refused", "no"),),
+            ),
         ]
     )
-    result, _, _ = carry(lambda target: [target.run("x"), target.run("x")] and None, answer=lambda: next(answers))
+    result, _, _ = carry(lambda target: (target.run("x"), target.run("x"))[1].exit_status, answer=lambda: next(answers))
     assert result.transports == ("ssh", "serial")
     assert (result.commands, result.re_reads) == (2, 2)
     assert result.fallbacks == ("ssh: refused: no",)
@@ -209,7 +230,11 @@ def test_what_the_commands_met_is_counted() -> None:
 
 def test_a_cancelled_wait_ends_and_keeps_what_was_learnt() -> None:
     stop = Cancellation()
-    result, _, _ = carry(after(1000, NotYet("pending")), cancellation=stop, on_sleep=lambda _s: stop.cancel("interrupted by SIGINT"))
+    result, _, _ = carry(
+        after(1000, NotYet("pending")),
+        cancellation=stop,
+        on_sleep=lambda _s: stop.cancel("interrupted by SIGINT"),
+    )
     assert result.attempts == 1
     assert "SIGINT" in result.message
     assert result.observations[0].seen == "pending"

@@ -8,8 +8,17 @@ from hypothesis import strategies as st
 
 from harness.target.units import IncompleteAnswer, Job, Standing, explain_jobs, parse_jobs, parse_show
 
-BASE = {"Id": "ssh.service", "LoadState": "loaded", "ActiveState": "inactive", "SubState": "dead", "Result": "success", "Type": "notify"}
+BASE = {
+    "Id": "ssh.service",
+    "LoadState": "loaded",
+    "ActiveState": "inactive",
+    "SubState": "dead",
+    "Result": "success",
+    "Type": "notify",
+}
 
+# Each case stands in one line, as a table.
+# ruff: noqa: E501
 CASES = [
     ({"ActiveState": "active", "SubState": "running"}, Standing.UP, "is active (running)"),
     ({"ActiveState": "active", "SubState": "exited", "Type": "oneshot"}, Standing.UP, "is active (exited)"),
@@ -80,6 +89,9 @@ def test_jobs() -> None:
 def test_the_blocking_job_is_named() -> None:
     states = parse_show(block({"Id": "sshd.service", "After": "basic.target pre-nixos.service", "Job": "123"}))
     sentence = explain_jobs("sshd.service", states, parse_jobs(JOBS))
-    assert sentence == "sshd.service: its start job is waiting; it comes after pre-nixos.service, whose start job is running"
+    assert (
+        sentence
+        == "sshd.service: its start job is waiting; it comes after pre-nixos.service, whose start job is running"
+    )
     assert explain_jobs("pre-nixos.service", states, parse_jobs(JOBS)) == "pre-nixos.service: its start job is running"
     assert explain_jobs("other.service", states, parse_jobs(JOBS)) == ""
