@@ -1,0 +1,1 @@
+"""Stand-ins for targets, for our tests and yours."""

@@ -1,0 +1,166 @@
+"""A program on a real pty behind a Unix socket, as QEMU's serial port stands behind one.
+
+Public, so that checks and transports can be tried against real shells with no machine: the other end of the socket is a
+console with a shell, a login program, or anything else that talks to a terminal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import socket
+import subprocess
+import termios
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+Damager = Callable[[bytes], bytes]
+
+
+def _same(data: bytes) -> bytes:
+    return data
+
+
+class PtyGuest:
+    """Runs `argv` in a session of its own on a pty, served at `path`. One client at a time, as a chardev does.
+
+    `to_client` and `to_guest` may change the bytes on their way (noise, loss). `respawn` starts the program again whenever it
+    ends, as init does with a getty. `controlling=False` leaves it without a controlling terminal, as `init=/bin/sh` is.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        path: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        respawn: bool = False,
+        controlling: bool = True,
+        to_client: Damager = _same,
+        to_guest: Damager = _same,
+    ) -> None:
+        self.path = path
+        self.to_client = to_client
+        self.to_guest = to_guest
+        self._argv = list(argv)
+        self._env = {"PATH": os.environ["PATH"], "HOME": "/root", "TERM": "vt220", **(env or {})}
+        self._respawn = respawn
+        self._controlling = controlling
+        self._master, self._slave = os.openpty()
+        fcntl.ioctl(self._slave, termios.TIOCSWINSZ, b"\x18\x00\x50\x00\x00\x00\x00\x00")
+        self._saved = termios.tcgetattr(self._slave)
+        self._stop_read, self._stop_write = os.pipe()
+        self._client: socket.socket | None = None
+        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._server.bind(str(path))
+        self._server.listen(1)
+        self._closing = False
+        self.process = self._start()
+        self._threads = [threading.Thread(target=self._carry, daemon=True)]
+        if respawn:
+            self._threads.append(threading.Thread(target=self._keep_alive, daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        slave = self._slave
+        termios.tcsetattr(slave, termios.TCSANOW, self._saved)
+
+        def attach() -> None:
+            os.setsid()
+            if self._controlling:
+                fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+
+        return subprocess.Popen(
+            self._argv,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=self._env,
+            close_fds=True,
+            preexec_fn=attach,  # a session and its terminal can be set up nowhere else
+        )
+
+    def _keep_alive(self) -> None:
+        while not self._closing:
+            self.process.wait()
+            if not self._closing:
+                self.process = self._start()
+
+    def write(self, data: bytes) -> None:
+        """Writes to the terminal as another process (a kernel, a daemon) would."""
+        os.write(self._slave, data)
+
+    @property
+    def tty(self) -> str:
+        """The terminal's device."""
+        return os.ttyname(self._slave)
+
+    def drop_client(self) -> None:
+        """Closes the connection, as a chardev does whose machine was stopped; the next client is served."""
+        client = self._client
+        if client is not None:
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+
+    def _carry(self) -> None:
+        poll = select.poll()
+        poll.register(self._server.fileno(), select.POLLIN)
+        poll.register(self._master, select.POLLIN)
+        poll.register(self._stop_read, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == self._stop_read:
+                    return
+                if fd == self._server.fileno() and self._client is None:
+                    self._client = self._server.accept()[0]
+                    poll.register(self._client.fileno(), select.POLLIN)
+                    poll.unregister(self._server.fileno())
+                elif fd == self._master:
+                    self._out(os.read(self._master, 65536))
+                elif self._client is not None and fd == self._client.fileno():
+                    try:
+                        data = self._client.recv(65536)
+                    except OSError:
+                        data = b""
+                    if data:
+                        with contextlib.suppress(OSError):
+                            os.write(self._master, self.to_guest(data))
+                    else:
+                        poll.unregister(fd)
+                        self._client.close()
+                        self._client = None
+                        poll.register(self._server.fileno(), select.POLLIN)
+
+    def _out(self, data: bytes) -> None:
+        if self._client is not None:
+            with contextlib.suppress(OSError):
+                self._client.sendall(self.to_client(data))
+
+    def close(self) -> None:
+        """Ends the program with its session, and the service."""
+        self._closing = True
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGHUP)
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        os.write(self._stop_write, b"x")
+        for thread in self._threads:
+            thread.join()
+        if self._client is not None:
+            self._client.close()
+        self._server.close()
+        for fd in (self._master, self._slave, self._stop_read, self._stop_write):
+            os.close(fd)
+        with contextlib.suppress(FileNotFoundError):
+            self.path.unlink()
+
+    def __enter__(self) -> PtyGuest:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

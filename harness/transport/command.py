@@ -1,0 +1,313 @@
+"""One command over a loaded session: type it, watch over it, read back what was damaged, end it at its deadline."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+
+from harness.deadline import Deadline
+from harness.errors import Cancelled
+from harness.transport.contract import Damage
+from harness.transport.errors import Cause, Damaged, Timeout, TransportLost
+from harness.transport.frames import Answer, Exchange, Missing
+from harness.transport.reader import woken_by
+from harness.transport.requests import Nonce
+from harness.transport.session import Session
+
+_FIRST_POLL = 0.3
+_LONGEST_POLL = 5.0
+_DEAD_AFTER = 10.0  # seconds without a word while we ask again and again
+_DEAD_AFTER_SIGN = 1.5  # the same, when the console has shown a panic, a boot or a login prompt
+_SILENT_AT_DEADLINE = 2.0  # the same, at the deadline: whether to blame the command or the console
+_RE_READS = 60
+_RESERVE = 1.0  # of the deadline, at most, for ending the command and reading what it wrote
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A command's verified answer, with what it took to get it."""
+
+    answer: Answer
+    damage: Damage
+
+
+class Command:
+    """One attempt of one command."""
+
+    def __init__(self, session: Session, text: str, mode: str, deadline: Deadline, *, shown: str = "") -> None:
+        self._session = session
+        self._text = text
+        self._shown = shown or text
+        self._mode = mode
+        self._deadline = deadline
+        self._clock = deadline.clock
+        left = deadline.remaining()
+        self._kill_at = deadline.at - min(_RESERVE, left * 0.1)
+        self._killed = 0
+        self._re_reads = 0
+        self._sent = 0
+        self._polled_at = 0.0  # 0: no poll is unanswered
+        self._answered_at = 0.0
+        self._interval = _FIRST_POLL
+        self._damage_seen = 0
+        self._drains = 0
+        self._lines = 0
+        self._earlier = Damage()
+
+    def run(self) -> Outcome:
+        """Raises Timeout (the command was ended), TransportLost and its kinds, Cancelled."""
+        try:
+            exchange = self._type()
+            while True:
+                answer = self._wait_for_answer(exchange)
+                if isinstance(answer, Answer):
+                    return self._finish(exchange, answer)
+                if answer is None:
+                    exchange = self._type()
+                else:
+                    self._read_again(exchange, answer)
+        except Cancelled:
+            self._abandon()
+            raise
+
+    # -- typing ------------------------------------------------------------------------------------------------
+
+    def _type(self) -> Exchange:
+        self._sent += 1
+        if self._sent > 8:
+            raise TransportLost(
+                "the command did not reach the guest whole in 8 tries; it was not run",
+                cause=Cause.DAMAGED,
+                transport="serial",
+                seen=self._session.since(0)[-2048:],
+                hint="somebody else types on this console, or the line loses what is typed (baud rate, flow control)",
+            )
+        if self._sent > 1:
+            self._session.slow_down()
+            self._earlier += replace(self._session.damage(), resyncs=1)
+        nonce = Nonce.fresh()
+        exchange = self._session.begin(nonce)
+        self._session.sign = None
+        self._session.send("R", nonce, self._mode, self._text, deadline=self._deadline)
+        self._answered_at = self._clock.monotonic()
+        self._polled_at = 0.0
+        self._damage_seen = 0
+        return exchange
+
+    def _poll(self, exchange: Exchange) -> None:
+        if self._polled_at == 0.0:
+            self._polled_at = self._clock.monotonic()
+        self._interval = min(self._interval * 2, _LONGEST_POLL)
+        self._session.send("S", exchange.nonce, deadline=self._deadline)
+
+    # -- waiting -----------------------------------------------------------------------------------------------
+
+    def _wait_for_answer(self, exchange: Exchange) -> Answer | list[Missing] | None:
+        """The answer, or what to read again, or None where the guest says that it has not run it."""
+        session = self._session
+        next_poll = self._clock.monotonic() + self._interval
+        while True:
+            poll = False
+            with woken_by(self._deadline, session.condition), session.condition:
+                session.check(self._deadline)
+                state = exchange.resolve()
+                if state is not None:
+                    return state
+                messages = exchange.messages()
+                now = self._clock.monotonic()
+                if messages or exchange.lines_seen() > self._lines:
+                    self._lines = exchange.lines_seen()
+                    self._answered_at = now
+                    self._polled_at = 0.0
+                    next_poll = now + self._interval
+                if not messages:
+                    poll, rest = self._next_step(exchange, now, next_poll)
+                    if not poll:
+                        session.condition.wait(rest)
+            for message in messages:
+                if message in ("-", "!bad", "!verb"):
+                    return None
+                self._take_state(exchange, message)
+            if poll:
+                self._poll(exchange)
+                next_poll = self._clock.monotonic() + self._interval
+            self._look_at_the_clock(exchange)
+
+    def _next_step(self, exchange: Exchange, now: float, next_poll: float) -> tuple[bool, float]:
+        """Whether to ask for the state now, else how long to wait for something to happen."""
+        session = self._session
+        if now >= next_poll:
+            # What we cause to be written in the middle of a stream could hit our own lines.
+            if now - session.heard >= 0.1 or now - self._answered_at >= 1.0:
+                return True, 0.0
+            next_poll = now + 0.05
+        rest = max(0.0, min(next_poll, self._wake_at()) - now)
+        if exchange.damaged > self._damage_seen:
+            # A line of ours was hit. Not in the middle of a burst: what we cause to be written would hit our own lines.
+            quiet = now - session.heard
+            if quiet >= 0.03 or now - self._answered_at >= 0.4:
+                self._damage_seen = exchange.damaged
+                self._re_reads += 1
+                return True, 0.0
+            return False, min(rest, 0.03 - quiet)
+        if session.sign is not None and self._polled_at == 0.0:
+            return True, 0.0
+        if self._polled_at:
+            patience = _DEAD_AFTER_SIGN if session.sign else _DEAD_AFTER
+            if now - self._polled_at >= patience and now - self._answered_at >= patience:
+                raise self._dead(now)
+            rest = min(rest, max(0.01, self._polled_at + patience - now))
+        return False, rest
+
+    def _wake_at(self) -> float:
+        if not self._killed:
+            return self._kill_at
+        return min(self._deadline.at, self._kill_at + (self._deadline.at - self._kill_at) * 0.4 * self._killed)
+
+    def _take_state(self, exchange: Exchange, message: str) -> None:
+        """Reads a state: ``*`` runs, ``*a`` answers, ``*s`` ended while a child holds its output, ``*x`` runner is gone."""
+        if message == "!full":
+            folder = self._session.guest.folder if self._session.guest else "its folder"
+            raise Damaged(
+                "the guest has no room left to keep the command's output",
+                cause=Cause.DAMAGED,
+                transport="serial",
+                may_have_run=True,
+                hint=f"free some space below {folder}, or let the command write less",
+            )
+        if message == "*s":
+            self._drains += 1
+            if self._drains == 1:
+                self._interval = 0.1
+        if message == "*x" or (message == "*s" and self._drains >= 2):
+            self._drains = 0
+            self._session.send("F", exchange.nonce, deadline=self._deadline)
+        if message != "*s":
+            self._drains = 0
+        session = self._session
+        if session.sign is not None:
+            session.sign = None  # the shell is alive: it was only text
+
+    def _dead(self, now: float) -> TransportLost:
+        sign = self._session.sign
+        seen = self._session.since(0)[-2048:]
+        if sign is None:
+            return TransportLost(
+                f"the console's shell has not answered for {now - self._answered_at:.0f} s while a command ran",
+                cause=Cause.LOST,
+                transport="serial",
+                seen=seen,
+                may_have_run=True,
+                hint="the machine hangs, is stopped, or its console does",
+            )
+        what = {
+            Cause.PANIC: "the kernel panicked",
+            Cause.REBOOT: "the machine rebooted",
+            Cause.NO_SHELL: "the shell is gone, something else took its place",
+        }[sign.cause]
+        return TransportLost(
+            f"{what} while a command ran; the console said {sign.text!r}",
+            cause=sign.cause,
+            transport="serial",
+            seen=seen,
+            may_have_run=True,
+        )
+
+    # -- reading again -----------------------------------------------------------------------------------------
+
+    def _read_again(self, exchange: Exchange, missing: list[Missing]) -> None:
+        """Asks for the lines that did not hold, in requests that are short enough to be typed."""
+        for part in missing:
+            for script in _scripts(part.indices):
+                self._re_reads += 1
+                if self._re_reads > _RE_READS + self._lines // 8:
+                    raise Damaged(
+                        f"the answer was damaged again and again, {self._re_reads} re-reads did not mend it",
+                        cause=Cause.DAMAGED,
+                        transport="serial",
+                        seen=self._session.since(0)[-2048:],
+                        may_have_run=True,
+                        hint="what prints on this console all the time? `dmesg -n 1` quiets the kernel",
+                    )
+                done = f".{self._re_reads}"
+                self._session.send(
+                    "L", exchange.nonce, part.stream, str(self._re_reads), script, deadline=self._deadline
+                )
+                self._wait_for_end(exchange, done)
+
+    def _wait_for_end(self, exchange: Exchange, done: str) -> None:
+        """Waits until the guest says that it has read these lines out; a word that was lost is not waited for long."""
+        session = self._session
+        started = self._clock.monotonic()
+        lines = exchange.lines_seen()
+        while True:
+            with woken_by(self._deadline, session.condition), session.condition:
+                session.check(self._deadline)
+                messages = exchange.messages()
+                now = self._clock.monotonic()
+                if exchange.lines_seen() != lines:
+                    lines, started = exchange.lines_seen(), now
+                if messages:
+                    self._answered_at = now
+                if done in messages or any(m.startswith("!") for m in messages):
+                    return
+                if now - max(started, session.heard if session.sign is None else 0) > 0.5 or now - started > 2.0:
+                    if now - self._answered_at > _DEAD_AFTER or (session.sign and now - started > _DEAD_AFTER_SIGN):
+                        raise self._dead(now)
+                    return
+                session.condition.wait(0.1)
+            self._look_at_the_clock(exchange)
+
+    def _finish(self, exchange: Exchange, answer: Answer) -> Outcome:
+        damage = self._earlier + replace(self._session.damage(), re_reads=self._re_reads)
+        if self._killed:
+            raise self._timeout(answer)
+        return Outcome(answer, damage)
+
+    # -- ending ------------------------------------------------------------------------------------------------
+
+    def _look_at_the_clock(self, exchange: Exchange) -> None:
+        """Near the deadline the command is asked to end, then made to; past it there is no more waiting."""
+        now = self._clock.monotonic()
+        if now >= self._deadline.at:
+            self._session.give_up()
+            if self._polled_at and now - self._polled_at > _SILENT_AT_DEADLINE:
+                raise self._dead(now)
+            raise self._timeout(None)
+        if now >= self._wake_at() and self._killed < 2:
+            self._killed += 1
+            signal = "TERM" if self._killed == 1 else "KILL"
+            self._session.send("K", exchange.nonce, signal, deadline=self._deadline)
+            self._interval = 0.1
+
+    def _abandon(self) -> None:
+        """Cancelled: the command is ended without waiting for it to end."""
+        nonce = self._session.exchange.nonce
+        self._session.give_up()
+        with contextlib.suppress(TransportLost):
+            self._session.send("K", nonce, "KILL", deadline=Deadline.after(0.5))
+
+    def _timeout(self, answer: Answer | None) -> Timeout:
+        text = self._shown if len(self._shown) < 200 else self._shown[:197] + "..."
+        return Timeout(
+            f"`{text}` had not ended at its deadline; it was ended on the target"
+            + ("" if answer else ", which has not confirmed it yet"),
+            transport="serial",
+            stdout=answer.stdout if answer else b"",
+            stderr=answer.stderr if answer else b"",
+            seen=self._session.since(0)[-2048:],
+            hint="give it more time, or look at what it waits for",
+        )
+
+
+def _scripts(indices: tuple[int, ...], size: int = 500) -> list[str]:
+    """The indices as programs for `sed -n`: ``3p;4p;9p``."""
+    out: list[str] = []
+    script = ""
+    for index in indices:
+        item = f"{index}p;"
+        if len(script) + len(item) > size:
+            out.append(script)
+            script = ""
+        script += item
+    return [*out, script] if script else out

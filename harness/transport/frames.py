@@ -1,0 +1,312 @@
+"""Answers of the guest: bytes in, one verified answer or a list of what to read again out. No I/O and no clock.
+
+Two kinds of line come from the guest, at any place in the stream and between any noise:
+
+- a *message*, ``NONCE<BODY|BODY>``: said twice, believed when both halves agree;
+- a *data line*, ``TAGsINDEX:PAYLOAD.``: `s` is ``p`` for stdout and ``q`` for stderr, indices count from 1. All
+  payloads of a stream are covered by one checksum over the decoded bytes (that of gzip, or sha256, md5, POSIX cksum);
+  where the guest has no tool for that the payload is said twice too.
+
+What is neither is *noise*: the console's own lines, handed on for the record.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+import zlib
+from collections import Counter
+from dataclasses import dataclass, field
+
+from harness.transport.requests import Nonce
+
+_LONGEST_SEGMENT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One command's verified answer."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Lines of one stream (``p`` or ``q``) to be read again; `indices` ascend and count from 1."""
+
+    stream: str
+    indices: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Stream:
+    lines: dict[int, bytes] = field(default_factory=dict)
+
+
+def posix_cksum(data: bytes) -> int:
+    """The checksum of POSIX `cksum` (IEEE Std 1003.1, cksum): CRC-32 most significant bit first, length appended."""
+    length = len(data)
+    tail = bytearray()
+    while length:
+        tail.append(length & 0xFF)
+        length >>= 8
+    # zlib's CRC is the mirror image of this one: mirror each byte on the way in, the whole on the way out.
+    register = zlib.crc32((data + bytes(tail)).translate(_MIRROR), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{register:032b}"[::-1], 2) ^ 0xFFFFFFFF
+
+
+_MIRROR = bytes(int(f"{b:08b}"[::-1], 2) for b in range(256))
+
+
+def checksum_holds(said: str, data: bytes) -> bool:
+    """Compares with what sha256sum, md5sum or cksum printed, told apart by the length."""
+    if len(said) == 64:
+        return hashlib.sha256(data).hexdigest() == said
+    if len(said) == 32:
+        return hashlib.md5(data, usedforsecurity=False).hexdigest() == said
+    return said.isdigit() and posix_cksum(data) == int(said)
+
+
+def parse_message(rest: bytes) -> tuple[bytes, int] | None:
+    """Reads ``BODY|BODY>`` at the start of `rest`: the body and how far it reaches, or None where the halves differ."""
+    end = rest.rfind(b">")
+    while end > 0:
+        if end % 2:
+            half = end // 2
+            if rest[half] == 0x7C and rest[:half] == rest[half + 1 : end]:
+                return rest[:half], end + 1
+        end = rest.rfind(b">", 0, end)
+    return None
+
+
+def inline_answer(body: str) -> Answer | None:
+    """Reads ``=STATUS:LENGTH:LENGTH:STDOUTSTDERR`` (newlines as ``~``); None where the lengths do not hold."""
+    parts = body[1:].split(":", 3)
+    if len(parts) != 4 or not all(p.isdigit() for p in parts[:3]):
+        return None
+    status, out, err = (int(p) for p in parts[:3])
+    text = parts[3]
+    if len(text) != out + err or not text.isascii():
+        return None
+    raw = text.replace("~", "\n").encode("ascii")
+    return Answer(status, raw[:out], raw[out:])
+
+
+class Exchange:
+    """One attempt's side of the stream: feed it any chunks, ask it for the answer.
+
+    `damaged` counts lines that began as ours and did not hold; `noise_bytes` what belonged to others.
+    """
+
+    def __init__(self, nonce: Nonce) -> None:
+        self.nonce = nonce
+        self.damaged = 0
+        self.noise_bytes = 0
+        self._mark = nonce.whole.encode() + b"<"
+        tag = nonce.tag.encode()
+        self._tag = tag
+        self._data = re.compile(re.escape(tag) + rb"([pq])([0-9]{1,9}):([A-Za-z0-9+/= ,|-]*)\.")
+        self._begun = re.compile(re.escape(tag) + rb"[pq][0-9]")
+        self._rest = b""
+        self._messages: list[str] = []
+        self._noise: list[bytes] = []
+        self._broken: list[tuple[int, bytes]] = []
+        self._streams = {"p": _Stream(), "q": _Stream()}
+        self._bulk: tuple[int, tuple[str, int], tuple[str, int]] | None = None
+        self._answer: Answer | None = None
+        self._seen_lines: list[bytes] = []
+
+    # -- in ----------------------------------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> None:
+        """Takes the next bytes of the stream, cut anywhere."""
+        buffer = self._rest + data if self._rest else data
+        *segments, self._rest = buffer.split(b"\n")
+        for segment in segments:
+            self._segment(segment)
+        if len(self._rest) > _LONGEST_SEGMENT:
+            self._segment(self._rest)
+            self._rest = b""
+
+    def _segment(self, segment: bytes) -> None:
+        segment = segment.strip(b"\r")
+        if not segment:
+            return
+        left: list[bytes] = []
+        at = 0
+        broken = False
+        while at < len(segment):
+            mark = segment.find(self._mark, at)
+            data = self._data.search(segment, at) if self._tag in segment else None
+            if data is not None and (mark < 0 or data.start() < mark):
+                left.append(segment[at : data.start()])
+                broken |= not self._take_line(data)
+                at = data.end()
+                continue
+            if mark < 0:
+                break
+            body = parse_message(segment[mark + len(self._mark) :])
+            if body is None:
+                broken = True
+                break
+            left.append(segment[at:mark])
+            self._take_message(body[0].decode("ascii", "replace"))
+            at = mark + len(self._mark) + body[1]
+        left.append(segment[at:])
+        remains = b"".join(left).strip(b"\r")
+        broken |= self._begun.search(remains) is not None
+        if broken:
+            self.damaged += 1
+            self._broken.append((len(self._noise), segment))
+        if remains:
+            self.noise_bytes += len(remains)
+            self._noise.append(remains)
+
+    def _take_line(self, match: re.Match[bytes]) -> bool:
+        payload = match[3]
+        if b"|" in payload:
+            half, odd = divmod(len(payload), 2)
+            if not odd or payload[half] != 0x7C or payload[:half] != payload[half + 1 :]:
+                return False
+        self._streams[match[1].decode()].lines[int(match[2])] = payload
+        return True
+
+    def _take_message(self, body: str) -> None:
+        if body.startswith("="):
+            answer = inline_answer(body)
+            if answer is not None:
+                self._answer = answer
+                return
+        elif body.startswith("+"):
+            parts = body[1:].split(":")
+            if len(parts) == 5 and all(parts[i].isdigit() for i in (0, 2, 4)) and parts[1] and parts[3]:
+                self._bulk = (int(parts[0]), (parts[1], int(parts[2])), (parts[3], int(parts[4])))
+                return
+        self._messages.append(body)
+
+    # -- out ---------------------------------------------------------------------------------------------------
+
+    def messages(self) -> list[str]:
+        """Bodies that are no answer (acknowledgements, refusals, states), each handed out once."""
+        out, self._messages = self._messages, []
+        return out
+
+    def lines_seen(self) -> int:
+        """Data lines had so far, of both streams; for progress."""
+        return sum(len(s.lines) for s in self._streams.values())
+
+    def resolve(self) -> Answer | list[Missing] | None:
+        """The answer; or the lines to read again; or None while the guest has not said how it ended."""
+        if self._answer is not None:
+            return self._answer
+        if self._bulk is None:
+            return None
+        status, *kinds = self._bulk
+        missing: list[Missing] = []
+        decoded: list[bytes] = []
+        for name, (kind, count) in zip("pq", kinds, strict=True):
+            lines = self._streams[name].lines
+            absent = tuple(i for i in range(1, count + 1) if i not in lines)
+            if absent:
+                missing.append(Missing(name, absent))
+                continue
+            payloads = [lines[i] for i in range(1, count + 1)]
+            data = _decode(kind, payloads)
+            if data is None:
+                suspects = _suspects(kind, payloads)
+                self.damaged += len(suspects)
+                for index in suspects:
+                    del lines[index]
+                missing.append(Missing(name, suspects))
+                continue
+            decoded.append(data)
+        if missing:
+            return missing
+        self._answer = Answer(status, *decoded)
+        return self._answer
+
+    def noise(self, *, final: bool = False) -> list[bytes]:
+        """Lines of others, each handed out once, in order; the pieces of our own broken lines are taken off where
+        they can be told. `final` ends the line that is still open."""
+        if final and self._rest:
+            self._segment(self._rest)
+            self._rest = b""
+        out, self._noise = self._noise, []
+        broken, self._broken = self._broken, []
+        return _without_ours(out, broken, self._mark, self._begun)
+
+    def unfinished(self) -> bytes:
+        """The open line at the end of the stream (a prompt stands there, or the start of a line)."""
+        return self._rest
+
+
+def _decode(kind: str, payloads: list[bytes]) -> bytes | None:
+    """The bytes that the payloads carry, or None where they do not hold."""
+    joined = b"".join(payloads)
+    try:
+        if kind == "-":
+            return b""
+        if kind == "z":
+            unzip = zlib.decompressobj(wbits=31)
+            data = unzip.decompress(base64.b64decode(joined, validate=True))
+            return data if unzip.eof and not unzip.unused_data else None
+        if kind[0] == "b":
+            data = base64.b64decode(joined, validate=True)
+            return data if checksum_holds(kind[1:], data) else None
+        if kind[0] == "x":
+            data = bytes.fromhex(joined.decode("ascii"))
+            return data if checksum_holds(kind[1:], data) else None
+        if kind[0] == "d":
+            values = [v for p in payloads for v in p[: len(p) // 2].split(b",") if v]
+            data = bytes(int(v, 16) & 0xFF for v in values)
+            return data if kind[1:].isdigit() and len(data) == int(kind[1:]) else None
+    except (ValueError, binascii.Error, zlib.error, UnicodeDecodeError):
+        return None
+    return None
+
+
+def _suspects(kind: str, payloads: list[bytes]) -> tuple[int, ...]:
+    """Which lines to read again when the whole does not hold: those of an odd length, else all."""
+    if kind[0] in "zbx" and len(payloads) > 1:
+        usual = Counter(map(len, payloads)).most_common(1)[0][0]
+        odd = tuple(
+            i for i, p in enumerate(payloads, 1) if len(p) != usual and not (i == len(payloads) and 0 < len(p) < usual)
+        )
+        if odd:
+            return odd
+    return tuple(range(1, len(payloads) + 1))
+
+
+def _without_ours(
+    noise: list[bytes], broken: list[tuple[int, bytes]], mark: bytes, begun: re.Pattern[bytes]
+) -> list[bytes]:
+    """Takes the remains of broken lines of ours out of the noise, as far as they can be told.
+
+    Before our mark stands somebody else's text; what follows it, up to a character that no line of ours ends with, is kept
+    only from the first ``[`` (a kernel's time stamp) on. The rest of the line, after the noise, is ours as well.
+    """
+    spots = {at for at, _ in broken}
+    out: list[bytes] = []
+    tail_expected = False
+    for at, text in enumerate(noise):
+        if at in spots:
+            start = text.find(mark)
+            if start < 0:
+                match = begun.search(text)
+                start = match.start() if match else -1
+            if start >= 0:
+                head, body = text[:start], text[start:]
+                stamp = body.find(b"[")
+                text = head + (body[stamp:] if stamp > 0 else b"")
+            tail_expected = True
+        elif tail_expected:
+            tail_expected = False
+            if text[-1:] in (b">", b".") and b" " not in text:
+                continue
+        if text:
+            out.append(text)
+    return out

@@ -1,0 +1,277 @@
+"""From a console in any state to a shell that answers.
+
+Prompts are never believed to be a shell: a shell is what joins two halves of a word that we typed apart. Prompts for
+a name and a password are recognised only at the very end of the stream, after it fell quiet.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from harness.deadline import Deadline
+from harness.errors import DeadlineExpired
+from harness.events.emitter import Emitter
+from harness.transport.console import Console, strip_ansi
+from harness.transport.errors import Cause, Unavailable
+from harness.transport.reader import Reader
+from harness.transport.requests import Nonce
+
+_QUIET = 0.12
+_PROBE_WAIT = 1.5
+_AFTER_LOGIN = 20.0  # a slow machine may take that long from the password to the first prompt
+_CTRL_C = b"\x03"
+# What may be open on the console, gentlest first: a command or an open quote; a pager; vi; a stopped output; nano; a program
+# that ignores interrupts; one that waits for the end of its input; one that can only be put aside.
+_RESCUES = (
+    _CTRL_C,
+    b"q" + _CTRL_C,
+    b"\x1b\x1b:q!\r" + _CTRL_C,
+    b"\x11" + _CTRL_C,
+    b"\x18n" + _CTRL_C,
+    b"\x1c",
+    b"\x04",
+    b"\x1a",
+)
+# Terminals' answers: to a cursor position request (busybox ash, zsh), to a device attributes request (fish).
+_QUERIES = ((re.compile(rb"\x1b\[6n"), b"\x1b[1;1R"), (re.compile(rb"\x1b\[0?c"), b"\x1b[?6c"))
+
+
+class Prompt(Enum):
+    """What stands at the end of a console that fell quiet."""
+
+    NAME = "a login prompt"
+    PASSWORD = "a password prompt"  # noqa: S105 - a description
+    NEW_PASSWORD = "a demand for a new password"  # noqa: S105 - a description
+    REFUSED = "a refused login"
+    NOT_YET = "a machine that lets nobody in yet"
+    HARNESS = "a shell that an earlier run left behind"
+    OTHER = "something else"
+
+
+_NEW_PASSWORD = re.compile(
+    rb"(?:required to change your password|password (?:has )?expired|(?:new|retype|current|old)(?: unix)? password: *$"
+    rb"|\(current\) unix password: *$|must (?:be )?change)",
+    re.IGNORECASE,
+)
+_REFUSED = re.compile(
+    rb"(?:login incorrect|authentication failure|permission denied|incorrect password|maximum number of tries"
+    rb"|access denied|account (?:has )?expired|account is locked|not allowed)",
+    re.IGNORECASE,
+)
+_NOT_YET = re.compile(rb"(?:system is booting up|not permitted to log in yet|pam_nologin)", re.IGNORECASE)
+_NAME = re.compile(rb"(?:^|[\n\s])(?:[\w.-]+ )?(?:login|user ?name|user) ?: *$", re.IGNORECASE)
+_PASSWORD = re.compile(rb"(?:password|passwort|passphrase|passcode)(?: for [^\n:]+)? ?: *$", re.IGNORECASE)
+_HARNESS = re.compile(rb"<(![a-z]+)\|\1>|(?:^|\n)([a-z2-9]{8}):[^\n]*:\2(?:\n|$)")
+
+
+def classify(seen: bytes) -> Prompt:
+    """What the stream ends with. `seen` is everything since we last typed, as it came."""
+    text = strip_ansi(seen.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+    if _HARNESS.search(text):
+        return Prompt.HARNESS
+    if _NEW_PASSWORD.search(text):
+        return Prompt.NEW_PASSWORD
+    if _NOT_YET.search(text):
+        return Prompt.NOT_YET
+    if _REFUSED.search(text):
+        return Prompt.REFUSED
+    if _NAME.search(text):
+        return Prompt.NAME
+    if _PASSWORD.search(text):
+        return Prompt.PASSWORD
+    return Prompt.OTHER
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who logs in on the console. No password means that none is asked for."""
+
+    user: str
+    password: str | None
+
+
+class Login:
+    """Gets a shell on an open console."""
+
+    def __init__(self, console: Console, reader: Reader, who: Credentials, *, events: Emitter) -> None:
+        self._console = console
+        self._reader = reader
+        self._who = who
+        self._events = events
+        self._names = 0
+        self._passwords = 0
+        self._place = 0
+        self._answered = 0
+        self.logged_in = False
+
+    def get_shell(self, deadline: Deadline) -> None:
+        """Returns when a shell has answered a probe of ours.
+
+        Raises Unavailable: LOGIN (refused, or a password is asked for and none is given), PASSWORD_EXPIRED,
+        NO_SHELL (nothing answered until the deadline); Eof; Cancelled.
+        """
+        start = deadline.clock.monotonic()
+        try:
+            self._get_shell(deadline)
+        except DeadlineExpired:
+            raise self._no_shell(deadline.clock.monotonic() - start) from None
+
+    def _get_shell(self, deadline: Deadline) -> None:
+        self._type(b"\n", deadline)
+        self._settle(deadline, 0.5)
+        rescues = iter(_RESCUES)
+        logged_in_at: float | None = None
+        silent_probes = 0
+        while True:
+            deadline.check("waiting for a shell on the console")
+            prompt = classify(self._reader.since(self._place))
+            if prompt is Prompt.OTHER:
+                if self._probe(deadline):
+                    return
+                if classify(self._reader.since(self._place)) is not Prompt.OTHER:
+                    continue
+                silent_probes += 1
+                now = deadline.clock.monotonic()
+                if logged_in_at is not None and now - logged_in_at < _AFTER_LOGIN:
+                    continue
+                if silent_probes >= 2:
+                    self._rescue(next(rescues, None), deadline)
+            elif prompt is Prompt.NAME:
+                self._give_name(deadline)
+            elif prompt is Prompt.PASSWORD:
+                if self._give_password(deadline):
+                    logged_in_at = deadline.clock.monotonic()
+            elif prompt is Prompt.HARNESS:
+                self._type(_CTRL_C, deadline)
+                self._settle(deadline, 1.0)
+            elif prompt is Prompt.NOT_YET:
+                deadline.sleep(1.0)
+                self._names = self._passwords = 0
+                self._type(b"\n", deadline)
+                self._settle(deadline, 1.0)
+            elif prompt is Prompt.NEW_PASSWORD:
+                raise self._error(
+                    Cause.PASSWORD_EXPIRED,
+                    f"the password of {self._who.user} must be changed before it can be used",
+                    "log in by hand once and change it, or lift the demand with `chage -d -1 USER` in the image",
+                )
+            elif self._passwords or self._names > 1:
+                raise self._error(
+                    Cause.LOGIN,
+                    f"the login of {self._who.user} was refused",
+                    "check serial_user and serial_password (or ansible_user, ansible_password) in the inventory",
+                )
+            else:  # somebody else's refused login stands there
+                self._type(b"\n", deadline)
+                self._settle(deadline, 2.0)
+
+    # -- steps -------------------------------------------------------------------------------------------------
+
+    def _probe(self, deadline: Deadline) -> bool:
+        """Whether a shell answers. Waits for a login's slow shell, but not where a prompt shows up instead."""
+        nonce = Nonce.fresh()
+        place = self._reader.total
+        self._type(f' echo {nonce.first}""{nonce.second}\n'.encode(), deadline)
+        end = deadline.clamp(_PROBE_WAIT)
+        while not end.expired:
+            if self._reader.wait_until(nonce.whole.encode(), place, deadline, at_most=0.25):
+                self._settle_after(place, deadline)
+                return True
+            self._answer_queries(deadline)
+            if self._reader.total > place and classify(self._reader.since(place)) is not Prompt.OTHER:
+                self._reader.settle(place, deadline, quiet=_QUIET, at_most=0.5)
+                return nonce.whole.encode() in self._reader.since(place)
+        deadline.check("waiting for a shell on the console")
+        return False
+
+    def _settle_after(self, place: int, deadline: Deadline) -> None:
+        """Lets the prompt come, and the questions that go with it, before anything else is typed."""
+        self._reader.settle(place, deadline, quiet=0.03, at_most=0.3)
+        self._answer_queries(deadline)
+
+    def _give_name(self, deadline: Deadline) -> None:
+        self._names += 1
+        if self._names > 4:
+            raise self._error(
+                Cause.LOGIN,
+                f"the login prompt came back {self._names - 1} times for {self._who.user}",
+                "is the name right, and may it log in on this console (/etc/securetty, pam_access)?",
+            )
+        self._events.emit("serial.login", f"logging in as {self._who.user}", user=self._who.user)
+        self._type(f"{self._who.user}\n".encode(), deadline)
+        # The name is echoed at once; the password's prompt takes its time on a slow machine.
+        self._settle(deadline, 5.0, beyond=len(self._who.user) + 2)
+
+    def _give_password(self, deadline: Deadline) -> bool:
+        if not self._names:  # a login that somebody else began
+            self._type(b"\n", deadline)
+            self._settle(deadline, 5.0, beyond=2)
+            return False
+        if self._who.password is None:
+            raise self._error(
+                Cause.LOGIN,
+                f"the console asks for the password of {self._who.user} and none is given",
+                "set serial_password (or ansible_password) for this host, in a vault or the environment",
+            )
+        if self._passwords:
+            raise self._error(
+                Cause.LOGIN,
+                f"the console asked for the password of {self._who.user} again",
+                "check serial_password (or ansible_password) in the inventory",
+            )
+        self._passwords += 1
+        self._type(f"{self._who.password}\n".encode(), deadline, secret=True)
+        self.logged_in = True
+        self._settle(deadline, 6.0, beyond=2)
+        return True
+
+    def _rescue(self, keys: bytes | None, deadline: Deadline) -> None:
+        if keys is None:
+            raise DeadlineExpired("waiting for a shell on the console")
+        self._events.emit(
+            "serial.rescue", f"no shell answers; typing {keys!r} to end what stands on the console", level="warning"
+        )
+        self._type(keys, deadline)
+        self._settle(deadline, 0.5)
+
+    # -- typing and hearing ------------------------------------------------------------------------------------
+
+    def _type(self, data: bytes, deadline: Deadline, *, secret: bool = False) -> None:
+        self._place = self._reader.total
+        self._console.write(data, deadline=deadline, secret=secret)
+
+    def _settle(self, deadline: Deadline, at_most: float, *, beyond: int = 0) -> None:
+        self._reader.settle(self._place + beyond, deadline, quiet=_QUIET, at_most=at_most)
+        self._answer_queries(deadline)
+
+    def _answer_queries(self, deadline: Deadline) -> None:
+        """Answers a shell that asks its terminal something and would wait; each question once."""
+        seen = self._reader.since(self._answered)
+        self._answered = self._reader.total
+        for question, answer in _QUERIES:
+            if question.search(seen):
+                self._console.write(answer, deadline=deadline)
+
+    def _error(self, cause: Cause, message: str, hint: str) -> Unavailable:
+        return Unavailable(
+            f"{message} (console {self._console.name})",
+            cause=cause,
+            transport="serial",
+            seen=self._reader.since(self._place)[-2048:],
+            hint=hint,
+        )
+
+    def _no_shell(self, seconds: float) -> Unavailable:
+        seen = self._reader.since(0)[-2048:]
+        lines = strip_ansi(seen).decode("utf-8", "backslashreplace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return Unavailable(
+            f"no shell answered on the console {self._console.name} within {seconds:.1f} s; "
+            + (f"it last said {last[-200:]!r}" if last else "it said nothing at all"),
+            cause=Cause.NO_SHELL,
+            transport="serial",
+            seen=seen,
+            hint="is the machine up, does it have a login on this console (console=ttyS0, serial-getty@ttyS0)?",
+        )

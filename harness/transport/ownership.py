@@ -1,0 +1,96 @@
+"""One owner a console: a lock file in a private folder, held for as long as the console is open.
+
+The kernel's `flock` decides, so a killed owner leaves nothing behind that has to be cleaned up; what stands in the file only
+says who it is. Two owners in one process exclude each other as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import stat
+import sys
+import time
+from pathlib import Path
+
+from harness.transport.errors import Cause, Unavailable
+
+
+def runtime_dir() -> Path:
+    """The user's private folder for locks: below XDG_RUNTIME_DIR, else below the folder for temporary files.
+
+    Raises Unavailable where somebody else owns a folder of that name.
+    """
+    import tempfile
+
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    path = Path(base, "harness") if base else Path(tempfile.gettempdir(), f"harness-{os.getuid()}")
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise Unavailable(
+            f"{path} is not a private folder of ours, so console locks cannot be kept in it",
+            cause=Cause.CONFIG,
+            transport="serial",
+            hint=f"remove it, or `chmod 700 {path}` if it is yours, or set XDG_RUNTIME_DIR",
+        )
+    return path
+
+
+class Ownership:
+    """The right to use one console, until `release`."""
+
+    def __init__(self, address: str, *, name: str, owner: str = "") -> None:
+        """Takes it. Raises Unavailable(cause=BUSY) that says who has it."""
+        key = hashlib.sha256(os.path.realpath(address.removeprefix("unix://")).encode()).hexdigest()[:24]
+        path = runtime_dir() / f"console-{key}.lock"
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _holder(os.pread(self._fd, 4096, 0))
+            os.close(self._fd)
+            raise Unavailable(
+                f"the console {name} ({address}) is in use by {holder}",
+                cause=Cause.BUSY,
+                transport="serial",
+                hint="a console has one owner at a time: wait for that run to end, or end it",
+            ) from None
+        about = {
+            "pid": os.getpid(),
+            "run": owner,
+            "console": name,
+            "address": address,
+            "since": time.strftime("%Y-%m-%d %H:%M:%S%z"),
+            "program": " ".join(sys.argv)[:200],
+        }
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, json.dumps(about).encode(), 0)
+
+    def release(self) -> None:
+        """Gives it back. Safe to call twice."""
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, 0)
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _holder(content: bytes) -> str:
+    """Who stands in the lock file, in words."""
+    try:
+        about = json.loads(content)
+        text = f"process {about['pid']}"
+        if about.get("run"):
+            text += f" (run {about['run']})"
+        text += f" since {about['since']}"
+        if about["pid"] == os.getpid():
+            text += ", which is this very process"
+        elif about.get("program"):
+            text += f": {about['program']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"
+    return text

@@ -1,0 +1,368 @@
+"""The serial transport: commands and files over a console, for machines that have no network yet, or no longer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import Cancelled, DeadlineExpired, UsageError
+from harness.events.emitter import Emitter
+from harness.transport.become import Become, become_from_vars, become_root
+from harness.transport.command import Command
+from harness.transport.console import Console
+from harness.transport.contract import CommandResult, Damage, Progress
+from harness.transport.errors import Cause, Timeout, TransportError, TransportLost, Unavailable
+from harness.transport.login import Credentials, Login
+from harness.transport.reader import Reader
+from harness.transport.requests import fits_one_line, is_plain
+from harness.transport.session import Guest, Session
+from harness.transport.transfer import get_file, put_file, send_command, send_input
+
+_RESYNC = 3.0
+# Linux takes no longer argument (MAX_ARG_STRLEN, 128 KiB), so such a command cannot be given to `sh -c`: it runs in a fork of our
+# own shell, as do plain commands, which have nothing to find there.
+_LONGEST_ARGUMENT = 120_000
+
+
+@dataclass(frozen=True, slots=True)
+class SerialSpec:
+    """How to get a shell on a host's console. `login_timeout` in seconds."""
+
+    address: str
+    user: str = "root"
+    password: str | None = None
+    baudrate: int = 115200
+    login_timeout: float = 60.0
+    become: Become | None = None
+
+    def __repr__(self) -> str:
+        return f"SerialSpec({self.address!r}, user={self.user!r})"  # never the password
+
+    @classmethod
+    def from_vars(cls, host_name: str, variables: Mapping[str, object]) -> SerialSpec | None:
+        """Reads a host's variables; None where it has no console (no `serial_socket`).
+
+        serial_socket, serial_baudrate, serial_user, serial_password, serial_login_timeout, and Ansible's ansible_user,
+        ansible_password, ansible_become, ansible_become_method (sudo or su), ansible_become_password.
+        Raises UsageError for a value that cannot be used.
+        """
+        address = variables.get("serial_socket")
+        if address is None or address == "":
+            return None
+        user = _first(variables, "serial_user", "ansible_user", "ansible_ssh_user")
+        password = _first(variables, "serial_password", "ansible_password", "ansible_ssh_pass")
+        return cls(
+            address=str(address),
+            user="root" if user is None else str(user),
+            password=None if password is None else str(password),
+            baudrate=int(_number(host_name, variables, "serial_baudrate", 115200)),
+            login_timeout=_number(host_name, variables, "serial_login_timeout", 60.0),
+            become=become_from_vars(host_name, variables),
+        )
+
+
+def _first(variables: Mapping[str, object], *names: str) -> object | None:
+    return next((variables[n] for n in names if variables.get(n) not in (None, "")), None)
+
+
+def _number(host_name: str, variables: Mapping[str, object], name: str, default: float) -> float:
+    value = variables.get(name)
+    if value is None or value == "":
+        return default
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = 0.0
+    if number <= 0:
+        raise UsageError(f"host {host_name}: {name} must be a number above 0, not {value!r}")
+    return number
+
+
+class SerialTransport:
+    """One console's commands, served in turn. Logs in at the first one, and again when the shell was lost."""
+
+    name = "serial"
+
+    def __init__(self, console: Console, spec: SerialSpec, *, events: Emitter) -> None:
+        self._console = console
+        self._spec = spec
+        self._events = events.bind(transport="serial", console=console.name)
+        self._turn = threading.Lock()
+        self._session: Session | None = None
+        self._guest: Guest | None = None
+        self._dirty = False
+        self._closed = False
+        self._logins = 0
+        self._logged_in = False
+        self._boot_id = ""
+
+    @property
+    def boot_id(self) -> str:
+        """The kernel's boot id (/proc/sys/kernel/random/boot_id) as of the last login; empty where not known."""
+        return self._boot_id
+
+    @property
+    def guest(self) -> Guest | None:
+        """What the shell on the console said of itself at the last login."""
+        return self._guest
+
+    # -- the contract ------------------------------------------------------------------------------------------
+
+    def run(self, command: str, *, deadline: Deadline, stdin: bytes | None = None) -> CommandResult:
+        """See :class:`~harness.transport.contract.Transport`."""
+        if "\0" in command:
+            raise UsageError("a command cannot hold a NUL byte")
+        with self._in_turn(deadline):
+            return self._run(command, deadline, stdin)
+
+    def put(
+        self,
+        data: bytes | Path,
+        path: str,
+        *,
+        deadline: Deadline,
+        mode: int = 0o600,
+        progress: Progress | None = None,
+    ) -> None:
+        """Writes a file on the target, its content verified before it takes its name. Raises also Damaged, OSError."""
+        content = data.read_bytes() if isinstance(data, Path) else data
+        with self._in_turn(deadline):
+            session, _ = self._ready(deadline)
+            with self._guarded(session, deadline):
+                put_file(session, content, path, mode, deadline, progress)
+
+    def get(self, path: str, *, deadline: Deadline, progress: Progress | None = None) -> bytes:
+        """Reads a file of the target, verified. Raises also FileNotFoundError, PermissionError, OSError."""
+        with self._in_turn(deadline):
+            session, _ = self._ready(deadline)
+            with self._guarded(session, deadline):
+                return get_file(session, path, deadline, progress)
+
+    def close(self) -> None:
+        """Ends the shell on the console (logs out where we logged in); the console itself stays open."""
+        self._closed = True
+        session = self._session
+        if session is not None and not self._turn.acquire(timeout=0.2):
+            # A command is running in another thread: end its wait, it will give the turn back.
+            session.lost(TransportLost("the transport was closed", cause=Cause.LOST, transport="serial"))
+            self._turn.acquire()
+        elif session is None:
+            return
+        try:
+            if session is not None:
+                self._leave(session)
+        finally:
+            self._session = None
+            self._turn.release()
+
+    # -- steps -------------------------------------------------------------------------------------------------
+
+    def _run(self, command: str, deadline: Deadline, stdin: bytes | None) -> CommandResult:
+        session, before = self._ready(deadline)
+        started, clock = time.time(), deadline.clock.monotonic()
+        with self._guarded(session, deadline):
+            guest = session.guest
+            plain = is_plain(command)
+            mode = "f" if plain or (guest is not None and guest.capture == "f") else "p"
+            if plain or len(command) > _LONGEST_ARGUMENT:
+                mode += "e"
+            if stdin:
+                send_input(session, stdin, deadline)
+                mode += "i"
+            text = command
+            if not fits_one_line(command):
+                send_command(session, command, deadline)
+                mode += "a"
+                text = "-"
+            outcome = Command(session, text, mode, deadline, shown=command).run()
+        late, session.late = session.late, 0
+        return CommandResult(
+            command=command,
+            stdout=outcome.answer.stdout,
+            stderr=outcome.answer.stderr,
+            exit_status=outcome.answer.status,
+            transport=self.name,
+            started=started,
+            ended=time.time(),
+            duration=deadline.clock.monotonic() - clock,
+            damage=before + outcome.damage + Damage(late_answers=late),
+        )
+
+    def _ready(self, deadline: Deadline) -> tuple[Session, Damage]:
+        """A session that answers, and what it took to get one."""
+        if self._closed:
+            raise Unavailable("the transport was closed", cause=Cause.LOST, transport="serial")
+        damage = Damage()
+        session = self._session
+        if session is not None and session.error is not None:
+            self._drop()
+            session = None
+        if session is not None and (self._dirty or session.sign is not None):
+            damage += Damage(resyncs=1)
+            session = self._resync(session, deadline)
+        if session is None:
+            again = self._logins > 0
+            session = self._open(deadline)
+            damage += Damage(reconnects=int(again))
+        return session, damage
+
+    def _resync(self, session: Session, deadline: Deadline) -> Session | None:
+        """Asks a shell whose last command was given up whether it is there; None where a new one is needed."""
+        self._events.emit("serial.resync", "bringing the console's shell back to a known state")
+        try:
+            session.ask("N", deadline=deadline.clamp(_RESYNC), accept=lambda body: body.startswith("hello:"))
+        except (TransportError, DeadlineExpired) as error:
+            deadline.check("bringing the console back to a known state")
+            self._events.emit("serial.resync_failed", str(error), level="warning")
+            self._drop()
+            return None
+        session.sign = None
+        self._dirty = False
+        return session
+
+    def _open(self, deadline: Deadline) -> Session:
+        limit = deadline.clamp(self._spec.login_timeout)
+        started = deadline.clock.monotonic()
+        try:
+            self._console.reopen(limit)
+            session = self._log_in(limit)
+        except DeadlineExpired as error:
+            raise Unavailable(
+                f"no shell on the console {self._console.name} within "
+                f"{deadline.clock.monotonic() - started:.1f} s: {error.message}",
+                cause=Cause.TIMEOUT,
+                transport="serial",
+                hint="give it more time (serial_login_timeout), or look at the console's raw log",
+            ) from error
+        self._session, self._dirty = session, False
+        self._logins += 1
+        guest = session.guest
+        assert guest is not None
+        rebooted = bool(self._boot_id and guest.boot_id and guest.boot_id != self._boot_id)
+        self._boot_id, self._guest = guest.boot_id, guest
+        self._events.emit(
+            "serial.connected",
+            f"a shell answers on the console {self._console.name}",
+            user=self._spec.user,
+            uid=guest.uid,
+            boot_id=guest.boot_id,
+            duration=deadline.clock.monotonic() - started,
+        )
+        if rebooted:
+            self._events.emit("serial.rebooted", "the machine has booted anew since the last login", level="warning")
+        return session
+
+    def _log_in(self, deadline: Deadline) -> Session:
+        reader = Reader()
+        unsubscribe = self._console.subscribe(reader)
+        try:
+            login = Login(self._console, reader, Credentials(self._spec.user, self._spec.password), events=self._events)
+            login.get_shell(deadline)
+            self._logged_in = login.logged_in
+            session = self._load(deadline)
+            become, guest = self._spec.become, session.guest
+            if become is not None and guest is not None and guest.uid != 0:
+                session.leave(deadline)
+                become_root(self._console, reader, become, deadline)
+                session = self._load(deadline)
+                guest = session.guest
+                if guest is not None and guest.uid != 0:
+                    session.leave(deadline)
+                    raise Unavailable(
+                        f"{become.method} did not make the console's shell root (uid {guest.uid})",
+                        cause=Cause.BECOME,
+                        transport="serial",
+                    )
+        finally:
+            unsubscribe()
+        return session
+
+    def _load(self, deadline: Deadline) -> Session:
+        # On a slow line saying a longer output twice costs more than a process in the guest.
+        slow = self._console.address.startswith("/dev/tty")
+        session = Session(self._console, events=self._events, inline=48 if slow else 256)
+        try:
+            session.load(deadline)
+        except BaseException:
+            session.detach()
+            raise
+        return session
+
+    def _drop(self) -> None:
+        if self._session is not None:
+            self._session.detach()
+            self._session = None
+
+    def _leave(self, session: Session) -> None:
+        session.leave(Deadline.after(2.0))
+        if self._logged_in and session.error is None and self._console.is_open:
+            try:
+                self._console.write(b"exit\n", deadline=Deadline.after(1.0))
+            except TransportError as error:
+                self._events.emit("serial.logout_failed", str(error), level="warning")
+
+    def _in_turn(self, deadline: Deadline) -> _Turn:
+        return _Turn(self._turn, deadline)
+
+    def _guarded(self, session: Session, deadline: Deadline) -> _Guard:
+        return _Guard(self, session, deadline)
+
+    def _after_failure(self, error: BaseException) -> None:
+        """Decides what the session is still good for."""
+        if isinstance(error, Timeout | Cancelled | DeadlineExpired):
+            self._dirty = True
+        elif isinstance(error, TransportLost) and error.cause is not Cause.DAMAGED:
+            self._drop()
+        else:
+            self._dirty = True
+
+
+class _Turn:
+    """One command at a time; waiting for one's turn ends with the deadline."""
+
+    def __init__(self, lock: threading.Lock, deadline: Deadline) -> None:
+        self._lock = lock
+        self._deadline = deadline
+
+    def __enter__(self) -> None:
+        while not self._lock.acquire(timeout=min(0.2, self._deadline.remaining() + 0.001)):
+            try:
+                self._deadline.check("waiting for the console")
+            except DeadlineExpired as error:
+                raise Unavailable(
+                    "another command held the console until the deadline", cause=Cause.TIMEOUT, transport="serial"
+                ) from error
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+class _Guard:
+    """Notes what an error did to the session, and gives a passed deadline its type."""
+
+    def __init__(self, transport: SerialTransport, session: Session, deadline: Deadline) -> None:
+        self._transport = transport
+        self._session = session
+        self._deadline = deadline
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
+        self._transport._after_failure(error)
+        if isinstance(error, DeadlineExpired):
+            raise Unavailable(
+                f"{error.message} (console {self._transport._console.name})",
+                cause=Cause.TIMEOUT,
+                transport="serial",
+                seen=self._session.since(0)[-2048:],
+            ) from error
+
+
+__all__ = ["Become", "SerialSpec", "SerialTransport"]

@@ -1,0 +1,304 @@
+"""Our side of the guest's program: load it, ask it, and get one verified answer to each command.
+
+Nothing is typed before the piece before it was acknowledged. Whatever is damaged on the way is asked for again; the command
+itself is typed again only when the guest has said that it did not run it.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness.deadline import Deadline
+from harness.errors import Cancelled, DeadlineExpired
+from harness.events.emitter import Emitter
+from harness.transport.console import Console, as_text, strip_ansi
+from harness.transport.contract import Damage
+from harness.transport.errors import Cause, Damaged, TransportError, TransportLost, Unavailable
+from harness.transport.frames import Exchange
+from harness.transport.guest import DIRS, loader, program
+from harness.transport.reader import Reader, woken_by
+from harness.transport.requests import Nonce, Verb, request
+from harness.transport.signs import Sign, find_sign
+
+_ASK_AGAIN = 1.5  # seconds without an acknowledgement after which a request is typed again
+_RETIRED = 512
+_LATE = re.compile(rb"([a-z2-9]{8})<")
+_LATE_LINE = re.compile(rb"([a-z2-9]{4})[pq][0-9]+:")
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """What the guest's program said of itself. `uid` is -1 where the guest does not know it."""
+
+    pid: int
+    uid: int
+    boot_id: str
+    capture: str
+    job_control: bool
+    tools: frozenset[str]
+    folder: str
+
+
+class Session(Reader):
+    """A loaded shell on a console. One request at a time; the caller sees to that."""
+
+    def __init__(self, console: Console, *, events: Emitter, inline: int = 256) -> None:
+        super().__init__()
+        self._console = console
+        self._events = events
+        self._inline = inline
+        self.condition = threading.Condition()
+        self.exchange = Exchange(Nonce.fresh())
+        self.heard = 0.0
+        self.error: TransportError | None = None
+        self.sign: Sign | None = None
+        self.late = 0
+        self.guest: Guest | None = None
+        self._retired: OrderedDict[bytes, bool] = OrderedDict()
+        self._loading = True
+        self._release: Callable[[], None] | None = None
+        self._noise_before = 0
+
+    # -- the reader's thread -----------------------------------------------------------------------------------
+
+    def feed(self, data: bytes, at: float) -> None:
+        super().feed(data, at)
+        if self._loading:
+            return
+        with self.condition:
+            self.exchange.feed(data)
+            noise = self.exchange.noise()
+            self.heard = at
+            open_line = strip_ansi(self.exchange.unfinished()[-200:])
+            self.condition.notify_all()
+        if noise:
+            self._console.record(self._keep_foreign(noise))
+        if noise or open_line:
+            self._watch(b"\n".join([*noise, open_line]))
+
+    def lost(self, error: TransportError) -> None:
+        super().lost(error)
+        with self.condition:
+            self.error = error
+            self.condition.notify_all()
+
+    def _keep_foreign(self, lines: list[bytes]) -> list[bytes]:
+        """Leaves out answers to requests that are over; one that was given up is recorded as late."""
+        kept = []
+        for line in lines:
+            match = _LATE.search(line) or _LATE_LINE.search(line)
+            if match is None or match[1] not in self._retired:
+                kept.append(line)
+            elif self._retired[match[1]] and len(match[1]) == 8:
+                self.late += 1
+                self._events.emit(
+                    "serial.late_answer",
+                    "the answer to a command that was given up came late and was not believed",
+                    level="warning",
+                    text=as_text(line)[:200],
+                )
+        return kept
+
+    def _watch(self, text: bytes) -> None:
+        sign = find_sign(text)
+        if sign is not None:
+            with self.condition:
+                self.sign = self.sign or sign
+                self.condition.notify_all()
+
+    # -- beginning and end -------------------------------------------------------------------------------------
+
+    def load(self, deadline: Deadline) -> Guest:
+        """Starts `sh` in the shell that stands on the console and types the program into it, piece by piece.
+
+        Raises Unavailable(cause=NO_SHELL), Eof, Cancelled, DeadlineExpired.
+        """
+        mark = Nonce.fresh()
+        hello = Nonce.fresh()
+        self._release = self._console.claim(self)
+        place = self.total
+        try:
+            self._console.write(f"{loader(mark.first, mark.second)}\n".encode(), deadline=deadline)
+            if not self.wait_until(f"{mark.whole}+{mark.whole}".encode(), place, deadline, at_most=10):
+                raise self._not_loaded("`sh` did not start", place)
+            folder = f"harness-{Nonce.fresh().whole}"
+            halves = (hello.first, hello.second)
+            before = ""
+            for piece in [*program(name=folder, hello=halves, inline=self._inline, dirs=DIRS), ""]:
+                self._type_piece(piece, before, mark, deadline)
+                before = piece
+        finally:
+            own = (mark.whole.encode(), mark.first.encode())
+            lines = self.since(place).split(b"\n")
+            self._console.record(line for line in lines if not any(o in line for o in own))
+        with self.condition:
+            self.exchange = Exchange(hello)
+        self._loading = False
+        self._console.write(b".\n", deadline=deadline)
+        body = self._hello(deadline, place)
+        self.guest = _read_hello(body)
+        return self.guest
+
+    def _type_piece(self, piece: str, before: str, mark: Nonce, deadline: Deadline) -> None:
+        """Types one piece until the guest has given exactly it back."""
+        sign = "+"
+        for _ in range(20):
+            place = self.total
+            self._console.write(f"{sign}{piece}\n".encode(), deadline=deadline)
+            if self._given_back(place, mark, deadline) == piece.encode():
+                return
+            place = self.total
+            self._console.write(b"?\n", deadline=deadline)
+            held = self._given_back(place, mark, deadline)
+            if held == piece.encode():
+                return
+            # What it holds is the piece before (ours did not arrive), or ours with damage: then it must not be taken.
+            sign = "+" if held == before.encode() else "-" if held is not None else sign
+            self._console.pace = max(0.002, self._console.pace)
+        raise self._not_loaded("typed text does not arrive whole", self.total - 2048)
+
+    def _given_back(self, place: int, mark: Nonce, deadline: Deadline) -> bytes | None:
+        """What stands between two marks in the next answer; None where nothing whole came."""
+        edge = mark.whole.encode()
+        self.wait_until(edge + b"\n", place, deadline, at_most=2.0)
+        whole = re.search(re.escape(edge) + b":([^\r\n]*):" + re.escape(edge) + b"\r*\n", self.since(place))
+        return whole[1] if whole else None
+
+    def _hello(self, deadline: Deadline, place: int) -> str:
+        for attempt in range(6):
+            if attempt:
+                return self.ask("N", deadline=deadline, accept=lambda body: body.startswith("hello:"))
+            body = self._wait_message(lambda b: b.startswith("hello:"), deadline.clamp(5.0))
+            if body is not None:
+                return body
+        raise self._not_loaded("the program did not answer", place)
+
+    def _not_loaded(self, why: str, place: int) -> Unavailable:
+        seen = self.since(place)[-2048:]
+        return Unavailable(
+            f"no shell could be set up on the console {self._console.name}: {why}",
+            cause=Cause.NO_SHELL,
+            transport="serial",
+            seen=seen,
+            hint="look at the console's raw log; a POSIX `sh` with printf and read is needed",
+        )
+
+    def leave(self, deadline: Deadline) -> None:
+        """Ends the program (its files are removed) and lets the console's own shell go on. Quiet when it is gone."""
+        try:
+            if self.error is None and self.guest is not None:
+                self.ask("X", deadline=deadline, accept=lambda body: body == "bye")
+        except (TransportError, DeadlineExpired):
+            pass  # nobody is there any more to leave
+        finally:
+            self.detach()
+
+    def detach(self) -> None:
+        """Stops listening. Safe to call twice."""
+        if self._release is not None:
+            self._release()
+            self._release = None
+
+    # -- asking ------------------------------------------------------------------------------------------------
+
+    def begin(self, nonce: Nonce) -> Exchange:
+        """From now on answers to `nonce` are the ones that count."""
+        with self.condition:
+            old = self.exchange
+            self._retire(old.nonce, given_up=False)
+            self.exchange = Exchange(nonce)
+            # An open line of the old exchange may go on in the next bytes.
+            self.exchange.feed(old.unfinished())
+            return self.exchange
+
+    def give_up(self) -> None:
+        """An answer to the present nonce is late from now on."""
+        with self.condition:
+            self._retire(self.exchange.nonce, given_up=True)
+            noise, self.exchange = self.exchange.noise(), Exchange(Nonce.fresh())
+        self._console.record(noise)
+
+    def _retire(self, nonce: Nonce, *, given_up: bool) -> None:
+        for key in (nonce.whole.encode(), nonce.tag.encode()):
+            self._retired[key] = given_up or self._retired.get(key, False)
+        while len(self._retired) > _RETIRED:
+            self._retired.popitem(last=False)
+
+    def send(self, verb: Verb, nonce: Nonce, *arguments: str, deadline: Deadline) -> None:
+        """Types one request."""
+        self._console.write(request(verb, nonce, *arguments), deadline=deadline)
+
+    def ask(self, verb: Verb, *arguments: str, deadline: Deadline, accept: Callable[[str], bool]) -> str:
+        """Types a request that does the same when it is typed twice, until an accepted message answers it.
+
+        Raises DeadlineExpired, TransportLost when nobody answers, Eof, Cancelled, Damaged.
+        """
+        for _ in range(8):
+            nonce = Nonce.fresh()
+            self.begin(nonce)
+            self.send(verb, nonce, *arguments, deadline=deadline)
+            body = self._wait_message(lambda b: accept(b) or b.startswith("!"), deadline.clamp(_ASK_AGAIN))
+            if body is not None and accept(body):
+                return body
+            deadline.check("waiting for the console's shell to acknowledge")
+            if body is not None:
+                self.slow_down()
+        raise TransportLost(
+            f"the shell on the console {self._console.name} does not acknowledge any more",
+            cause=self.sign.cause if self.sign else Cause.LOST,
+            transport="serial",
+            seen=self.since(0)[-2048:],
+            hint="the machine hangs, or somebody else types on this console",
+        )
+
+    def slow_down(self) -> None:
+        """The guest lost input: type slower from now on (to 2 ms after each 16 bytes, then half as fast each time)."""
+        self._console.pace = min(0.05, self._console.pace * 2 or 0.002)
+        self._events.emit(
+            "serial.input_lost",
+            f"the guest lost typed input; typing slower ({self._console.pace * 1000:.0f} ms for 16 bytes)",
+            level="warning",
+        )
+
+    def _wait_message(self, wanted: Callable[[str], bool], end: Deadline) -> str | None:
+        with woken_by(end, self.condition), self.condition:
+            while True:
+                for body in self.exchange.messages():
+                    if wanted(body):
+                        return body
+                self.check(end)
+                if end.expired:
+                    return None
+                self.condition.wait(end.remaining())
+
+    def check(self, deadline: Deadline) -> None:
+        """Raises when the console is lost or the wait was cancelled."""
+        if self.error is not None:
+            raise self.error
+        if deadline.cancellation.cancelled:
+            raise Cancelled(deadline.cancellation.reason)
+
+    def damage(self) -> Damage:
+        """What the present exchange met so far."""
+        with self.condition:
+            return Damage(noise_bytes=self.exchange.noise_bytes, damaged_lines=self.exchange.damaged)
+
+
+def _read_hello(body: str) -> Guest:
+    parts = body.split(":", 8)
+    if len(parts) != 9:
+        raise Damaged(f"the console's shell introduced itself as {body!r}", cause=Cause.DAMAGED, transport="serial")
+    _, pid, uid, boot_id, capture, job_control, _, tools, folder = parts
+    return Guest(
+        pid=int(pid),
+        uid=int(uid) if uid.isdigit() else -1,
+        boot_id="" if boot_id == "?" else boot_id,
+        capture=capture,
+        job_control=job_control == "m",
+        tools=frozenset(t for t in tools.split(",") if t),
+        folder=folder,
+    )
