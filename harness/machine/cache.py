@@ -1,0 +1,75 @@
+"""The cache folder: built things that are whole or absent, and built once when two runs want them at once."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import DeadlineExpired, MachineError
+
+_POLL = 0.25
+
+
+def cache_folder() -> Path:
+    """``$XDG_CACHE_HOME/harness``, or ``~/.cache/harness``. Not created here."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG base directory specification: a relative path is to be ignored.
+    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "harness"
+
+
+@contextlib.contextmanager
+def locked(
+    path: Path, *, deadline: Deadline, doing: str, waiting: Callable[[str], None] = lambda holder: None
+) -> Iterator[None]:
+    """Holds the lock file `path` (the kernel frees it when its holder dies). `waiting` is called once, with the
+    holder's process id as it wrote it, when someone else has it. Raises :class:`MachineError` when `deadline` passes."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise MachineError(
+            f"the cache folder {path.parent} cannot be used: {error.strerror}",
+            hint="set XDG_CACHE_HOME to a folder that you may write to",
+        ) from error
+    try:
+        told = False
+        started = time.monotonic()
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "?"
+                if not told:
+                    waiting(holder)
+                    told = True
+            deadline_hint = f"see what it does: ps -fp {holder}"
+            try:
+                deadline.check(doing)
+            except DeadlineExpired as error:
+                raise MachineError(
+                    f"waited {time.monotonic() - started:.0f} s while process {holder} was {doing}",
+                    hint=deadline_hint,
+                ) from error
+            deadline.sleep(_POLL)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(fd)
+
+
+def remove_leftovers(folder: Path, prefix: str) -> int:
+    """Removes what killed builds of `prefix` left in `folder`; to be called with the lock held. Returns how many."""
+    count = 0
+    for path in folder.glob(f".{prefix}.*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+            count += not path.exists()
+    return count
