@@ -28,7 +28,8 @@ def locked(
     path: Path, *, deadline: Deadline, doing: str, waiting: Callable[[str], None] = lambda holder: None
 ) -> Iterator[None]:
     """Holds the lock file `path` (the kernel frees it when its holder dies). `waiting` is called once, with the
-    holder's process id as it wrote it, when someone else has it. Raises :class:`MachineError` when `deadline` passes."""
+    holder's process id as it wrote it, when someone else has it. Raises :class:`MachineError` when `deadline`
+    passes."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
