@@ -293,6 +293,8 @@ class Link:
                 if deadline.cancellation.cancelled:
                     raise Cancelled(deadline.cancellation.reason) from None
                 errors.append(error)
+                if deadline.expired and error.cause is Cause.TIMEOUT and not others:
+                    break  # Too little time was given; that is no fault of the transport.
                 heir = order[index + 1].name if others else ""
                 self._leave(one, error, heir)
                 if insist is not None or (error.may_have_run and not repeatable):

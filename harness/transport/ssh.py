@@ -121,10 +121,11 @@ class SshTransport:
         self._pool.unknown_host_key = None
 
     def open(self, deadline: Deadline) -> None:
-        """Connects, unless there is a live connection. Raises Unavailable, TransportLost, Cancelled,
-        UsageError.
+        """Connects and starts a shell, unless there is one that waits for work, so that the next command is served at once.
+
+        Raises Unavailable, TransportLost, Cancelled, UsageError.
         """
-        self._pool.connected(deadline)
+        self._pool.release(self._pool.shell(deadline), keep=True)
 
     # -- commands
 

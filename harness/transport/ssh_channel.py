@@ -186,6 +186,8 @@ class ChannelIO:
             answer = reader.answer
             if answer is not None:
                 return answer
+            # What floods us must not keep us from looking at the time.
+            deadline.check("reading a command's answer")
 
     def close(self) -> None:
         """Closes the channel; the peer's part is not waited for, and it may be gone already."""

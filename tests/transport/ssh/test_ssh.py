@@ -1,0 +1,303 @@
+"""The SSH transport against a real OpenSSH server that works as it should."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.deadline import Cancellation, Deadline
+from harness.errors import Cancelled, UsageError
+from harness.transport.contract import Transport
+from harness.transport.errors import Timeout, TransportLost
+from harness.transport.ssh import END_GRACE, SshTransport
+from harness.transport.ssh_files import FileError
+
+if TYPE_CHECKING:
+    from conftest import Events, Sshd
+
+
+def soon(seconds: float = 20.0) -> Deadline:
+    return Deadline.after(seconds)
+
+
+def test_it_is_a_transport(ssh: SshTransport) -> None:
+    assert isinstance(ssh, Transport)
+    assert ssh.name == "ssh"
+
+
+def test_a_result_has_all_of_it(ssh: SshTransport) -> None:
+    before = time.time()
+    result = ssh.run("echo out; echo err >&2; exit 3", deadline=soon())
+    assert (result.stdout, result.stderr, result.exit_status) == (b"out\n", b"err\n", 3)
+    assert result.transport == "ssh"
+    assert before <= result.started <= result.ended <= time.time()
+    assert result.duration >= 0
+    assert not result.damage.any
+    assert result.attempts == 1
+
+
+def test_the_connection_is_one_and_the_shell_is_kept(ssh: SshTransport, events: Events) -> None:
+    for number in range(30):
+        assert ssh.run(f"echo {number}", deadline=soon()).out == str(number)
+    assert ssh.counts["connects"] == 1
+    assert ssh.counts["channels"] == 1
+    assert len(events.of("ssh.connected")) == 1
+    assert events.of("ssh.connected")[0]["host_key"].startswith("ssh-ed25519 SHA256:")
+
+
+def test_death_by_signal_is_128_and_more(ssh: SshTransport) -> None:
+    for number in (1, 9, 15):
+        assert ssh.run(f"kill -{number} $$", deadline=soon()).exit_status == 128 + number
+        assert ssh.run(f"kill -{number} $$", deadline=soon(), stdin=b"x").exit_status == 128 + number
+
+
+def test_stdin_is_given_byte_for_byte_and_then_ends(ssh: SshTransport) -> None:
+    data = bytes(range(256)) * 20000
+    assert ssh.run("cat", deadline=soon(60), stdin=data).stdout == data
+    assert ssh.run("wc -c", deadline=soon(), stdin=b"").out.strip() == "0"
+    assert ssh.run("cat", deadline=soon()).stdout == b"", "without stdin it is closed"
+
+
+def test_a_command_that_does_not_read_its_stdin_is_no_fault(ssh: SshTransport) -> None:
+    result = ssh.run("exec <&-; echo done", deadline=soon(), stdin=b"x" * 5_000_000)
+    assert (result.stdout, result.exit_status) == (b"done\n", 0)
+
+
+def test_stdin_that_comes_back_larger_than_all_windows(ssh: SshTransport) -> None:
+    result = ssh.run("tee /dev/stderr", deadline=soon(60), stdin=b"0123456789abcdef" * 500_000)
+    assert len(result.stdout) == len(result.stderr) == 8_000_000
+
+
+@pytest.mark.parametrize("stdin", [None, b"some"])
+def test_five_megabytes_on_stderr_alone(ssh: SshTransport, stdin: bytes | None) -> None:
+    result = ssh.run("head -c 5000000 /dev/zero >&2; echo end", deadline=soon(60), stdin=stdin)
+    assert (result.stdout, len(result.stderr)) == (b"end\n", 5_000_000)
+
+
+def test_large_output_of_both_streams_is_whole(ssh: SshTransport) -> None:
+    result = ssh.run("seq 1 300000; seq 300001 600000 >&2", deadline=soon(60))
+    assert result.stdout.split() == [b"%d" % n for n in range(1, 300001)]
+    assert result.stderr.split() == [b"%d" % n for n in range(300001, 600001)]
+
+
+def test_a_child_that_holds_stdout_does_not_hang_us_nor_lie_to_us(ssh: SshTransport) -> None:
+    began = time.monotonic()
+    result = ssh.run("(sleep 1; echo LATE; echo LATE >&2) & echo now", deadline=soon(30))
+    assert result.stdout == b"now\n"
+    assert time.monotonic() - began < 0.9, "it waited for the child"
+    texts = []
+    while time.monotonic() - began < 1.5:
+        answer = ssh.run("echo mine", deadline=soon())
+        texts.append(answer.stdout + answer.stderr)
+        time.sleep(0.01)
+    assert set(texts) == {b"mine\n"}
+
+
+def test_the_same_with_stdin(ssh: SshTransport) -> None:
+    began = time.monotonic()
+    result = ssh.run("(sleep 5; echo LATE) & cat", deadline=soon(30), stdin=b"given")
+    assert result.stdout == b"given"
+    assert time.monotonic() - began < 4
+
+
+def test_a_daemon_outlives_its_command_and_the_timeouts_of_others(ssh: SshTransport) -> None:
+    pid = int(ssh.run("sleep 60.5 >/dev/null 2>&1 & echo $!", deadline=soon()).out)
+    with pytest.raises(Timeout):
+        ssh.run("sleep 30", deadline=soon(0.3))
+    os.kill(pid, 0)  # raises when it is gone
+    os.kill(pid, 9)
+
+
+def test_a_deadline_ends_the_command_and_keeps_what_it_wrote(ssh: SshTransport) -> None:
+    tag = f"77{os.getpid()}"
+    began = time.monotonic()
+    with pytest.raises(Timeout) as caught:
+        ssh.run(
+            f"echo part; echo errors >&2; sleep {tag}1 & (setsid sleep {tag}2 &); timeout 500 sleep {tag}3",
+            deadline=soon(0.7),
+        )
+    assert 0.65 < time.monotonic() - began < 0.7 + 2 * END_GRACE
+    assert (caught.value.stdout, caught.value.stderr) == (b"part\n", b"errors\n")
+    assert caught.value.may_have_run
+    assert "ended on the target, with its children" in str(caught.value)
+    listing = ssh.run("ps -eo stat=,args=", deadline=soon()).out
+    running = [line for line in listing.splitlines() if f"sleep {tag}" in line and not line.startswith("Z")]
+    # A child that was given a session of its own, by a parent that is gone, is a daemon's business.
+    assert [line for line in running if f"{tag}2" not in line] == []
+    ssh.run(f"pkill -f 'sleep {tag}2'; :", deadline=soon())
+    assert ssh.run("echo on", deadline=soon()).out == "on"
+
+
+def test_a_deadline_with_output_pending(ssh: SshTransport) -> None:
+    with pytest.raises(Timeout) as caught:
+        ssh.run("yes", deadline=soon(0.5))
+    assert len(caught.value.stdout) > 100_000
+    assert set(caught.value.stdout) == {ord("y"), ord("\n")}
+    assert ssh.run("echo on", deadline=soon()).out == "on"
+
+
+def test_a_deadline_with_stdin_pending(ssh: SshTransport) -> None:
+    began = time.monotonic()
+    with pytest.raises(Timeout):
+        ssh.run("sleep 30", deadline=soon(0.5), stdin=b"x" * 10_000_000)
+    assert time.monotonic() - began < 5
+    assert ssh.run("echo on", deadline=soon()).out == "on"
+
+
+def test_many_timeouts_leave_nothing_behind(ssh: SshTransport) -> None:
+    ssh.run(":", deadline=soon())
+    before = (threading.active_count(), len(os.listdir("/proc/self/fd")))
+    for _ in range(int(os.environ.get("SSH_TIMEOUTS", "20"))):
+        with pytest.raises(Timeout):
+            ssh.run("sleep 9", deadline=soon(0.15))
+    assert ssh.run("echo on", deadline=soon()).out == "on"
+    assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == before
+    assert ssh.counts["connects"] == 1
+
+
+def test_cancelling_ends_the_wait_at_once_and_the_command_too(ssh: SshTransport) -> None:
+    ssh.run(":", deadline=soon())
+    cancellation = Cancellation()
+    deadline = Deadline.after(60, cancellation=cancellation)
+    timer = threading.Timer(0.3, cancellation.cancel, ["enough"])
+    began = time.monotonic()
+    timer.start()
+    with pytest.raises(Cancelled, match="enough"):
+        ssh.run(f"sleep 44.{os.getpid()}", deadline=deadline)
+    assert time.monotonic() - began < 2
+    listing = ssh.run("ps -eo stat=,args=", deadline=soon()).out.splitlines()
+    assert not [line for line in listing if f"sleep 44.{os.getpid()}" in line and not line.startswith("Z")]
+
+
+def test_many_at_once_each_gets_its_own_answer(ssh: SshTransport) -> None:
+    def one(number: int) -> bool:
+        result = ssh.run(f"sleep 0.0{number % 5}; echo {number}; echo e{number} >&2", deadline=soon(60))
+        return result.stdout == b"%d\n" % number and result.stderr == b"e%d\n" % number
+
+    with ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(one, range(200)))
+    assert ssh.counts["connects"] == 1
+    assert ssh.counts["channels"] <= 30, "shells were not kept"
+
+
+def test_many_at_once_with_stdin_and_timeouts_among_them(ssh: SshTransport) -> None:
+    def one(number: int) -> bool:
+        if number % 7 == 0:
+            with pytest.raises(Timeout):
+                ssh.run("sleep 30", deadline=soon(0.5))
+            return True
+        data = str(number).encode() * 1000
+        return ssh.run("cat", deadline=soon(60), stdin=data).stdout == data
+
+    with ThreadPoolExecutor(12) as pool:
+        assert all(pool.map(one, range(60)))
+
+
+def test_closing_ends_the_waits_of_others(shared_sshd: Sshd, events: Events) -> None:
+    ssh = SshTransport(shared_sshd.spec(), events=events)
+    ssh.run(":", deadline=soon())
+    caught: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            ssh.run("sleep 20", deadline=soon(30))
+        except BaseException as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    time.sleep(0.3)
+    ssh.close()
+    ssh.close()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert isinstance(caught[0], TransportLost)
+    with pytest.raises(TransportLost, match="closed"):
+        ssh.run("echo", deadline=soon())
+
+
+def test_open_and_close_again_and_again(shared_sshd: Sshd, events: Events) -> None:
+    def cycle() -> None:
+        transport = SshTransport(shared_sshd.spec(), events=events)
+        assert transport.run("echo 1", deadline=soon(30)).out == "1"
+        transport.close()
+
+    cycle()
+    before = (threading.active_count(), len(os.listdir("/proc/self/fd")))
+    for _ in range(int(os.environ.get("SSH_CYCLES", "20"))):
+        cycle()
+    assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == before
+
+
+def test_nothing_can_be_asked_after_the_deadline(ssh: SshTransport) -> None:
+    from harness.transport.errors import Unavailable
+
+    with pytest.raises(Unavailable, match="deadline"):
+        ssh.run("echo", deadline=Deadline.after(-1))
+
+
+def test_a_command_with_a_nul_is_the_callers_mistake(ssh: SshTransport) -> None:
+    with pytest.raises(UsageError):
+        ssh.run("echo \0", deadline=soon())
+
+
+def test_long_commands(ssh: SshTransport) -> None:
+    for size in (5_000, 99_999, 300_000):
+        result = ssh.run(f"x={'y' * size}; echo ${{#x}}", deadline=soon(60))
+        assert result.out == str(size)
+
+
+def test_a_command_that_kills_its_shell_is_lost_and_the_next_one_works(ssh: SshTransport) -> None:
+    with pytest.raises(TransportLost) as caught:
+        ssh.run("kill -9 $PPID; sleep 5", deadline=soon())
+    assert caught.value.may_have_run
+    assert ssh.run("echo on", deadline=soon()).out == "on"
+    assert ssh.counts["connects"] == 1
+
+
+# -- files
+
+
+def test_files_go_and_come_whole(ssh: SshTransport, tmp_path: Path) -> None:
+    data = bytes(range(256)) * 4000
+    place = tmp_path / "it's a \"file\" $x"
+    seen: list[tuple[int, int]] = []
+    ssh.put(data, str(place), deadline=soon(), mode=0o640, progress=lambda done, total: seen.append((done, total)))
+    assert place.read_bytes() == data
+    assert place.stat().st_mode & 0o777 == 0o640
+    assert seen[-1] == (len(data), len(data))
+    assert ssh.get(str(place), deadline=soon()) == data
+    assert [entry.name for entry in tmp_path.iterdir() if "part" in entry.name] == []
+
+
+def test_a_file_may_come_from_a_path(ssh: SshTransport, tmp_path: Path) -> None:
+    (tmp_path / "from").write_bytes(b"content")
+    ssh.put(tmp_path / "from", str(tmp_path / "to"), deadline=soon())
+    assert (tmp_path / "to").read_bytes() == b"content"
+    assert (tmp_path / "to").stat().st_mode & 0o777 == 0o600
+
+
+def test_refusals_are_told_in_the_targets_words(ssh: SshTransport, tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="[Nn]o such file|nonexistent"):
+        ssh.get(str(tmp_path / "none"), deadline=soon())
+    with pytest.raises(FileError, match="[Nn]o such|nonexistent"):
+        ssh.put(b"x", str(tmp_path / "none" / "x"), deadline=soon())
+    with pytest.raises(FileError, match="directory"):
+        ssh.put(b"x", str(tmp_path), deadline=soon())
+    assert [entry.name for entry in tmp_path.parent.iterdir() if entry.name.endswith(".part")] == []
+
+
+def test_an_existing_file_is_replaced_only_by_a_whole_one(ssh: SshTransport, tmp_path: Path) -> None:
+    place = tmp_path / "file"
+    place.write_bytes(b"old")
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with pytest.raises(FileError):
+        ssh.put(b"new", "/dev/full/x", deadline=soon())
+    assert place.read_bytes() == b"old"
