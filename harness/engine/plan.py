@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.api.check import Check, Settings
-from harness.errors import UsageError
 from harness.inventory import Host
 
 _OVERRIDES = {
@@ -87,39 +86,33 @@ def make_plan(hosts: Sequence[Host], checks: Sequence[Check], options: Options) 
     """Every check on every host. Raises UsageError where a host's variables make no setting."""
     return Plan(
         tuple(
-            TargetPlan(host, tuple(PlanItem(check, settings_for(check, host.vars, options)) for check in checks))
+            TargetPlan(host, tuple(PlanItem(check, settings_for(check, host, options)) for check in checks))
             for host in hosts
         ),
         options,
     )
 
 
-def settings_for(check: Check, variables: Mapping[str, object], options: Options) -> Settings:
+def settings_for(check: Check, host: Host, options: Options) -> Settings:
     """The check's own settings, then the inventory's, then the command line's; then scaled."""
     settings = check.settings
     for variable, name in _OVERRIDES.items():
-        if variable in variables:
-            settings = replace(settings, **{name: seconds(variable, variables[variable])})
+        if variable in host.vars:
+            settings = replace(settings, **{name: number(host, variable)})
     if options.budget is not None:
         settings = replace(settings, budget=options.budget)
     if options.window is not None:
         settings = replace(settings, window=options.window)
-    return settings.scaled(scale_for(variables, options))
+    return settings.scaled(scale_for(host, options))
 
 
-def scale_for(variables: Mapping[str, object], options: Options) -> float:
+def scale_for(host: Host, options: Options) -> float:
     """The factor by which the times allowed grow on this host."""
-    if options.timeout_scale is not None:
-        return options.timeout_scale
-    return seconds("timeout_scale", variables.get("timeout_scale", 1.0))
+    return options.timeout_scale if options.timeout_scale is not None else number(host, "timeout_scale")
 
 
-def seconds(name: str, value: object) -> float:
-    """A number of an inventory variable. Raises UsageError."""
-    try:
-        number = float(str(value))
-    except ValueError:
-        raise UsageError(f"{name}={value!r} is not a number") from None
-    if not 0 <= number < float("inf"):
-        raise UsageError(f"{name}={value!r} must not be negative or endless")
-    return number
+def number(host: Host, variable: str) -> float:
+    """A variable of the inventory's table that is a number. Raises UsageError, with its place, where it is none."""
+    value = host.setting(variable)
+    assert isinstance(value, int | float), f"{variable} is no number in the table of variables"
+    return float(value)

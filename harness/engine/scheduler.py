@@ -15,7 +15,7 @@ from harness.api.check import Check
 from harness.deadline import SYSTEM_CLOCK, Cancellation, Clock, Deadline
 from harness.engine.attempts import CheckRun
 from harness.engine.outcome import CheckResult, Outcome, RunResult, TargetResult
-from harness.engine.plan import Plan, PlanItem, TargetPlan, scale_for, seconds
+from harness.engine.plan import Plan, PlanItem, TargetPlan, number, scale_for
 from harness.errors import Cancelled, HarnessError
 from harness.events import Emitter, Record
 from harness.inventory import Host
@@ -26,7 +26,6 @@ from harness.transport.contract import CommandResult
 P = ParamSpec("P")
 T = TypeVar("T")
 
-DEFAULT_SETTLE_TIMEOUT = 180.0
 _CONSOLE_LINES = 12
 
 
@@ -143,7 +142,7 @@ class Scheduler:
     async def _live(self, session: Session, plan: TargetPlan, events: Emitter, life: _Life) -> None:
         if self._cancellation.cancelled or self._enough:
             raise Cancelled(self._cancellation.reason or "enough failures")
-        scale = scale_for(plan.host.vars, self._plan.options)
+        scale = scale_for(plan.host, self._plan.options)
         deadline = Deadline.after(session.start_timeout * scale, clock=self._clock, cancellation=self._cancellation)
         await self._pool.run(session.start, deadline)
         if await self._settle(session, plan, events, life, scale):
@@ -158,10 +157,10 @@ class Scheduler:
         """Waits until the target has come up. False when no transport reaches it at all."""
         wanted = self._plan.options.settle
         if wanted is None:
-            wanted = str(plan.host.vars.get("settle", True)).lower() not in ("false", "no", "0", "off")
+            wanted = bool(plan.host.setting("settle"))
         if not wanted:
             return True
-        timeout = seconds("settle_timeout", plan.host.vars.get("settle_timeout", DEFAULT_SETTLE_TIMEOUT))
+        timeout = number(plan.host, "settle_timeout")
         check = settle_check(timeout)
         result = await self._check(session, plan.host.name, PlanItem(check, check.settings.scaled(scale)), events)
         if result.outcome is Outcome.PASSED:

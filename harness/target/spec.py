@@ -1,0 +1,62 @@
+"""A host of the inventory made concrete: what its variables say, checked, with nothing touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import UsageError
+from harness.inventory import Host
+from harness.machine.spec import MachineSpec
+from harness.transport.serial import SerialSpec
+from harness.transport.ssh_config import SshSpec
+
+_PATHS = ("serial_socket", "ansible_ssh_private_key_file", "ansible_private_key_file")
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSpec:
+    """How to reach a host, and, where there is one, the machine to start. `transports` is the link's order."""
+
+    name: str
+    ssh: SshSpec | None
+    serial: SerialSpec | None
+    machine: MachineSpec | None
+    transports: tuple[str, ...]
+
+
+def target_spec(host: Host) -> TargetSpec:
+    """Reads a host's variables. Raises UsageError for whatever cannot be used, before anything is started."""
+    variables = host.resolved()
+    folder = variables.get("inventory_dir")
+    machine = MachineSpec.from_vars(host.name, variables, base=Path(folder) if isinstance(folder, str) else Path.cwd())
+    for name in _PATHS:
+        value = variables.get(name)
+        if isinstance(value, str) and value and "://" not in value:
+            variables[name] = str(host.path(name))
+    serial = SerialSpec.from_vars(host.name, variables)
+    ssh = SshSpec.from_vars(host.name, variables)
+    wanted = _wanted(host)
+    # A machine that we start has both: a forwarded port and a console.
+    described = {
+        name for name, spec in (("ssh", ssh), ("serial", serial)) if spec is not None or machine is not None
+    }
+    transports = tuple(name for name in wanted if name in described)
+    if not transports:
+        raise UsageError(
+            f"host {host.name!r} cannot be reached: harness_transports allows {', '.join(wanted)}, and its "
+            f"variables describe {', '.join(sorted(described)) or 'neither'}",
+            source=host.source("harness_transports"),
+            hint="Give it an ansible_host, a serial_socket, or a machine to boot (qemu_image=debian).",
+        )
+    return TargetSpec(host.name, ssh, serial, machine, transports)
+
+
+def _wanted(host: Host) -> tuple[str, ...]:
+    """The order that the inventory asks for; `ansible_connection=serial` leaves SSH out."""
+    chosen = host.setting("harness_transports")
+    assert isinstance(chosen, list | tuple), "harness_transports is a list in the table of variables"
+    names = tuple(str(name) for name in chosen)
+    if "harness_transports" not in host.vars and host.setting("ansible_connection") == "serial":
+        return ("serial",)
+    return names
