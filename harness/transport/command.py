@@ -46,6 +46,7 @@ class Command:
         self._killed = 0
         self._re_reads = 0
         self._sent = 0
+        self._refused = False
         self._polled_at = 0.0  # 0: no poll is unanswered
         self._answered_at = 0.0
         self._interval = _FIRST_POLL
@@ -69,12 +70,14 @@ class Command:
         except Cancelled:
             self._abandon()
             raise
+        except TransportLost as error:
+            error.may_have_run = error.may_have_run or (self._sent > 0 and not self._refused)
+            raise
 
     # -- typing ------------------------------------------------------------------------------------------------
 
     def _type(self) -> Exchange:
-        self._sent += 1
-        if self._sent > 8:
+        if self._sent >= 8:
             raise TransportLost(
                 "the command did not reach the guest whole in 8 tries; it was not run",
                 cause=Cause.DAMAGED,
@@ -82,12 +85,14 @@ class Command:
                 seen=self._session.since(0)[-2048:],
                 hint="somebody else types on this console, or the line loses what is typed (baud rate, flow control)",
             )
-        if self._sent > 1:
+        if self._sent:
             self._session.slow_down()
             self._earlier += replace(self._session.damage(), resyncs=1)
+        self._sent += 1
         nonce = Nonce.fresh()
         exchange = self._session.begin(nonce)
         self._session.sign = None
+        self._refused = False
         self._session.send("R", nonce, self._mode, self._text, deadline=self._deadline)
         self._answered_at = self._clock.monotonic()
         self._polled_at = 0.0
@@ -126,6 +131,7 @@ class Command:
                         session.condition.wait(rest)
             for message in messages:
                 if message in ("-", "!bad", "!verb"):
+                    self._refused = True
                     return None
                 self._take_state(exchange, message)
             if poll:

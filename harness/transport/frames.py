@@ -2,10 +2,10 @@
 
 Two kinds of line come from the guest, at any place in the stream and between any noise:
 
-- a *message*, ``NONCE<BODY|BODY>``: said twice, believed when both halves agree;
+- a *message*, ``NONCE<BODY|LENGTH:BODY>``: said twice, believed when both halves and the length agree;
 - a *data line*, ``TAGsINDEX:PAYLOAD.``: `s` is ``p`` for stdout and ``q`` for stderr, indices count from 1. All
   payloads of a stream are covered by one checksum over the decoded bytes (that of gzip, or sha256, md5, POSIX cksum);
-  where the guest has no tool for that the payload is said twice too.
+  where the guest has no tool for that, index and payload are said twice too: ``TAGsINDEX:INDEX/HEX,HEX,|INDEX/HEX,HEX,.``
 
 What is neither is *noise*: the console's own lines, handed on for the record.
 """
@@ -72,13 +72,17 @@ def checksum_holds(said: str, data: bytes) -> bool:
 
 
 def parse_message(rest: bytes) -> tuple[bytes, int] | None:
-    """Reads ``BODY|BODY>`` at the start of `rest`: the body and how far it reaches, or None where the halves differ."""
+    """Reads ``BODY|LENGTH:BODY>`` at the start of `rest`: the body and how far it reaches, or None where that
+    does not hold. The length keeps a damaged half that some line says twice from passing for two."""
     end = rest.rfind(b">")
     while end > 0:
-        if end % 2:
-            half = end // 2
-            if rest[half] == 0x7C and rest[:half] == rest[half + 1 : end]:
-                return rest[:half], end + 1
+        for digits in range(1, 7):
+            length, odd = divmod(end - digits - 2, 2)
+            if odd or length < 0:
+                continue
+            between = b"|%d:" % length
+            if rest[length : length + digits + 2] == between and rest[:length] == rest[end - length : end]:
+                return rest[:length], end + 1
         end = rest.rfind(b">", 0, end)
     return None
 
@@ -172,6 +176,9 @@ class Exchange:
             half, odd = divmod(len(payload), 2)
             if not odd or payload[half] != 0x7C or payload[:half] != payload[half + 1 :]:
                 return False
+            # No sum covers the order of such lines, so the index is said twice as well.
+            if not payload.startswith(match[2] + b"/"):
+                return False
         self._streams[match[1].decode()].lines[int(match[2])] = payload
         return True
 
@@ -261,7 +268,10 @@ def _decode(kind: str, payloads: list[bytes]) -> bytes | None:
             data = bytes.fromhex(joined.decode("ascii"))
             return data if checksum_holds(kind[1:], data) else None
         if kind[0] == "d":
-            values = [v for p in payloads for v in p[: len(p) // 2].split(b",") if v]
+            if not all(b"|" in p for p in payloads):
+                return None
+            halves = [p[p.index(b"/") + 1 : len(p) // 2] for p in payloads]
+            values = [v for half in halves for v in half.split(b",") if v]
             data = bytes(int(v, 16) & 0xFF for v in values)
             return data if kind[1:].isdigit() and len(data) == int(kind[1:]) else None
     except (ValueError, binascii.Error, zlib.error, UnicodeDecodeError):

@@ -23,8 +23,8 @@ SENTINELS = ("@", "@", "@", "@", "@", "@", "!")
 _AGENT = r"""
 hE=${LC_ALL-}; hF=${LC_ALL+s}; LC_ALL=C; hM=$(umask); umask 077; set -f; unset IFS; hG=$(stty -g 2>/dev/null);
 stty -echo -ixon -opost isig icanon icrnl -tostop 2>/dev/null;
-exec 9>&1 2>/dev/null; set -m 2>/dev/null; hQ=; hP=; hK=0; hA=; hJ=0; hT=;
-hD() { printf '%s<%s|%s>\n' "$1" "$2" "$2" >&9; };
+exec 9>&1 2>/dev/null; set -m 2>/dev/null; hBYE=; hQ=; hP=; hK=0; hA=; hJ=0; hT=;
+hD() { printf '%s<%s|%s:%s>\n' "$1" "$2" "${#2}" "$2" >&9; };
 hH() { command -v "$1" >/dev/null 2>&1; };
 @SUM@
 for hL in stty cat gzip base64 awk sed sha256sum md5sum cksum od rm mkdir sleep sync;
@@ -35,7 +35,7 @@ if mkdir "$hL/.@NAME@" 2>/dev/null; then hO="$hL/.@NAME@/"; else hO="$hL/.@NAME@
 if : 2>/dev/null >"$hO"t; then break; fi; hO=; done;
 hX() { trap - 0; [ -n "$hP" ] && { h6=TERM; set +f; h0; };
 hH rm && [ -n "$hO" ] && { set +f; rm -rf "${hO%/}" "$hO"*; set -f; };
-[ -n "$hG" ] && stty "$hG"; exit 0; };
+[ -n "$hG" ] && stty "$hG"; [ -z "$hBYE" ] || hD $hBYE bye; exit 0; };
 trap hX 0 1 2 15;
 hR() { hS=; hL=; hB=; while IFS= read -r hL; do case $hL in *[!\ -}]*) hB=1; return;; esac; hS="$hS$hL~"; done <"$1";
 case $hL in *[!\ -}]*) hB=1;; esac; hS="$hS$hL"; };
@@ -45,8 +45,8 @@ else hI=0; : >"$hO$1$hK"; while IFS= read -r hL; do hI=$((hI+1)); printf '%s\n' 
 printf '%s\n' "$hC$1$hI:$hL." >&9; done; echo $hI >"${hO}n"; fi; };
 hN() { hI=0; hB=; hU=0; : >"$hO$1$hK"; while IFS= read -r -d '' -n 1 hL || [ -n "$hL" ]; do
 if [ -z "$hL" ]; then hB="${hB}0,"; else hB="$hB$(printf %x, "'$hL")"; fi; hU=$((hU+1));
-[ $((hU%32)) -eq 0 ] && { hI=$((hI+1)); printf '%s\n' "$hC$1$hI:$hB|$hB." >>"$hO$1$hK"; hB=; }; done <"$2";
-[ -n "$hB" ] && { hI=$((hI+1)); printf '%s\n' "$hC$1$hI:$hB|$hB." >>"$hO$1$hK"; }; echo $hI >"${hO}n"; hZ=$hU;
+[ $((hU%32)) -eq 0 ] && { hI=$((hI+1)); printf '%s\n' "$hC$1$hI:$hI/$hB|$hI/$hB." >>"$hO$1$hK"; hB=; }; done <"$2";
+[ -n "$hB" ] && { hI=$((hI+1)); printf '%s\n' "$hC$1$hI:$hI/$hB|$hI/$hB." >>"$hO$1$hK"; }; echo $hI >"${hO}n"; hZ=$hU;
 while IFS= read -r hL; do printf '%s\n' "$hL" >&9; done <"$hO$1$hK"; };
 hY() { hL=; case $hT in *,sha256sum,*) hL=$(sha256sum <"$1");; *,md5sum,*) hL=$(md5sum <"$1");;
 *,cksum,*) hL=$(cksum <"$1");; esac; hL=${hL%% *}; };
@@ -111,7 +111,7 @@ L) hI=${hX#* * * * * }; if [ "$hN" = "$hQ" ]; then case $hT in
 *) h6=0; while IFS= read -r hL; do h6=$((h6+1)); case ";$hI" in *";${h6}p"*) printf '%s\n' "$hL" >&9;; esac; done <"$hO$6$hK";;
 esac; fi; hD $hN ".$7";;
 N) hD $hN "$hHI";;
-X) hD $hN "bye"; exit 0;;
+X) hBYE=$hN; exit 0;;
 *) hD $hN "!verb";; esac; else hD "$hN" "!bad"; fi; done;
 """
 

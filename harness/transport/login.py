@@ -63,7 +63,7 @@ _REFUSED = re.compile(
 _NOT_YET = re.compile(rb"(?:system is booting up|not permitted to log in yet|pam_nologin)", re.IGNORECASE)
 _NAME = re.compile(rb"(?:^|[\n\s])(?:[\w.-]+ )?(?:login|user ?name|user) ?: *$", re.IGNORECASE)
 _PASSWORD = re.compile(rb"(?:password|passwort|passphrase|passcode)(?: for [^\n:]+)? ?: *$", re.IGNORECASE)
-_HARNESS = re.compile(rb"<(![a-z]+)\|\1>|(?:^|\n)([a-z2-9]{8}):[^\n]*:\2(?:\n|$)")
+_HARNESS = re.compile(rb"<(![a-z]+)\|\d:\1>|(?:^|\n)([a-z2-9]{8}):[^\n]*:\2(?:\n|$)")
 
 
 def classify(seen: bytes) -> Prompt:

@@ -11,6 +11,18 @@ from harness.transport.errors import TransportError
 _KEPT = 16384
 
 
+def again(error: TransportError) -> TransportError:
+    """The same error as a new object: each thread that waits raises one of its own."""
+    return type(error)(
+        error.message,
+        cause=error.cause,
+        transport=error.transport,
+        seen=error.seen,
+        may_have_run=error.may_have_run,
+        hint=error.hint,
+    )
+
+
 class Reader:
     """A listener that keeps the tail of the stream. Waits raise TransportError at once when the console is lost."""
 
@@ -71,7 +83,7 @@ class Reader:
 
     def _check(self, deadline: Deadline) -> None:
         if self._lost is not None:
-            raise self._lost
+            raise again(self._lost)
         if deadline.cancellation.cancelled:
             raise Cancelled(deadline.cancellation.reason)
 

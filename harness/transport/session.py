@@ -20,7 +20,7 @@ from harness.transport.contract import Damage
 from harness.transport.errors import Cause, Damaged, TransportError, TransportLost, Unavailable
 from harness.transport.frames import Exchange
 from harness.transport.guest import DIRS, loader, program
-from harness.transport.reader import Reader, woken_by
+from harness.transport.reader import Reader, again, woken_by
 from harness.transport.requests import Nonce, Verb, request
 from harness.transport.signs import Sign, find_sign
 
@@ -278,7 +278,7 @@ class Session(Reader):
     def check(self, deadline: Deadline) -> None:
         """Raises when the console is lost or the wait was cancelled."""
         if self.error is not None:
-            raise self.error
+            raise again(self.error)
         if deadline.cancellation.cancelled:
             raise Cancelled(deadline.cancellation.reason)
 

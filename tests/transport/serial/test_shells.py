@@ -1,0 +1,244 @@
+"""Real shells on real ptys: what `run` returns is what the command wrote, whatever the shell and the noise."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from harness.deadline import Deadline
+from harness.testing.pty_guest import PtyGuest
+from harness.transport.errors import Cause, Timeout, TransportLost
+
+Within = Callable[..., Deadline]
+SHELLS = {
+    "bash": ["bash", "--norc", "-i"],
+    "dash": ["dash", "-i"],
+    "busybox": ["busybox", "ash", "-i"],
+    "zsh": ["zsh", "-f", "-i"],
+    "fish": ["fish", "-i"],
+}
+
+
+@contextmanager
+def noise(guest: PtyGuest) -> Iterator[None]:
+    """A process that writes to the terminal all the while, at any byte, as a kernel does."""
+    program = (
+        "import os,random,sys,time\n"
+        "fd=os.open(sys.argv[1],os.O_WRONLY|os.O_NOCTTY); n=0\n"
+        "while True:\n"
+        " n+=1; os.write(fd,random.choice([b'[   12.%06d] usb 1-1: something\\r\\n'%n, b'(1 of 2) A start job\\r',"
+        " b'half a line %d'%n, b'\\x1b[0;1;31mred\\x1b[0m\\r\\n', b'x<y|y>.\\n', bytes([random.randrange(256)])]))\n"
+        " time.sleep(random.random()*0.006)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, guest.tty])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_answers_are_byte_for_byte(bench: Any, within: Within, shell: str) -> None:
+    transport = bench.shell(*SHELLS[shell])
+    cases: list[tuple[str, bytes, bytes, int]] = [
+        ("true", b"", b"", 0),
+        ("false", b"", b"", 1),
+        ("exit 3", b"", b"", 3),
+        ("echo out; echo err >&2; exit 7", b"out\n", b"err\n", 7),
+        (r"printf 'no newline'", b"no newline", b"", 0),
+        (r"printf 'a\000b\377\r\n\t~|>.'", b"a\0b\xff\r\n\t~|>.", b"", 0),
+        ("printf 'a|b>~'; printf '\\n\\n\\n' >&2", b"a|b>~", b"\n\n\n", 0),
+        ("echo one >/dev/stderr; echo two >/dev/stderr", b"", b"one\ntwo\n", 0),
+        ("cat", b"", b"", 0),
+        ("x=1; cd /; umask 0", b"", b"", 0),
+        ('echo "${x-unset}"', b"unset\n", b"", 0),
+        ("seq 1 3000", "".join(f"{i}\n" for i in range(1, 3001)).encode(), b"", 0),
+        ("kill -9 $$", b"", b"", 137),
+        ("echo still here", b"still here\n", b"", 0),
+    ]
+    for command, out, err, status in cases:
+        result = transport.run(command, deadline=within())
+        assert (result.stdout, result.stderr, result.exit_status) == (out, err, status), command
+    result = transport.run("echo 'open quote", deadline=within())
+    assert result.exit_status != 0
+    assert b"nterminated" in result.stderr
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_noise_on_the_terminal_never_changes_an_answer(bench: Any, within: Within, shell: str) -> None:
+    guest = bench.guest(SHELLS[shell])
+    transport = bench.transport(bench.console(guest))
+    rng = random.Random(shell)
+    damaged = again = 0
+    rounds = int(os.environ.get("HARNESS_MANY") or 0) // 1000 or 12
+    with noise(guest):
+        for i in range(rounds):
+            nonce = f"{rng.randrange(1 << 30)}"
+            result = transport.run(f"echo a{nonce}; echo b{nonce} >&2; exit {i % 200}", deadline=within(60))
+            assert result.stdout == f"a{nonce}\n".encode()
+            assert result.stderr == f"b{nonce}\n".encode()
+            assert result.exit_status == i % 200
+            damaged += result.damage.damaged_lines
+            again += result.damage.re_reads
+        data = rng.randbytes(20000)
+        echoed = transport.run("cat", stdin=data, deadline=within(60))
+        assert echoed.stdout == data
+        damaged += echoed.damage.damaged_lines
+        again += echoed.damage.re_reads
+    print(f"{shell}: {rounds + 1} commands, {damaged} lines damaged, {again} re-reads, 0 wrong")
+    assert any("usb 1-1: something" in line for line in bench.events.lines())
+
+
+def test_long_commands_and_large_input_survive_short_lines(bench: Any, within: Within) -> None:
+    transport = bench.shell("busybox", "ash", "-i")
+    text = "é\n\t'quoted' \\ $x " * 4000
+    quoted = text.replace("'", "'\\''")
+    result = transport.run(f"printf %s '{quoted}'", deadline=within())
+    assert result.stdout == text.encode()
+    data = random.Random(1).randbytes(150_000)
+    assert transport.run("sha256sum", stdin=data, deadline=within()).out.split()[0] == hashlib.sha256(data).hexdigest()
+    assert transport.run("cat", stdin=b"", deadline=within()).stdout == b""
+
+
+def test_lost_and_changed_input_is_never_run(bench: Any, within: Within) -> None:
+    """A line that loses or changes what is typed: the command is refused and typed again, or it is run as it is."""
+    rng = random.Random(5)
+    armed = threading.Event()
+
+    def hurt(data: bytes) -> bytes:
+        out = bytearray()
+        for byte in data:
+            if not armed.is_set() or rng.random() > 0.004:
+                out.append(byte)
+            elif rng.random() < 0.5:
+                out.append(rng.choice(b"abcXYZ019 ;\"'\n"))
+        return bytes(out)
+
+    guest = bench.guest(["dash", "-i"], to_guest=hurt)
+    transport = bench.transport(bench.console(guest))
+    marker = bench.folder / "ran"
+    transport.run("true", deadline=within())
+    armed.set()
+    for i in range(25):
+        result = transport.run(f"echo value {i} >>{marker}; echo {i}", deadline=within(60))
+        assert result.stdout == f"{i}\n".encode()
+    assert marker.read_text() == "".join(f"value {i}\n" for i in range(25))
+
+
+def test_a_command_that_overruns_is_ended_with_its_children(bench: Any, within: Within) -> None:
+    transport = bench.shell("bash", "--norc", "-i")
+    transport.run("true", deadline=within())
+    mark = bench.folder / "pids"
+    script = (
+        f"(sleep 300 & echo $! >>{mark}; sh -c 'trap \"\" TERM; echo $$ >>{mark}; sleep 301') & echo begun; sleep 302"
+    )
+    with pytest.raises(Timeout) as caught:
+        transport.run(script, deadline=within(3))
+    assert caught.value.stdout in (b"begun\n", b"")
+    assert transport.run("echo next", deadline=within()).stdout == b"next\n"
+    for pid in mark.read_text().split():
+        state = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True).stdout.strip()
+        assert not state or state.startswith("Z"), f"{pid} still runs: {state}"
+
+
+def test_a_background_child_that_holds_the_output_does_not_hang_us(bench: Any, within: Within) -> None:
+    transport = bench.shell("dash", "-i")
+    result = transport.run("(sleep 60; echo late) & echo done", deadline=within())
+    assert result.stdout == b"done\n"
+    assert transport.run("echo next", deadline=within()).stdout == b"next\n"
+
+
+def test_a_thousand_timeouts_or_some_leave_nothing_behind(bench: Any, within: Within) -> None:
+    transport = bench.shell("dash", "-i")
+    transport.run("true", deadline=within())
+    fds, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
+    rounds = 1000 if os.environ.get("HARNESS_MANY") else 6
+    for i in range(rounds):
+        with pytest.raises(Timeout):
+            transport.run("sleep 50", deadline=within(0.4))
+        assert transport.run(f"echo {i}", deadline=within()).stdout == f"{i}\n".encode()
+    assert len(os.listdir("/proc/self/fd")) == fds
+    assert threading.active_count() == threads
+
+
+def test_the_end_of_the_console_is_a_typed_error_and_it_comes_back(bench: Any, within: Within) -> None:
+    guest = bench.guest(["bash", "--norc", "-i"])
+    transport = bench.transport(bench.console(guest))
+    transport.run("true", deadline=within())
+    threading.Timer(0.3, guest.drop_client).start()
+    with pytest.raises(TransportLost) as caught:
+        transport.run("sleep 20", deadline=within())
+    assert caught.value.cause is Cause.EOF
+    assert caught.value.may_have_run
+    result = transport.run("echo back", deadline=within())
+    assert result.stdout == b"back\n"
+    assert result.damage.reconnects == 1
+
+
+def test_a_shell_that_was_killed_is_noticed(bench: Any, within: Within) -> None:
+    guest = bench.guest(["bash", "--norc", "-i"])
+    transport = bench.transport(bench.console(guest))
+    transport.run("true", deadline=within())
+    assert transport.guest is not None
+    with pytest.raises(TransportLost) as caught:
+        transport.run(f"kill -9 {transport.guest.pid}; sleep 20", deadline=within(20))
+    assert caught.value.cause is Cause.NO_SHELL
+    assert transport.run("echo back", deadline=within()).stdout == b"back\n"
+
+
+def test_text_that_looks_like_a_panic_is_only_text(bench: Any, within: Within) -> None:
+    guest = bench.guest(["bash", "--norc", "-i"])
+    transport = bench.transport(bench.console(guest))
+    text = "[   1.0] Kernel panic - not syncing: no"
+    script = f"sleep 0.2; echo '{text}' >{guest.tty}; echo 'host login: ' >{guest.tty}; sleep 0.5; echo fine"
+    assert transport.run(script, deadline=within()).stdout == b"fine\n"
+    assert text in bench.events.lines()
+
+
+def test_files_arrive_whole_or_not_at_all(bench: Any, within: Within) -> None:
+    transport = bench.shell("bash", "--norc", "-i")
+    data = random.Random(2).randbytes(1_500_000)
+    path = str(bench.folder / "a file")
+    seen: list[tuple[int, int]] = []
+    transport.put(data[:60_000], path, deadline=within(), mode=0o640, progress=lambda a, b: seen.append((a, b)))
+    assert seen[-1] == (60_000, 60_000)
+    assert os.stat(path).st_mode & 0o777 == 0o640
+    assert transport.get(path, deadline=within()) == data[:60_000]
+    (bench.folder / "big").write_bytes(data)
+    assert transport.get(str(bench.folder / "big"), deadline=within(60)) == data
+    with pytest.raises(FileNotFoundError):
+        transport.get("/nowhere/at/all", deadline=within())
+    with pytest.raises(FileNotFoundError):
+        transport.put(b"x", "/nowhere/at/all", deadline=within())
+    assert sorted(os.listdir(bench.folder)) == ["a file", "big", "console1", "run"]
+
+
+def test_nothing_stays_in_the_guest(bench: Any, within: Within) -> None:
+    transport = bench.shell("bash", "--norc", "-i")
+    for i in range(60):
+        transport.run(f"echo {i}", deadline=within())
+    assert transport.guest is not None
+    folder = transport.guest.folder
+    assert len(os.listdir(folder)) < 200
+    assert os.stat(folder).st_mode & 0o077 == 0
+    transport.close()
+    assert not os.path.exists(folder)
+
+
+def test_frames_are_no_console_lines(bench: Any, within: Within) -> None:
+    transport = bench.shell("bash", "--norc", "-i")
+    transport.run("seq 1 5000", deadline=within())
+    before = len(bench.events.lines())
+    for command in ("echo hello", "seq 1 5000", "echo x; exit 3"):
+        transport.run(command, deadline=within())
+    assert bench.events.lines()[before:] == []
