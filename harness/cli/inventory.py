@@ -69,9 +69,7 @@ def run(args: argparse.Namespace) -> int:
         )
     check = args.word == "check" and not args.graph
     if args.word and not check and not args.graph:
-        raise UsageError(
-            f"unknown word {args.word!r}", hint="Expected: check. A group is named with --graph."
-        )
+        raise UsageError(f"unknown word {args.word!r}", hint="Expected: check. A group is named with --graph.")
     if args.vars and not args.graph:
         raise UsageError("--vars goes with --graph", hint="To see one host's variables: --host H")
     if check and (args.list or args.host or args.explain):
@@ -83,8 +81,7 @@ def run(args: argparse.Namespace) -> int:
         vault_password_file=args.vault_password_file,
         validate=False,
     )
-    code = _check(inventory, args.limit) if check else _show(inventory, args)
-    return code
+    return _check(inventory, args.limit) if check else _show(inventory, args)
 
 
 def _show(inventory: Inventory, args: argparse.Namespace) -> int:

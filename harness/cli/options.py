@@ -27,9 +27,7 @@ def inventory_options(parser: argparse.ArgumentParser) -> None:
         metavar="VARS",
         help="key=value, @file, or a JSON/YAML mapping; wins over all other values; may be repeated",
     )
-    group.add_argument(
-        "-l", "--limit", metavar="PATTERN", help="only the hosts that also match this (@file reads it)"
-    )
+    group.add_argument("-l", "--limit", metavar="PATTERN", help="only the hosts that also match this (@file reads it)")
     group.add_argument(
         "--vault-password-file",
         metavar="FILE",

@@ -31,18 +31,13 @@ def parse_address(text: str, *, ranges: bool) -> tuple[str, int | None]:
 
 def _is_hostname(text: str) -> bool:
     plain = _NAME_RANGE.sub("a", text) if "[" in text else text
-    for label in plain.split("."):
-        if not _LABEL.fullmatch(label) or label == "_":
-            return False
-    return True
+    return all(_LABEL.fullmatch(label) and label != "_" for label in plain.split("."))
 
 
 def is_ipv4(text: str) -> bool:
     """Four numbers of 0 to 255 (leading zeros as Ansible allows them)."""
     parts = text.split(".")
-    return len(parts) == 4 and all(
-        re.fullmatch(r"[0-9]{1,3}", part) is not None and int(part) <= 255 for part in parts
-    )
+    return len(parts) == 4 and all(re.fullmatch(r"[0-9]{1,3}", part) is not None and int(part) <= 255 for part in parts)
 
 
 def is_ipv6(text: str) -> bool:
@@ -123,9 +118,7 @@ def _range(inner: str) -> list[str]:
         try:
             numbers = range(int(begin), int(end) + 1, step)
         except ValueError:
-            raise ValueError(
-                f"[{inner}] is no range: its ends must be two numbers or two single letters"
-            ) from None
+            raise ValueError(f"[{inner}] is no range: its ends must be two numbers or two single letters") from None
         found = [str(number).zfill(width) for number in numbers]
     if not found:
         raise ValueError(f"[{inner}] names nothing: begin must not come after end")

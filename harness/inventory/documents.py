@@ -1,7 +1,7 @@
 """YAML and JSON files to values that know their lines.
 
-As Ansible does, a file is read as JSON first and as YAML 1.1 (PyYAML, safe tags, plus `!vault` and `!unsafe`) after
-that. Python's yaml and json are imported where they are used: `harness --help` needs neither.
+As Ansible does, a file is read as JSON first and as YAML 1.1 (PyYAML, safe tags, plus `!vault` and `!unsafe`)
+after that. Python's yaml and json are imported where they are used: `harness --help` needs neither.
 """
 
 from __future__ import annotations
@@ -163,12 +163,28 @@ def _yaml_error(error: yaml.MarkedYAMLError, path: str, book: Book) -> UsageErro
 def _loader_class() -> Any:
     """The loader: made once, because importing yaml costs more than reading most inventories."""
     import yaml
+    from yaml.composer import Composer
     from yaml.constructor import ConstructorError, SafeConstructor
+    from yaml.parser import Parser
+    from yaml.reader import Reader
     from yaml.resolver import Resolver
+    from yaml.scanner import Scanner
 
-    parser: Any = yaml.SafeLoader
+    parser: Any
     if yaml.__with_libyaml__:
-        parser = getattr(yaml, "CParser")  # noqa: B009 - there only where libyaml is
+        from yaml.cyaml import CParser  # type: ignore[attr-defined]
+
+        parser = CParser
+    else:
+        # The same parts that yaml.SafeLoader is made of, without its constructor.
+        class PureParser(Reader, Scanner, Parser, Composer):
+            def __init__(self, text: str) -> None:
+                Reader.__init__(self, text)
+                Scanner.__init__(self)
+                Parser.__init__(self)
+                Composer.__init__(self)
+
+        parser = PureParser
 
     class Loader(parser, SafeConstructor, Resolver):  # type: ignore[misc]
         path = ""
@@ -237,17 +253,17 @@ def _loader_class() -> Any:
 
         def retagged(self, node: yaml.Node) -> object:
             """The node's value as if it had no tag of ours."""
-            tag: str = self.resolve(type(node), node.value, (True, False))
-            return self.construct_object(
-                type(node)(tag, node.value, node.start_mark, node.end_mark), deep=True
-            )
+            resolve: Any = self.resolve
+            tag: str = resolve(type(node), node.value, (True, False))
+            return self.construct_object(type(node)(tag, node.value, node.start_mark, node.end_mark), deep=True)
 
-    for tag, method in {
+    constructors: dict[str, Any] = {
         "tag:yaml.org,2002:map": Loader.mapping,
         "tag:yaml.org,2002:str": Loader.text,
         "!unsafe": Loader.as_unsafe,
         "!vault": Loader.as_vault,
         "!vault-encrypted": Loader.as_vault,
-    }.items():
+    }
+    for tag, method in constructors.items():
         Loader.add_constructor(tag, method)
     return Loader

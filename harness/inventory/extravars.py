@@ -22,9 +22,7 @@ _ESCAPE = re.compile(
 _BLOCKS = (("{{", "}}"), ("{%", "%}"), ("{#", "#}"))
 
 
-def read_extra_vars(
-    words: Sequence[str], model: Model, vault: Vault
-) -> list[tuple[str, dict[str, Assigned]]]:
+def read_extra_vars(words: Sequence[str], model: Model, vault: Vault) -> list[tuple[str, dict[str, Assigned]]]:
     """One layer for each `-e`, weakest first. Raises UsageError."""
     layers = []
     for word in words:
@@ -68,9 +66,7 @@ def _pairs(word: str, place: Place, model: Model) -> dict[str, str]:
 
 
 def _error(message: str, place: Place, model: Model) -> UsageError:
-    return model.book.error(
-        message, place, hint="For example: -e 'name=value' -e @file.yml -e '{\"name\": 1}'"
-    )
+    return model.book.error(message, place, hint="For example: -e 'name=value' -e @file.yml -e '{\"name\": 1}'")
 
 
 def split_words(text: str) -> list[str]:

@@ -27,9 +27,7 @@ class _CodeGenerator(NativeCodeGenerator):
 
     def _output_const_repr(self, group: Iterable[Any]) -> str:
         items = list(group)
-        return (
-            repr(items[0]) if len(items) == 1 else repr("".join("" if i is None else str(i) for i in items))
-        )
+        return repr(items[0]) if len(items) == 1 else repr("".join("" if i is None else str(i) for i in items))
 
 
 class _Environment(SandboxedEnvironment):
@@ -101,9 +99,7 @@ def _regex_replace(
     return re.sub(pattern, replacement, str(value), flags=_flags(ignorecase, multiline))
 
 
-def _regex_search(
-    value: Any, pattern: str, *groups: str, ignorecase: bool = False, multiline: bool = False
-) -> Any:
+def _regex_search(value: Any, pattern: str, *groups: str, ignorecase: bool = False, multiline: bool = False) -> Any:
     match = re.search(pattern, str(value), _flags(ignorecase, multiline))
     if match is None:
         return None
@@ -158,9 +154,7 @@ def _digest(name: str) -> Callable[[Any], str]:
 
 _FILTERS: dict[str, Callable[..., Any]] = {
     "b64decode": lambda value: base64.b64decode(value).decode("utf-8", "surrogateescape"),
-    "b64encode": lambda value: base64.b64encode(str(value).encode("utf-8", "surrogateescape")).decode(
-        "ascii"
-    ),
+    "b64encode": lambda value: base64.b64encode(str(value).encode("utf-8", "surrogateescape")).decode("ascii"),
     "basename": lambda value: os.path.basename(value),
     "bool": to_bool,
     "combine": _combine,
@@ -190,8 +184,7 @@ _FILTERS: dict[str, Callable[..., Any]] = {
     "split": lambda value, separator=None: str(value).split(separator),
     "splitext": lambda value: list(os.path.splitext(value)),
     "symmetric_difference": lambda a, b: _unique(
-        [item for item in _bare(a) if item not in _bare(b)]
-        + [item for item in _bare(b) if item not in _bare(a)]
+        [item for item in _bare(a) if item not in _bare(b)] + [item for item in _bare(b) if item not in _bare(a)]
     ),
     "ternary": _ternary,
     "to_json": lambda value, **options: json.dumps(jsonable(_bare(value)), **options),

@@ -1,7 +1,7 @@
 """The INI format, read as Ansible's `ini` plugin reads it; text in, steps out.
 
-The grammar is that of Ansible's documentation ("Building Ansible inventories") and of what `ansible-inventory`
-does with it, pinned by the differential tests.
+The grammar is that of Ansible's documentation ("Building Ansible inventories") and of what
+`ansible-inventory` does with it, pinned by the differential tests.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from harness.errors import UsageError
 from harness.inventory.addresses import expand_pattern
 from harness.inventory.draft import AddChild, AddGroup, AddHosts, Draft, SetVars
 from harness.inventory.places import Assigned, Place, did_you_mean
+from harness.inventory.values import Unsafe
 
 _SECTION = re.compile(r"\[([^:\]\s]+)(?::(\w+))?\]\s*(?:#.*)?")
 _GROUP_NAME = re.compile(r"([^:\]\s]+)\s*(?:#.*)?")
@@ -25,7 +26,7 @@ _BLANKS = re.compile(r"[ \t\r\n]+")
 _NEEDS_SHLEX = re.compile(r"[\"'\\#]")
 
 # Texts that a Python literal can never be, and plain numbers: most values of a large inventory.
-_BARE_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.:/@-]*", re.ASCII)
+_BARE_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.:/@-]*|[0-9]+(?:\.[0-9]+){2,}", re.ASCII)
 _BARE_NUMBER = re.compile(r"-?[1-9][0-9]{0,17}|0", re.ASCII)
 _CONSTANTS = {"True": True, "False": False, "None": None}
 
@@ -63,7 +64,8 @@ def _plain(value: object) -> object:
     if isinstance(value, complex):
         return str(value)
     if isinstance(value, bytes):
-        return value.decode("utf-8", "surrogateescape")
+        # Ansible does not trust a text that was written as bytes: it is never a template.
+        return Unsafe(value.decode("utf-8", "surrogateescape"))
     return value
 
 
@@ -123,9 +125,7 @@ class _Reader:
     def _section(self, group: str, state: str, place: Place) -> None:
         if state not in _STATES:
             hint = did_you_mean(state, _STATES) or "Expected [group], [group:vars] or [group:children]."
-            raise self._error(
-                f"section [{group}:{state}] is of an unknown kind: {state!r}", place, state, hint
-            )
+            raise self._error(f"section [{group}:{state}] is of an unknown kind: {state!r}", place, state, hint)
         if group not in self._known:
             if state == "vars" and group not in self._pending:
                 self._pending[group] = _Pending(place, state)
@@ -138,7 +138,7 @@ class _Reader:
                 del self._pending[group]
 
     def _settle(self, group: str, place: Place) -> None:
-        """A group that waited for its section has got it: now it can become a child of those that named it."""
+        """A group that waited for its section has got it: it becomes a child of those that named it."""
         for parent in self._pending[group].parents:
             self._draft.steps.append(AddChild(parent, group, self._pending[group].place))
             if parent in self._pending and self._pending[parent].state == "children" and parent != group:
@@ -151,9 +151,7 @@ class _Reader:
                 tokens = shlex.split(line, comments=True)
             except ValueError as error:
                 reason = str(error).lower()
-                raise self._error(
-                    f"this host line cannot be split into words: {reason}", place, line
-                ) from None
+                raise self._error(f"this host line cannot be split into words: {reason}", place, line) from None
         else:
             tokens = _BLANKS.split(line)
         if not tokens:
@@ -199,9 +197,7 @@ class _Reader:
     def _child(self, line: str, group: str, place: Place) -> None:
         match = _GROUP_NAME.fullmatch(line)
         if not match:
-            raise self._error(
-                f"expected the name of a group in [{group}:children], got {line!r}", place, line
-            )
+            raise self._error(f"expected the name of a group in [{group}:children], got {line!r}", place, line)
         child = match[1]
         if child in self._known:
             self._draft.steps.append(AddChild(group, child, place))

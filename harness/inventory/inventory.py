@@ -1,4 +1,4 @@
-"""The inventory as the rest of the program sees it: hosts with merged, resolved variables; patterns; explanations."""
+"""The inventory as the rest of the program sees it: hosts with their variables, patterns, explanations."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Giver:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a host's variable has its value. `givers` is never empty; the first one counts, the others lost to it."""
+    """Why a host's variable has its value. Of `givers` (never empty) the first counts, the others lost."""
 
     host: str
     variable: str
@@ -50,8 +50,8 @@ class Explanation:
 
 
 class HostVars(Mapping[str, object]):
-    """A host's variables, merged. A value is resolved when it is read and kept; what is returned is a copy's worth
-    of plain data. Raises UsageError where a template or vaulted value cannot be resolved."""
+    """A host's variables, merged; each is resolved when it is read, to plain data that is the reader's own.
+    Raises UsageError where a template or vaulted value cannot be resolved."""
 
     __slots__ = ("_inventory", "_merged", "_name", "_resolved")
 
@@ -113,8 +113,8 @@ class Host:
         return self.vars._inventory.source(var, assigned)
 
     def path(self, var: str) -> Path:
-        """A variable's value as an absolute path: `~` is the home, relative ones start at the inventory file's folder
-        (for `-e` and lists of hosts: the current folder). `unix://` and `file://` in front are taken off.
+        """A variable's value as an absolute path: `~` is the home, relative ones start at the inventory file's
+        folder (for `-e` and lists of hosts: the current folder). `unix://` and `file://` in front are taken off.
 
         Raises UsageError when there is no such variable or it is no path.
         """
@@ -137,9 +137,9 @@ class Host:
         return Path(os.path.normpath(os.path.join(folder if isinstance(folder, str) else os.getcwd(), path)))
 
     def setting(self, var: str) -> object:
-        """A variable of our table as its own type (seconds, MiB, a list…), or its default where the host has none.
+        """A variable of our table as its own type (seconds, MiB, a list…), or its default where there is none.
 
-        Raises UsageError, with the place, for a value that is none; KeyError for a name that is not in the table.
+        Raises UsageError, with the place, for a value that is none; KeyError for a name not in the table.
         """
         from harness.inventory.variables import TABLE
 
@@ -154,9 +154,7 @@ class Host:
 
     def error(self, var: str, problem: str, *, hint: str = "") -> UsageError:
         """The error for a value that cannot be used."""
-        return UsageError(
-            f"host {self.name!r}, variable {var!r}: {problem}", source=self.source(var), hint=hint
-        )
+        return UsageError(f"host {self.name!r}, variable {var!r}: {problem}", source=self.source(var), hint=hint)
 
     def resolved(self) -> dict[str, object]:
         """All variables resolved, as plain data that can be sent elsewhere. Raises UsageError."""
@@ -238,8 +236,7 @@ class Inventory:
             if node is None:
                 raise UsageError(
                     f"there is no host {name!r} in the inventory",
-                    hint=did_you_mean(name, self.model.hosts)
-                    or "See what there is: harness inventory --graph",
+                    hint=did_you_mean(name, self.model.hosts) or "See what there is: harness inventory --graph",
                 )
             groups = tuple(sorted(self.merger.order(node)))
             found = self._hosts.setdefault(name, Host(name, groups, HostVars(name, self)))
@@ -266,9 +263,7 @@ class Inventory:
         if not names:
             what = f"the pattern {pattern!r}" if pattern is not None else "the inventory"
             within = f" within --limit {limit!r}" if limit is not None else ""
-            raise NothingSelected(
-                f"{what} names no host{within}", hint="See what there is: harness inventory --graph"
-            )
+            raise NothingSelected(f"{what} names no host{within}", hint="See what there is: harness inventory --graph")
         return names
 
     def source(self, var: str, assigned: Assigned) -> Source:

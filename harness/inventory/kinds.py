@@ -110,9 +110,7 @@ def mebibytes(value: object) -> int:
 def _items(value: object, separator: str = ",") -> list[str]:
     if isinstance(value, str):
         return [part.strip() for part in value.split(separator) if part.strip()]
-    if isinstance(value, list) and all(
-        isinstance(item, (str, int)) and not isinstance(item, bool) for item in value
-    ):
+    if isinstance(value, list) and all(isinstance(item, (str, int)) and not isinstance(item, bool) for item in value):
         return [str(item) for item in value]
     if isinstance(value, int) and not isinstance(value, bool):
         return [str(value)]

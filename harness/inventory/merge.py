@@ -1,8 +1,9 @@
 """Which value of a variable counts: Ansible's order of precedence, with the way each value came.
 
-Weakest first (Ansible's documentation, "Understanding variable precedence", as far as it concerns inventories):
-`all` in the sources; the other groups in the sources, by depth, priority, name; `group_vars/all` beside the inventory,
-then beside the checks; other `group_vars`, likewise; the host's own; `host_vars`, likewise; `-e`.
+Weakest first (Ansible's documentation, "Understanding variable precedence", as far as it concerns
+inventories): `all` in the sources; the other groups in the sources, by depth, priority, name; `group_vars/all`
+beside the inventory, then beside the checks; other `group_vars`, likewise; the host's own; `host_vars`,
+likewise; `-e`.
 """
 
 from __future__ import annotations
@@ -52,9 +53,7 @@ class Merger:
             for name in direct:
                 groups |= self.model.ancestors(name)
             groups.discard("all")
-            nodes = sorted(
-                (self.model.groups[name] for name in groups), key=lambda g: (g.depth, g.priority, g.name)
-            )
+            nodes = sorted((self.model.groups[name] for name in groups), key=lambda g: (g.depth, g.priority, g.name))
             found = self._orders[direct] = tuple(node.name for node in nodes)
         return found
 
@@ -112,9 +111,7 @@ class Merger:
             "name and groups",
             {
                 "inventory_hostname": Assigned(host.name, _MAGIC),
-                "inventory_hostname_short": Assigned(
-                    host.name if address else host.name.split(".")[0], _MAGIC
-                ),
+                "inventory_hostname_short": Assigned(host.name if address else host.name.split(".")[0], _MAGIC),
                 "group_names": Assigned(sorted(self.order(host)), _MAGIC),
             },
         )

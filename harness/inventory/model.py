@@ -1,7 +1,7 @@
 """Groups and hosts while sources are read, and the rules that hold between them.
 
-The rules are Ansible's (`InventoryData`): every host is in `all`; a host of no other group is in `ungrouped`, and
-only such a host; a group without a parent is a child of `all`; a name that is both names the group first.
+The rules are Ansible's (`InventoryData`): every host is in `all`; a host of no other group is in `ungrouped`,
+and only such a host; a group without a parent is a child of `all`; a name that is both names the group first.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class GroupNode:
 
 @dataclass(slots=True, eq=False)
 class HostNode:
-    """A host; `groups` are those that hold it directly. `inventory_file` is the source that named it first."""
+    """A host; `groups` hold it directly. `inventory_file` is the source that named it first."""
 
     name: str
     place: Place

@@ -1,4 +1,4 @@
-"""Patterns of hosts (`a:b`, `a:&b`, `a:!b`, `web*`, `~regex`, `g[0]`, `g[1:3]`, `@file`), as Ansible reads them.
+"""Patterns of hosts (`a:b`, `a:&b`, `a:!b`, `web*`, `~regex`, `g[0]`, `g[1:3]`, `@file`), as in Ansible.
 
 Unlike Ansible, a term that names nothing is an error: it is nearly always a misspelt name, and a misspelt
 exclusion would run on the very hosts that were to be left alone.
@@ -22,7 +22,7 @@ _COLON_WORD = re.compile(r"(?:[^\s:\[\]]|\[[^\]]*\])+")
 
 
 def split_pattern(text: str) -> list[str]:
-    """The terms of a pattern: at commas if there are any, else at colons that are no part of an address or range."""
+    """The terms of a pattern: split at commas if it has any, else at colons outside addresses and ranges."""
     if "," in text:
         terms = text.split(",")
     else:
@@ -98,21 +98,16 @@ class Matcher:
             picked = hosts[start : start + 1 or None] if -len(hosts) <= start < len(hosts) else []
         if not picked:
             raise UsageError(
-                f"the pattern {term!r} names no host: {name!r} has {len(hosts)} (counted from 0, the end included)"
+                f"the pattern {term!r} names no host: {name!r} has {len(hosts)}, counted from 0, the end included"
             )
         return picked
 
     def _enumerate(self, name: str, pattern: str) -> tuple[list[str], bool]:
         """The hosts, and whether a group was named (which may be empty)."""
         try:
-            if name[0] == "~":
-                matches = re.compile(name[1:]).match
-            else:
-                matches = re.compile(fnmatch.translate(name)).match
+            matches = re.compile(name[1:] if name[0] == "~" else fnmatch.translate(name)).match
         except re.error as error:
-            raise UsageError(
-                f"the pattern {pattern!r} holds a regular expression that is none: {error}"
-            ) from None
+            raise UsageError(f"the pattern {pattern!r} holds a regular expression that is none: {error}") from None
         plain = name[0] != "~" and not any(mark in name for mark in "?*[")
         groups = _matching(name, plain, self.model.groups, matches)
         found = [host for group in groups for host in self.model.hosts_of(group)]
@@ -129,9 +124,7 @@ class Matcher:
         )
 
 
-def _matching(
-    name: str, plain: bool, names: Mapping[str, object], matches: Callable[[str], object]
-) -> list[str]:
+def _matching(name: str, plain: bool, names: Mapping[str, object], matches: Callable[[str], object]) -> list[str]:
     if plain:
         # A name without special characters matches itself only; 10,000 hosts need not be tried.
         return [name] if name in names else []

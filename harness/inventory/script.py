@@ -25,7 +25,7 @@ Run = Callable[[list[str]], str]
 """Runs the script with these arguments; returns what it printed. Raises UsageError."""
 
 
-class NotAScript(Exception):
+class NotAScriptError(Exception):
     """The file's executable bit is set, but it is neither a program nor has a `#!` line."""
 
 
@@ -43,7 +43,7 @@ def script_runner(path: str, book: Book, *, seconds: float = SCRIPT_SECONDS) -> 
         except OSError as error:
             with open(path, "rb") as stream:
                 if error.errno == 8 and stream.read(2) != b"#!":
-                    raise NotAScript from None
+                    raise NotAScriptError from None
             reason = error.strerror or str(error)
             raise book.error(
                 f"the inventory script cannot be run: {reason}", place, hint="Check its first line (#!)."
@@ -51,9 +51,7 @@ def script_runner(path: str, book: Book, *, seconds: float = SCRIPT_SECONDS) -> 
         try:
             out, err = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
-            raise book.error(
-                f"the inventory script {shown!r} did not end within {seconds:.0f} s", place
-            ) from None
+            raise book.error(f"the inventory script {shown!r} did not end within {seconds:.0f} s", place) from None
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -81,13 +79,11 @@ def script_runner(path: str, book: Book, *, seconds: float = SCRIPT_SECONDS) -> 
 
 
 def read_script(draft: Draft, run: Run) -> None:
-    """Runs the script and reads its JSON into `draft`. Raises UsageError; NotAScript when it is none."""
+    """Runs the script and reads its JSON into `draft`. Raises UsageError; NotAScriptError when it is none."""
     document = _parse(run(["--list"]), f"{draft.path} --list", draft.book)
     here = Place(f"{draft.path} --list")
     if not isinstance(document, Located):
-        raise draft.book.error(
-            f"the inventory script printed {kind(document)}, expected a mapping of groups", here
-        )
+        raise draft.book.error(f"the inventory script printed {kind(document)}, expected a mapping of groups", here)
     hostvars = _hostvars(draft, document, here)
     hosts: dict[str, Place] = {}
     for name, data in document.items():
@@ -104,9 +100,7 @@ def read_script(draft: Draft, run: Run) -> None:
         else:
             values = hostvars.get(host, {})
         if not isinstance(values, Mapping):
-            raise draft.book.error(
-                f"the variables of host {host!r} must be a mapping, got {kind(values)}", place
-            )
+            raise draft.book.error(f"the variables of host {host!r} must be a mapping, got {kind(values)}", place)
         draft.steps.append(AddHosts([host], None, None, assigned(values, place), place))
 
 
@@ -149,9 +143,7 @@ def _group(draft: Draft, name: str, data: object, place: Place, hosts: dict[str,
     elif not data.keys() & {"hosts", "vars", "children"}:
         # ... and the other one: the group is its only host, and all keys are variables, never templates.
         variables = {key: Assigned(_untrusted(value), data.place(key)) for key, value in data.items()}
-        draft.notice(
-            f"group {name!r} has none of hosts, vars, children: read as a host with these variables", place
-        )
+        draft.notice(f"group {name!r} has none of hosts, vars, children: read as a host with these variables", place)
         hosts[name] = place
         draft.steps.append(AddHosts([name], name, None, {}, place))
         draft.steps.append(SetVars(name, {str(key): value for key, value in variables.items()}))

@@ -1,4 +1,4 @@
-"""From the words behind `-i` to a model: folders, files, programs, lists of hosts, each tried as Ansible tries it."""
+"""From the words behind `-i` to a model: folders, files, programs and lists of hosts, as Ansible tries them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from harness.inventory.draft import AddHosts, Draft
 from harness.inventory.ini import decode_lines, read_ini
 from harness.inventory.model import Model
 from harness.inventory.places import Notice, Place
-from harness.inventory.script import NotAScript, read_script, script_runner
+from harness.inventory.script import NotAScriptError, read_script, script_runner
 from harness.inventory.tree import read_tree
 from harness.inventory.vault import Vault, VaultError, is_vaulted, vault_hint
 
-# What a folder of sources may hold beside them (Ansible's INVENTORY_IGNORE_EXTS and the names it always skips).
+# What a folder may hold beside sources (Ansible's INVENTORY_IGNORE_EXTS, and the names it always skips).
 _IGNORED_NAMES = frozenset({"host_vars", "group_vars", "vars_plugins"})
 _IGNORED_ENDS = (
     ".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry",
@@ -52,7 +52,7 @@ class Reader:
         else:
             raise UsageError(
                 f"there is no inventory {source!r}",
-                hint="Name a file, a folder or a program; a list of hosts has a comma: -i host1,host2 or -i host1,",
+                hint="Name a file, a folder or a program; a list of hosts has a comma: -i host1,",
             )
 
     def _folder(self, path: str, *, top: bool = False) -> bool:
@@ -89,11 +89,9 @@ class Reader:
             draft = self._draft(path)
             try:
                 read_script(draft, script_runner(path, self.model.book))
-            except NotAScript:
+            except NotAScriptError:
                 self.model.notices.append(
-                    Notice(
-                        "this file has its executable bit set but is no program; read as text", Source(path)
-                    )
+                    Notice("this file has its executable bit set but is no program; read as text", Source(path))
                 )
             else:
                 self.model.apply(draft)
@@ -129,9 +127,7 @@ class Reader:
                 raise failed from None
             raise error
         if failed is not None and end in _YAML_ENDS and any(line.strip() for line in lines):
-            draft.notices.append(
-                Notice(f"this is no YAML inventory ({failed.message}); read as INI", failed.source)
-            )
+            draft.notices.append(Notice(f"this is no YAML inventory ({failed.message}); read as INI", failed.source))
         return draft
 
     def _toml(self, path: str, data: bytes) -> Draft:

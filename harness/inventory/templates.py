@@ -1,6 +1,6 @@
 """Jinja templates in values, resolved when a variable is read: sandboxed, lazy, and native in type.
 
-`port: "{{ base + 1 }}"` is a number, as in Ansible since 2.19 (before, it was a text that was then guessed at).
+`port: "{{ base + 1 }}"` is a number, as in Ansible since 2.19 (before, it was a text that was guessed at).
 What a template does not use is never looked at, so an undefined variable hurts only those who need it.
 """
 
@@ -44,7 +44,7 @@ class Scope(Protocol):
         """`groups`, `hostvars` and their like."""
 
 
-class _NotDefined(Exception):
+class _NotDefinedError(Exception):
     """A value that cannot be had because something it uses is undefined; `default()` may still cure that."""
 
 
@@ -60,14 +60,14 @@ class Templater:
         self._compiled: Callable[[str], Any] | None = None
 
     def resolve(self, scope: Scope, name: str) -> object:
-        """A variable's final value, as new plain data. Raises UsageError with the variable's place; KeyError."""
+        """A variable's final value, as new plain data. Raises UsageError with its place; KeyError."""
         assigned = scope.assigned(name)
         if assigned is None:
             raise KeyError(name)
         with self._lock:
             try:
                 return self._finish(self._guarded(scope, name, assigned), scope)
-            except _NotDefined as error:
+            except _NotDefinedError as error:
                 raise self._error(scope, name, assigned, str(error)) from None
 
     def _error(self, scope: Scope, name: str, assigned: Assigned, problem: str, hint: str = "") -> UsageError:
@@ -93,14 +93,14 @@ class Templater:
             try:
                 value = self.lazy(assigned.value, scope)
                 return self._finish(value, scope) if name == self._busy[0][1] else value
-            except (UsageError, _NotDefined):
+            except (UsageError, _NotDefinedError):
                 raise
             except VaultError as error:
                 raise self._error(scope, name, assigned, str(error), vault_hint(error)) from None
             except RecursionError:
                 raise self._error(scope, name, assigned, "its template is nested too deeply") from None
             except Exception as error:
-                # An expression may raise whatever its operators and filters raise; the person sees which variable.
+                # An expression may raise whatever its operators and filters raise; the person sees where.
                 what = type(error).__name__ if not str(error) else f"{error}"
                 raise self._error(scope, name, assigned, f"its template failed: {what}") from None
 
@@ -114,7 +114,7 @@ class Templater:
             return value
         try:
             return self._guarded(scope, name, assigned)
-        except _NotDefined as error:
+        except _NotDefinedError as error:
             return self._jinja().undefined(hint=str(error))
 
     def lazy(self, value: object, scope: Scope) -> object:
@@ -142,7 +142,7 @@ class Templater:
         if isinstance(value, Iterator):
             return [self._finish(item, scope) for item in value]
         if _is_undefined(value):
-            raise _NotDefined(_why(value))
+            raise _NotDefinedError(_why(value))
         return value
 
     def plain(self, value: object, scope: Scope) -> object:
@@ -164,7 +164,7 @@ class Templater:
         except TemplateSyntaxError as error:
             raise ValueError(f"{error.message} (line {error.lineno} of the template)") from None
         except UndefinedError as error:
-            raise _NotDefined(str(error.message)) from None
+            raise _NotDefinedError(str(error.message)) from None
         except SecurityError as error:
             raise ValueError(f"not allowed in a template: {error}") from None
         return self._joined(parts, scope)
@@ -172,7 +172,7 @@ class Templater:
     def _joined(self, parts: list[object], scope: Scope) -> object:
         for part in parts:
             if _is_undefined(part):
-                raise _NotDefined(_why(part))
+                raise _NotDefinedError(_why(part))
         if not parts:
             return None
         if len(parts) == 1:
@@ -236,7 +236,7 @@ class LazyMap(Mapping[Any, object]):
         value = self._values[key]
         try:
             return self._templater.lazy(value, self._scope)
-        except _NotDefined as error:
+        except _NotDefinedError as error:
             return self._templater._jinja().undefined(hint=str(error))
 
     def __iter__(self) -> Iterator[Any]:

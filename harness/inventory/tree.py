@@ -16,7 +16,7 @@ _SECTIONS = ("hosts", "vars", "children")
 
 
 def read_tree(draft: Draft, document: object, form: str) -> None:
-    """Reads a document (`form`: YAML or TOML) into `draft`. Raises UsageError with the place of what does not fit."""
+    """Reads a document (`form`: YAML or TOML) into `draft`. Raises UsageError, with the place."""
     top = Place(draft.path, 1)
     if not document:
         raise draft.book.error(f"this {form} file is empty", top)
@@ -78,13 +78,9 @@ class _Yaml:
 
     def _skip(self, name: str, key: object, why: str, at: Place) -> None:
         meant = did_you_mean(str(key), _SECTIONS)
-        self.draft.notice(
-            f"{key!r} in group {name!r} is skipped: it {why}{'; ' + meant if meant else ''}", at
-        )
+        self.draft.notice(f"{key!r} in group {name!r} is skipped: it {why}{'; ' + meant if meant else ''}", at)
 
-    def _section(
-        self, name: str, key: object, data: Mapping[object, object], place: Place
-    ) -> Mapping[object, object]:
+    def _section(self, name: str, key: object, data: Mapping[object, object], place: Place) -> Mapping[object, object]:
         section = data[key]
         at = _at(data, key, place)
         if section is None:
@@ -96,7 +92,7 @@ class _Yaml:
         if not isinstance(section, Mapping):
             raise self.draft.book.error(
                 f"{key!r} of group {name!r} must be a mapping, got {kind(section)}", at,
-                hint="Write each name with a colon behind it, without a dash." if isinstance(section, list) else "",
+                hint="Write each name with a colon behind it, not a dash before." if isinstance(section, list) else "",
             )  # fmt: skip
         return section
 
@@ -130,9 +126,7 @@ class _Yaml:
 class _Toml(_Yaml):
     """As YAML, but `children` is a list of names, and the lines are not known."""
 
-    def _section(
-        self, name: str, key: object, data: Mapping[object, object], place: Place
-    ) -> Mapping[object, object]:
+    def _section(self, name: str, key: object, data: Mapping[object, object], place: Place) -> Mapping[object, object]:
         section = data[key]
         if key == "children" and isinstance(section, list):
             return dict.fromkeys(section)

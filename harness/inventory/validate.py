@@ -1,4 +1,4 @@
-"""Checks of all hosts before anything is touched: values of our variables, and things that two hosts cannot share."""
+"""Checks of all hosts before anything is touched: values of our variables, things two hosts cannot share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NEAR = frozenset({"check_mode", "check_mode_enabled"})
 
 
 def problems(inventory: Inventory, hosts: Sequence[Host] | None = None) -> list[UsageError]:
-    """Everything that is wrong with the hosts (default: all), in their order. Never raises for a host's fault."""
+    """Everything that is wrong with the hosts (default: all), in order. Never raises for a host's fault."""
     chosen = [inventory.host(name) for name in inventory.hosts] if hosts is None else hosts
     found = list(_values(chosen))
     found.extend(_shared(chosen))
@@ -140,8 +140,8 @@ def _claims(host: Host) -> Iterator[tuple[str, str, str, bool]]:
 
 _CLAIMING = frozenset(
     {
-        "qemu_console_socket", "qemu_qmp_socket", "serial_socket", "qemu_ssh_port", "qemu_ports", "qemu_disks",
-        "qemu_image",
+        "qemu_console_socket", "qemu_qmp_socket", "serial_socket", "qemu_ssh_port", "qemu_ports",
+        "qemu_disks", "qemu_image",
     }
 )  # fmt: skip
 

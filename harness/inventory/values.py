@@ -1,4 +1,4 @@
-"""The values that are more than plain data: vaulted texts, texts that are no templates, mappings that know their lines."""
+"""Values that are more than plain data: vaulted texts, texts that are no templates, mappings with lines."""
 
 from __future__ import annotations
 

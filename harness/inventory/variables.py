@@ -1,4 +1,4 @@
-"""Every variable that has a meaning here, in one table: documentation, type checks and `did you mean` come from it."""
+"""Every variable that has a meaning here, in one table: documentation, checks and `did you mean` use it."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ _ANSIBLE = (
         kinds.choice("ssh", "smart", "paramiko", "paramiko_ssh", "ansible.builtin.ssh", "serial"),
         "ssh",
         "ssh",
-        "`serial` leaves SSH out; all other values mean SSH. A list of transports is given with `harness_transports`.",
+        "`serial` leaves SSH out; all others mean SSH. For more than one, see `harness_transports`.",
     ),
     Variable(
         "ansible_timeout",
@@ -101,7 +101,7 @@ _ANSIBLE = (
         kinds.ARGUMENTS,
         None,
         "-o ProxyJump=bastion",
-        "OpenSSH options (`-o`, `-J`, `-F`, `-i`, `-p`, `-l`) that are honoured where they have a meaning here.",
+        "OpenSSH options (`-o`, `-J`, `-F`, `-i`, `-p`, `-l`), honoured where they have a meaning here.",
     ),
     Variable(
         "ansible_ssh_extra_args",
@@ -211,15 +211,9 @@ _TIMES = (
     ),
     Variable("settle", kinds.BOOLEAN, True, "no", "Whether checks wait until the system has settled."),
     Variable("settle_timeout", kinds.SECONDS, 120, "5m", "How long settling may take."),
-    Variable(
-        "check_budget", kinds.SECONDS, None, "120", "Total time of each check, instead of the check's own."
-    ),
-    Variable(
-        "check_attempt_timeout", kinds.SECONDS, None, "20", "Time of one attempt, instead of the check's own."
-    ),
-    Variable(
-        "check_interval", kinds.SECONDS_OR_0, None, "2", "Pause between attempts, instead of the check's own."
-    ),
+    Variable("check_budget", kinds.SECONDS, None, "120", "Total time of each check, instead of the check's own."),
+    Variable("check_attempt_timeout", kinds.SECONDS, None, "20", "Time of one attempt, instead of the check's own."),
+    Variable("check_interval", kinds.SECONDS_OR_0, None, "2", "Pause between attempts, instead of the check's own."),
     Variable(
         "check_window",
         kinds.SECONDS_OR_0,
@@ -250,9 +244,7 @@ _QEMU = (
     Variable("qemu_append", kinds.TEXT, None, "console=ttyS0 root=/dev/vda", "Its command line."),
     Variable("qemu_memory", kinds.MEMORY, 512, "1G", "Memory: MiB, or with a unit."),
     Variable("qemu_cpus", kinds.CPUS, 2, "4", "Number of virtual CPUs."),
-    Variable(
-        "qemu_cpu_model", kinds.NAME, None, "max", "`-cpu`; without it, one that suits the accelerator."
-    ),
+    Variable("qemu_cpu_model", kinds.NAME, None, "max", "`-cpu`; without it, one that suits the accelerator."),
     Variable("qemu_machine", kinds.NAME, None, "q35", "`-machine`; without it, QEMU's default."),
     Variable(
         "qemu_accel",
@@ -341,9 +333,7 @@ def markdown() -> str:
         ]
         for variable in section:
             default = "" if variable.default is None else f"`{_word(variable.default)}`"
-            aliases = (
-                f" Also: {', '.join(f'`{alias}`' for alias in variable.aliases)}." if variable.aliases else ""
-            )
+            aliases = f" Also: {', '.join(f'`{alias}`' for alias in variable.aliases)}." if variable.aliases else ""
             lines.append(
                 f"| `{variable.name}` | {variable.kind.name} | {default} | `{variable.example}` "
                 f"| {variable.meaning}{aliases} |"

@@ -31,41 +31,38 @@ class VarsFiles:
 
     model: Model
     vault: Vault
-    _listed: dict[str, frozenset[str]] = field(default_factory=dict)
+    _listed: dict[tuple[str, str], tuple[str, frozenset[str]]] = field(default_factory=dict)
     _read: dict[str, dict[str, Assigned]] = field(default_factory=dict)
 
     def layers(self, base: str, folder: str, name: str) -> list[Layer]:
         """The files for group or host `name` in `base`/`folder`, weakest first. Raises UsageError."""
         if name.startswith("/"):
             return []
-        top = os.path.join(base, folder)
-        there = self._names(top)
+        listed = self._listed.get((base, folder))
+        if listed is None:
+            top = os.path.join(base, folder)
+            listed = self._listed[base, folder] = (top, self._names(top))
+        top, there = listed
         if not there:
             return []
         for end in _ENDS:
-            path = os.path.join(top, name + end)
             # A name with a slash cannot be looked up in the listing of the folder.
-            if (name + end) in there or ("/" in name and os.path.exists(path)):
+            if (name + end) in there or ("/" in name and os.path.exists(os.path.join(top, name + end))):
+                path = os.path.join(top, name + end)
                 files = _below(path) if os.path.isdir(path) else [path]
                 return [(file, variables) for file in files if (variables := self._file(file))]
         return []
 
     def _names(self, folder: str) -> frozenset[str]:
-        names = self._listed.get(folder)
-        if names is None:
-            try:
-                names = frozenset(os.listdir(folder))
-            except FileNotFoundError:
-                names = frozenset()
-            except NotADirectoryError:
-                names = frozenset()
-                self.model.notices.append(Notice("this should be a folder; it is not read", Source(folder)))
-            except OSError as error:
-                raise UsageError(
-                    f"cannot list this folder: {error.strerror}", source=Source(folder)
-                ) from None
-            self._listed[folder] = names
-        return names
+        try:
+            return frozenset(os.listdir(folder))
+        except FileNotFoundError:
+            return frozenset()
+        except NotADirectoryError:
+            self.model.notices.append(Notice("this should be a folder; it is not read", Source(folder)))
+            return frozenset()
+        except OSError as error:
+            raise UsageError(f"cannot list this folder: {error.strerror}", source=Source(folder)) from None
 
     def _file(self, path: str) -> dict[str, Assigned]:
         found = self._read.get(path)

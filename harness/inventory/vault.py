@@ -1,8 +1,9 @@
 """Opening what `ansible-vault` has encrypted (formats 1.1 and 1.2, AES256).
 
-Format: Ansible's documentation, "Encrypting content with Ansible Vault / Format of files encrypted with Ansible
-Vault": hex of salt, HMAC and ciphertext, each again in hex; PBKDF2-HMAC-SHA256 with 10,000 rounds gives an AES key, an
-HMAC key and an initial counter; AES-256 in CTR mode, PKCS#7 padded; the HMAC is over the ciphertext.
+Format: Ansible's documentation, "Encrypting content with Ansible Vault / Format of files encrypted with
+Ansible Vault": hex of salt, HMAC and ciphertext, each again in hex; PBKDF2-HMAC-SHA256 with 10,000 rounds
+gives an AES key, an HMAC key and an initial counter; AES-256 in CTR mode, PKCS#7 padded; the HMAC is over the
+ciphertext.
 """
 
 from __future__ import annotations
@@ -60,9 +61,7 @@ class Vault:
                 binascii.unhexlify(part) for part in binascii.unhexlify(b"".join(lines[1:])).split(b"\n", 2)
             )
         except (binascii.Error, ValueError):
-            raise VaultError(
-                "this vaulted text is damaged: it is no pair of hexadecimal digits a byte"
-            ) from None
+            raise VaultError("this vaulted text is damaged: it is no pair of hexadecimal digits a byte") from None
         derived = self._derive(self.password, salt)
         if not hmac.compare_digest(hmac.digest(derived[32:64], cipher, "sha256"), digest):
             raise VaultError(f"the password of {self.origin or 'the vault'} does not open this vaulted text")
@@ -101,9 +100,7 @@ def load_vault(password_file: str | None) -> Vault:
         if os.path.isfile(path) and os.access(path, os.X_OK):
             done = subprocess.run([path], stdout=subprocess.PIPE, timeout=_SCRIPT_SECONDS, check=False)
             if done.returncode:
-                raise UsageError(
-                    f"the vault password script ended with status {done.returncode}", source=source
-                )
+                raise UsageError(f"the vault password script ended with status {done.returncode}", source=source)
             password = done.stdout.strip(b"\r\n")
         else:
             with open(path, "rb") as stream:
