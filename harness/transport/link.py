@@ -123,9 +123,7 @@ class Link:
         chance: Callable[[], float] = random.random,
     ) -> None:
         if not transports:
-            raise UsageError(
-                f"{name or 'the target'} has no transport", hint="Give it ansible_host or serial_socket."
-            )
+            raise UsageError(f"{name or 'the target'} has no transport", hint="Give it ansible_host or serial_socket.")
         self._transports = tuple(transports)
         self._events = events
         self._clock = clock
@@ -194,9 +192,7 @@ class Link:
             self._count_failure(error)
             self._tell_failure(command, error, self._clock.monotonic() - began)
             raise
-        result = replace(
-            result, attempts=result.attempts + attempts - 1, fallbacks=(*notes, *result.fallbacks)
-        )
+        result = replace(result, attempts=result.attempts + attempts - 1, fallbacks=(*notes, *result.fallbacks))
         self._count_result(result)
         self._tell(result)
         return result
@@ -259,9 +255,7 @@ class Link:
             chosen = [one for one in self._transports if one.name == insist]
             if not chosen:
                 have = ", ".join(one.name for one in self._transports)
-                raise UsageError(
-                    f"{self._name or 'the target'} has no transport {insist!r}", hint=f"It has: {have}."
-                )
+                raise UsageError(f"{self._name or 'the target'} has no transport {insist!r}", hint=f"It has: {have}.")
             return chosen
         with self._lock:
             return sorted(self._transports, key=lambda one: one.name in self._left)
@@ -433,11 +427,7 @@ class Link:
         """
         now = self._clock.monotonic()
         with self._lock:
-            due = [
-                one
-                for one in self._transports
-                if one.name in self._left and self._left[one.name].next_at <= now
-            ]
+            due = [one for one in self._transports if one.name in self._left and self._left[one.name].next_at <= now]
         for one in due:
             with self._lock:
                 if self._closed:

@@ -121,7 +121,7 @@ class SshTransport:
         self._pool.unknown_host_key = None
 
     def open(self, deadline: Deadline) -> None:
-        """Connects and starts a shell, unless there is one that waits for work, so that the next command is served at once.
+        """Connects and starts a shell, unless one waits for work: the next command is then served at once.
 
         Raises Unavailable, TransportLost, Cancelled, UsageError.
         """
@@ -147,9 +147,7 @@ class SshTransport:
         nonce = fresh_nonce()
         reader = AnswerReader(nonce)
         try:
-            greeting = lease.io.exchange(
-                AnswerReader(nonce), deadline=deadline, stdin=one_shot_request(command, nonce)
-            )
+            greeting = lease.io.exchange(AnswerReader(nonce), deadline=deadline, stdin=one_shot_request(command, nonce))
             lease.pid = greeting.number
             reader.feed(*greeting.rest)
             if not stdin:
@@ -160,9 +158,7 @@ class SshTransport:
         self._pool.release(lease, keep=False)
         return answer
 
-    def _failure(
-        self, error: BaseException, lease: Lease, reader: AnswerReader, command: str
-    ) -> BaseException:
+    def _failure(self, error: BaseException, lease: Lease, reader: AnswerReader, command: str) -> BaseException:
         """After a failed exchange: ends the command on the target, closes its channel, and says what
         went wrong.
         """
@@ -179,12 +175,7 @@ class SshTransport:
                 return error
             if not isinstance(
                 error,
-                PeerSilentError
-                | ChannelClosedError
-                | paramiko.SSHException
-                | EOFError
-                | OSError
-                | ValueError,
+                PeerSilentError | ChannelClosedError | paramiko.SSHException | EOFError | OSError | ValueError,
             ):
                 return error
             if isinstance(error, PeerSilentError):

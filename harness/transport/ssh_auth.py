@@ -4,7 +4,9 @@ error.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import StringIO
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from harness.transport.ssh_config import SshSpec
     from harness.transport.ssh_connection import Connection
 
+_AGENT_PATIENCE = 10.0
 _DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 
 
@@ -42,8 +45,8 @@ def authenticate(connection: Connection, deadline: Deadline) -> None:
     tried: list[str] = []
     allowed: tuple[str, ...] = ()
     problems: list[str] = []
-    with connection.wire.bounded(deadline):
-        for attempt in attempts(spec, problems):
+    with connection.wire.bounded(deadline), contextlib.closing(_Agent(spec)) as agent:
+        for attempt in attempts(spec, problems, agent.keys):
             if allowed and attempt.method not in allowed and "keyboard-interactive" not in allowed:
                 continue
             transport.auth_timeout = max(0.1, deadline.remaining())
@@ -98,7 +101,7 @@ def _ask_methods(transport: paramiko.Transport, user: str, deadline: Deadline) -
     return ()
 
 
-def attempts(spec: SshSpec, problems: list[str]) -> Iterator[Attempt]:
+def attempts(spec: SshSpec, problems: list[str], agent_keys: list[paramiko.AgentKey]) -> Iterator[Attempt]:
     """The ways in, in order: the keys that were named, the password that was given, the agent, the
     user's own keys.
 
@@ -110,7 +113,6 @@ def attempts(spec: SshSpec, problems: list[str]) -> Iterator[Attempt]:
     def by_key(label: str, key: paramiko.PKey) -> Attempt:
         return Attempt(label, "publickey", lambda transport: list(transport.auth_publickey(spec.login, key)))
 
-    agent_keys = _agent_keys(spec) if spec.use_agent or spec.key_files else []
     used: set[bytes] = set()
     if spec.key is not None:
         yield by_key("the key given", _parse_key(spec.key))
@@ -121,9 +123,7 @@ def attempts(spec: SshSpec, problems: list[str]) -> Iterator[Attempt]:
             yield by_key(f"key {name}", key)
     if spec.password is not None:
         password = spec.password
-        yield Attempt(
-            "password", "password", lambda transport: list(transport.auth_password(spec.login, password))
-        )
+        yield Attempt("password", "password", lambda transport: list(transport.auth_password(spec.login, password)))
     if spec.use_agent:
         for agent_key in agent_keys:
             if agent_key.asbytes() not in used:
@@ -138,32 +138,37 @@ def attempts(spec: SshSpec, problems: list[str]) -> Iterator[Attempt]:
                     yield by_key(f"key {path}", key)
 
 
-def _agent_keys(spec: SshSpec) -> list[paramiko.AgentKey]:
-    import paramiko
+class _Agent:
+    """The agent's socket for as long as one login takes; signing goes through it. Without an agent it holds no keys."""
 
-    socket_path = spec.agent_socket or os.environ.get("SSH_AUTH_SOCK")
-    if not socket_path:
-        return []
-    try:
-        if spec.agent_socket:
-            return list(_agent_at(spec.agent_socket).get_keys())
-        return list(paramiko.Agent().get_keys())
-    except (paramiko.SSHException, OSError):
-        # ssh, too, goes on without an agent that does not answer.
-        return []
+    def __init__(self, spec: SshSpec) -> None:
+        from paramiko.agent import AgentSSH
 
+        self._agent: AgentSSH | None = None
+        self.keys: list[paramiko.AgentKey] = []
+        path = spec.agent_socket or os.environ.get("SSH_AUTH_SOCK")
+        if path and (spec.use_agent or spec.key_files):
+            self._ask(path)
 
-def _agent_at(path: str) -> paramiko.agent.AgentSSH:
-    import socket
+    def _ask(self, path: str) -> None:
+        import paramiko
+        from paramiko.agent import AgentSSH
 
-    from paramiko.agent import AgentSSH
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._agent = AgentSSH()
+        try:
+            connection.settimeout(_AGENT_PATIENCE)
+            connection.connect(path)
+            self._agent._connect(connection)  # type: ignore[attr-defined]
+            self.keys = list(self._agent.get_keys())
+        except (paramiko.SSHException, OSError):
+            # ssh, too, goes on without an agent that does not answer.
+            connection.close()
+            self._agent = None
 
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(5.0)
-    connection.connect(path)
-    agent = AgentSSH()
-    agent._connect(connection)  # type: ignore[attr-defined]
-    return agent
+    def close(self) -> None:
+        if self._agent is not None:
+            self._agent._close()  # type: ignore[attr-defined]
 
 
 def _parse_key(text: str) -> paramiko.PKey:
@@ -220,7 +225,5 @@ def _from_agent(path: Path, problems: list[str], agent_keys: list[paramiko.Agent
         for agent_key in agent_keys:
             if agent_key.asbytes() in wanted:
                 return agent_key
-    problems.append(
-        f"The key {path} is under a passphrase and the agent does not hold it: run `ssh-add {path}`"
-    )
+    problems.append(f"The key {path} is under a passphrase and the agent does not hold it: run `ssh-add {path}`")
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from harness.deadline import Deadline
@@ -45,7 +46,7 @@ class ChannelIO:
         self.channel = channel
         self.connection = connection
         self._bell = _Bell()
-        self._probed_at = -1.0
+        self._probed_at = 0.0
         channel.settimeout(0.0)
         channel.in_buffer.set_event(self._bell)
         channel.in_stderr_buffer.set_event(self._bell)
@@ -149,23 +150,23 @@ class ChannelIO:
 
     def _patience(self, deadline: Deadline) -> float:
         """How long to wait before the peer's silence needs another look. Raises PeerSilentError."""
-        spec, silence = self.connection.spec, self.connection.silence()
+        connection, spec = self.connection, self.connection.spec
+        silence = connection.silence()
+        if self._probed_at and connection.wire.heard > self._probed_at:
+            self._probed_at = 0.0
         if silence < spec.alive_interval:
-            self._probed_at = -1.0
             return spec.alive_interval - silence
-        if self._probed_at < 0:
-            self._probed_at = silence
-            with self.connection.wire.bounded(deadline):
-                self.connection.send_probe()
-            return spec.alive_bound
-        left = spec.alive_bound - (silence - self._probed_at)
+        if not self._probed_at:
+            self._probed_at = time.monotonic()
+            with connection.wire.bounded(deadline):
+                connection.send_probe()
+            return min(spec.alive_interval, spec.alive_bound)
+        left = spec.alive_bound - (time.monotonic() - self._probed_at)
         if left <= 0:
             raise PeerSilentError(f"after {silence:.1f} s of silence")
-        return left
+        return min(left, spec.alive_interval)
 
-    def exchange(
-        self, reader: AnswerReader, *, deadline: Deadline, stdin: bytes = b"", eof: bool = False
-    ) -> Answer:
+    def exchange(self, reader: AnswerReader, *, deadline: Deadline, stdin: bytes = b"", eof: bool = False) -> Answer:
         """Sends `stdin`, reads until the answer is whole.
 
         Raises DeadlineExpired, Cancelled, PeerSilentError, ChannelClosedError; `reader.partial` then

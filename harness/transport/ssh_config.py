@@ -23,6 +23,8 @@ from harness.transport.hostkeys import HostKey
 
 HostKeyPolicy = Literal["strict", "accept-new", "off"]
 
+_KNOWN_HOSTS = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
+
 # Options of a multiplexing or chatty client that mean nothing to us; Ansible's users have them by habit.
 _FLAGS_WITHOUT_MEANING = frozenset("AaCfgKkMNnqTtVvXxYy")
 _FLAGS_WITH_VALUE = frozenset("BbcDEeIiJLlmOopQRSWwF")
@@ -62,7 +64,7 @@ class SshSpec:
     host_keys: tuple[HostKey, ...] = ()
     host_key_alias: str | None = None
     host_key_policy: HostKeyPolicy = "strict"
-    known_hosts: tuple[str, ...] = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
+    known_hosts: tuple[str, ...] = _KNOWN_HOSTS
     address_family: Literal["any", "inet", "inet6"] = "any"
     connect_timeout: float = 10.0
     alive_interval: float = 5.0
@@ -157,9 +159,7 @@ def _seconds(host: str, name: str, text: str) -> float:
     except ValueError:
         value = 0.0
     if value <= 0:
-        raise UsageError(
-            f"{host}: {name} is {text!r}, which is no time in seconds", hint="Give a number above 0."
-        )
+        raise UsageError(f"{host}: {name} is {text!r}, which is no time in seconds", hint="Give a number above 0.")
     return value
 
 
@@ -169,9 +169,7 @@ def _truth(host: str, name: str, value: object) -> bool:
         return True
     if text in ("0", "false", "no", "off", "n", "f", "none", ""):
         return False
-    raise UsageError(
-        f"{host}: {name} is {value!r}, which is neither true nor false", hint="Write true or false."
-    )
+    raise UsageError(f"{host}: {name} is {value!r}, which is neither true nor false", hint="Write true or false.")
 
 
 def _become(host: str, vars: Mapping[str, object]) -> Become | None:  # noqa: A002
@@ -197,18 +195,14 @@ def apply_arguments(spec: SshSpec, arguments: str) -> SshSpec:
     try:
         words = shlex.split(arguments)
     except ValueError as error:
-        raise UsageError(
-            f"{spec.name}: the ssh arguments {arguments.strip()!r} do not parse: {error}"
-        ) from None
+        raise UsageError(f"{spec.name}: the ssh arguments {arguments.strip()!r} do not parse: {error}") from None
     options = list(spec.options)
     at = 0
     while at < len(words):
         word = words[at]
         at += 1
         if not word.startswith("-") or len(word) < 2:
-            raise UsageError(
-                f"{spec.name}: {word!r} in the ssh arguments is no option", hint="See docs/ssh.md."
-            )
+            raise UsageError(f"{spec.name}: {word!r} in the ssh arguments is no option", hint="See docs/ssh.md.")
         flag, value = word[1], word[2:]
         if flag in "46":
             spec = replace(spec, address_family="inet" if flag == "4" else "inet6")
@@ -337,8 +331,18 @@ def resolve(spec: SshSpec, *, home: Path | None = None) -> SshSpec:
         merged.pop("identityfile", None)
     if spec.user:
         merged.pop("user", None)
+    if spec.known_hosts != _KNOWN_HOSTS:
+        merged.pop("userknownhostsfile", None)
+        merged.pop("globalknownhostsfile", None)
+    if spec.port != 22:
+        merged.pop("port", None)
     # `ssh -G` prints defaults as well; they must not undo what we chose.
-    for name, default in (("connecttimeout", "none"), ("serveraliveinterval", "0"), ("addressfamily", "any")):
+    for name, default in (
+        ("port", "22"),
+        ("connecttimeout", "none"),
+        ("serveraliveinterval", "0"),
+        ("addressfamily", "any"),
+    ):
         if merged.get(name) == [default]:
             merged.pop(name)
     return apply_options(spec, merged)
@@ -354,9 +358,7 @@ def _ask_ssh(spec: SshSpec) -> dict[str, list[str]]:
         argv += ["-o", f"{name}={value}"]
     argv += ["--", spec.host]
     try:
-        done = subprocess.run(
-            argv, capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL, check=False
-        )
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL, check=False)
     except subprocess.TimeoutExpired:
         raise UsageError(
             f"{spec.name}: `{shlex.join(argv)}` gave no answer in 10 s",
@@ -430,9 +432,7 @@ def jumps(spec: SshSpec) -> tuple[SshSpec, ...]:
         elif place.count(":") == 1:
             host, _, port = place.partition(":")
         if not host:
-            raise UsageError(
-                f"{spec.name}: the jump host {text!r} has no name", hint="Write [user@]host[:port]."
-            )
+            raise UsageError(f"{spec.name}: the jump host {text!r} has no name", hint="Write [user@]host[:port].")
         found.append(
             SshSpec(
                 name=host,

@@ -144,9 +144,7 @@ def _through(
     *before, last = hosts
     last = ssh_config.replace_jump(ssh_config.resolve(last), before)
     try:
-        below = connect(
-            last, deadline=deadline, events=events.bind(jump_host=last.name), hops=hops + len(hosts)
-        )
+        below = connect(last, deadline=deadline, events=events.bind(jump_host=last.name), hops=hops + len(hosts))
     except UnknownHostKeyError as error:
         raise error.error from None
     try:
@@ -156,12 +154,10 @@ def _through(
     except (paramiko.SSHException, EOFError, OSError) as error:
         below.close()
         raise Unavailable(
-            f"{spec.name}: the jump host {last.address} gives no way to {spec.host} port {spec.port}: "
-            f"{error}",
+            f"{spec.name}: the jump host {last.address} gives no way to {spec.host} port {spec.port}: {error}",
             cause=Cause.REFUSED,
             transport="ssh",
-            hint=f"Try `ssh -J {last.login}@{last.host}:{last.port} {spec.host}`; "
-            "does its sshd allow forwarding?",
+            hint=f"Try `ssh -J {last.login}@{last.host}:{last.port} {spec.host}`; does its sshd allow forwarding?",
         ) from None
     channel.logger = LibraryLog(events)
     return below, ChannelWire(channel)
@@ -254,9 +250,7 @@ def _check_host_key(spec: SshSpec, key: HostKey, known: Known, events: Emitter) 
             hint="Somebody holds a key that was taken back. Do not go on before you know who.",
         )
     if spec.host_key_policy == "off":
-        events.emit(
-            "ssh.host_key_unchecked", f"{where} shows {key}; checking is switched off", level="warning"
-        )
+        events.emit("ssh.host_key_unchecked", f"{where} shows {key}; checking is switched off", level="warning")
         return
     if verdict is Verdict.CHANGED:
         expected = list(expected_fingerprints(known, key))
@@ -279,9 +273,7 @@ def _check_host_key(spec: SshSpec, key: HostKey, known: Known, events: Emitter) 
             f"When it is the first, forget the old key: ssh-keygen -R '{name}'",
         )
     if spec.host_key_policy == "accept-new":
-        events.emit(
-            "ssh.host_key_accepted", f"{where} shows {key}; accepted, as accept-new says", level="warning"
-        )
+        events.emit("ssh.host_key_accepted", f"{where} shows {key}; accepted, as accept-new says", level="warning")
         return
     raise UnknownHostKeyError(
         key,

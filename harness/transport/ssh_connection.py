@@ -55,7 +55,7 @@ class Connection:
         self.spec = spec
         self._log = log
         self._below = below
-        self._probe_sent = 0.0
+        self._opening = threading.Lock()
         self._close_lock = threading.Lock()
         self._disposed = False
 
@@ -77,7 +77,6 @@ class Connection:
         message.add_byte(cMSG_GLOBAL_REQUEST)
         message.add_string("keepalive@openssh.com")
         message.add_boolean(True)
-        self._probe_sent = time.monotonic()
         self.send(message)
 
     def send(self, message: paramiko.Message) -> None:
@@ -108,6 +107,9 @@ class Connection:
         DeadlineExpired."""
         import paramiko
 
+        # One at a time: the server's no is kept in one place for all that ask.
+        while not self._opening.acquire(timeout=min(0.05, max(0.001, deadline.remaining()))):
+            deadline.check("opening an SSH channel")
         forget = deadline.cancellation.on_cancel(self.wire.close)
         try:
             deadline.check("opening an SSH channel")
@@ -120,9 +122,12 @@ class Connection:
                 raise Cancelled(deadline.cancellation.reason) from None
             if deadline.expired and self.alive:
                 raise DeadlineExpired("opening an SSH channel") from None
-            raise self.lost(f"while a channel was opened: {error or type(error).__name__}") from None
+            if self.alive and isinstance(error, paramiko.SSHException):
+                raise paramiko.ChannelException(0, str(error)) from None
+            raise self.lost("while a channel was opened") from None
         finally:
             forget()
+            self._opening.release()
         channel.logger = self._log
         return channel
 

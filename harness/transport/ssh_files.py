@@ -53,9 +53,7 @@ def put(
     written = target.run(script, deadline=deadline, stdin=content)
     try:
         if not written.ok:
-            raise FileError(
-                f"{path} cannot be written: {written.err or f'exit status {written.exit_status}'}"
-            )
+            raise FileError(f"{path} cannot be written: {written.err or f'exit status {written.exit_status}'}")
         _verify(target, part, path, content, deadline)
         named = target.run(
             f"chmod {mode:o} {quote(part)} && "

@@ -5,9 +5,10 @@ happens when all is lost.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired
@@ -86,9 +87,7 @@ class ChannelPool:
     def _usable(self, connection: Connection, deadline: Deadline) -> bool:
         if not connection.alive:
             return False
-        if connection.silence() < STALE_AFTER or connection.probe(
-            deadline.clamp(connection.spec.alive_bound)
-        ):
+        if connection.silence() < STALE_AFTER or connection.probe(deadline.clamp(connection.spec.alive_bound)):
             return True
         if deadline.expired and connection.alive and connection.silence() < connection.spec.alive_bound:
             # Too little time to tell a dead peer from a slow one.
@@ -160,9 +159,7 @@ class ChannelPool:
         )
 
     def _was_closed(self) -> TransportLost:
-        return TransportLost(
-            f"{self._given.name}: the SSH transport was closed", cause=Cause.LOST, transport="ssh"
-        )
+        return TransportLost(f"{self._given.name}: the SSH transport was closed", cause=Cause.LOST, transport="ssh")
 
     @contextmanager
     def _turn(self, deadline: Deadline) -> Iterator[None]:
@@ -188,6 +185,22 @@ class ChannelPool:
 
     def shell(self, deadline: Deadline) -> Lease:
         """A persistent shell with nothing pending on its channel. Raises as :meth:`connected` does."""
+        return self._anew_once(self._shell, deadline)
+
+    def alone(self, program: str, deadline: Deadline) -> Lease:
+        """A channel that runs `program`. Raises as :meth:`connected` does."""
+        return self._anew_once(partial(self._alone, program), deadline)
+
+    def _anew_once(self, start: Callable[[Deadline], Lease], deadline: Deadline) -> Lease:
+        """A connection that dies before anything was entrusted to it is made anew, once."""
+        try:
+            return start(deadline)
+        except TransportLost:
+            if self._closed or deadline.expired or deadline.cancellation.cancelled:
+                raise
+            return start(deadline)
+
+    def _shell(self, deadline: Deadline) -> Lease:
         while True:
             connection, lease = self._right(deadline)
             if lease is not None:
@@ -200,8 +213,7 @@ class ChannelPool:
             if opened is not None:
                 return self._start_shell(opened, deadline)
 
-    def alone(self, program: str, deadline: Deadline) -> Lease:
-        """A channel that runs `program`. Raises as :meth:`connected` does."""
+    def _alone(self, program: str, deadline: Deadline) -> Lease:
         while True:
             connection, lease = self._right(deadline)
             if lease is not None:
@@ -306,12 +318,13 @@ class ChannelPool:
                     self._limit = self._open
                     return None
             self._forgo(connection)
-            raise Unavailable(
+            no_channel = Unavailable(
                 f"{self._given.name}: {connection.spec.address} gives no channel: {error}",
                 cause=Cause.BUSY,
                 transport="ssh",
                 hint="Its MaxSessions may be 0, or the account may be allowed no shell.",
-            ) from None
+            )
+            raise self._told(no_channel) from None
         except TransportLost as error:
             self.drop(connection, "while a channel was opened")
             raise error from None
@@ -351,12 +364,15 @@ class ChannelPool:
                 self.drop(lease.connection, "while a shell was started")
                 raise lease.connection.lost("while a shell was started") from None
             if isinstance(error, ChannelClosedError | ValueError | library_error() | EOFError):
-                raise Unavailable(
+                no_shell = Unavailable(
                     f"{self._given.name}: {self._given.address} lets us in, but runs no shell for us",
                     cause=Cause.NO_SHELL,
                     transport="ssh",
                     hint="The account's login shell, or a ForceCommand, gives no POSIX sh.",
-                ) from None
+                )
+                raise self._told(no_shell) from None
+            if isinstance(error, Unavailable):
+                raise self._told(error) from None
             if isinstance(error, DeadlineExpired):
                 raise self._too_late("a shell was started") from None
             raise

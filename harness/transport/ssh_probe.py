@@ -245,16 +245,12 @@ def _spec(host: str, port: int) -> SshSpec:
 
 
 @contextlib.contextmanager
-def _session(
-    host: str, port: int, deadline: Deadline, *, algorithms: tuple[str, ...] = ()
-) -> Iterator[Connection]:
+def _session(host: str, port: int, deadline: Deadline, *, algorithms: tuple[str, ...] = ()) -> Iterator[Connection]:
     """A connection after its key exchange, not logged in."""
     from harness.transport.ssh_connect import handshake, new_connection
 
     spec = _spec(host, port)
-    connection = new_connection(
-        spec, SocketWire(_tcp_connect(spec, deadline)), LibraryLog(NullEmitter()), below=None
-    )
+    connection = new_connection(spec, SocketWire(_tcp_connect(spec, deadline)), LibraryLog(NullEmitter()), below=None)
     forget = deadline.cancellation.on_cancel(connection.wire.close)
     try:
         handshake(connection, deadline, algorithms=algorithms)
@@ -340,9 +336,7 @@ class _Stream:
         while True:
             _raise_if_cancelled(self._deadline)
             if self._deadline.expired:
-                raise self.failure(
-                    f"took the connection, but sent no {wanted.partition(' ')[2]} in time", cause
-                )
+                raise self.failure(f"took the connection, but sent no {wanted.partition(' ')[2]} in time", cause)
             if poll.poll(min(50.0, self._deadline.remaining() * 1000)):
                 break
         try:

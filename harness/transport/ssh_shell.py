@@ -106,9 +106,7 @@ def quote(text: str) -> str:
 def check_command(command: str) -> None:
     """Raises :class:`~harness.errors.UsageError` for a command that no shell can be given."""
     if "\0" in command:
-        raise UsageError(
-            "the command holds a NUL byte, which no shell takes", hint="Write it as \\0 for printf."
-        )
+        raise UsageError("the command holds a NUL byte, which no shell takes", hint="Write it as \\0 for printf.")
 
 
 def encode(text: str) -> bytes:
@@ -119,9 +117,7 @@ def opening(nonce: str) -> bytes:
     """What a fresh persistent shell is told first; it answers with the nonce, its process id, and
     whether it can tell leftovers.
     """
-    return encode(
-        f"{_PROGRAM}printf '%s %s %s\\n' {nonce} \"$$\" \"$_h_m\" >&3; printf '%s\\n' {nonce} >&4\n"
-    )
+    return encode(f"{_PROGRAM}printf '%s %s %s\\n' {nonce} \"$$\" \"$_h_m\" >&3; printf '%s\\n' {nonce} >&4\n")
 
 
 def request(command: str, nonce: str) -> bytes:

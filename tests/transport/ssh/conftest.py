@@ -120,7 +120,7 @@ class Sshd:
             "PidFile none",
             "UsePAM no",
             "PermitRootLogin yes",
-            # bash reads ~/.bashrc when sshd starts it, unless it is no first shell; that of this machine is none of the test's.
+            # bash reads ~/.bashrc when sshd starts it, unless it is no first shell. This machine's is not ours to read.
             "SetEnv SHLVL=3",
             "Subsystem sftp internal-sftp",
             *self.extra,

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -39,7 +40,7 @@ SHELLS = [
 
 def chunks(data: bytes, cuts: list[int]) -> list[bytes]:
     places = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
-    return [data[a:b] for a, b in zip(places, places[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(places)]
 
 
 # Output that comes as near to our ending as output can: pieces of the nonce, numbers, line ends.
@@ -131,7 +132,9 @@ class LocalShell:
     tells: bool = False
 
     def ask(self, data: bytes, nonce: str, seconds: float = 20.0) -> Answer:
-        assert self.process.stdin and self.process.stdout and self.process.stderr
+        assert self.process.stdin
+        assert self.process.stdout
+        assert self.process.stderr
         self.process.stdin.write(data)
         self.process.stdin.flush()
         reader = AnswerReader(nonce)
@@ -167,7 +170,9 @@ def shell(request: pytest.FixtureRequest) -> Iterator[LocalShell]:
     greeting = local.ask(opening(nonce), nonce)
     local.pid, local.tells = greeting.number, greeting.flag
     yield local
-    assert process.stdin and process.stdout and process.stderr
+    assert process.stdin
+    assert process.stdout
+    assert process.stderr
     process.stdin.close()
     assert process.wait(10) == 0, "a shell whose input ends must end"
     process.stdout.close()
@@ -191,7 +196,7 @@ def test_the_greeting_names_the_process_and_proves_proc(shell: LocalShell) -> No
         ("kill -9 $$", b"", b"", 137),
         ("kill -TERM $$", b"", b"", 143),
         ("cat", b"", b"", 0),
-        ("read x; echo \"<$x>\"", b"<>\n", b"", 0),
+        ('read x; echo "<$x>"', b"<>\n", b"", 0),
         ("x=1; cd /; set -e; false; echo never", b"", b"", 1),
         ("echo \"it's\"\necho 'a\"b'\n", b"it's\na\"b\n", b"", 0),
         ("cat <<'E'\n$HOME `x` \\\nE", b"$HOME `x` \\\n", b"", 0),
@@ -229,7 +234,7 @@ def test_all_bytes_arrive_as_they_are(shell: LocalShell) -> None:
 
 def test_a_command_lives_in_a_process_of_its_own(shell: LocalShell) -> None:
     shell.run("cd /; export LEAK=1; umask 0; ulimit -n 10; trap 'echo trap' EXIT; f() { :; }")
-    answer = shell.run("echo \"$LEAK\"; umask; ulimit -n; [ $$ = PID ] || echo own".replace("PID", str(shell.pid)))
+    answer = shell.run('echo "$LEAK"; umask; ulimit -n; [ $$ = PID ] || echo own'.replace("PID", str(shell.pid)))
     lines = answer.stdout.decode().split("\n")
     assert lines[0] == ""
     assert lines[1].endswith("22")
@@ -347,9 +352,7 @@ def test_the_end_reaches_children_groups_and_sessions_of_their_own(ender: list[s
         while len(_sleeping(tag)) < 5 and time.monotonic() < until:
             time.sleep(0.05)
         assert len(_sleeping(tag)) >= 5
-        done = subprocess.run(
-            [*ender, "-c", end_program(process.pid)], capture_output=True, timeout=30, check=False
-        )
+        done = subprocess.run([*ender, "-c", end_program(process.pid)], capture_output=True, timeout=30, check=False)
         assert done.stdout == b"left 0\n", done
         assert _sleeping(tag) == [f"sleep {tag}5"], "all ended but the bystander"
     finally:

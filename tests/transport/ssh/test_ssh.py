@@ -19,7 +19,7 @@ from harness.transport.ssh import END_GRACE, SshTransport
 from harness.transport.ssh_files import FileError
 
 if TYPE_CHECKING:
-    from conftest import Events, Sshd
+    from tests.transport.ssh.conftest import Events, Sshd
 
 
 def soon(seconds: float = 20.0) -> Deadline:
@@ -266,7 +266,7 @@ def test_a_command_that_kills_its_shell_is_lost_and_the_next_one_works(ssh: SshT
 
 def test_files_go_and_come_whole(ssh: SshTransport, tmp_path: Path) -> None:
     data = bytes(range(256)) * 4000
-    place = tmp_path / "it's a \"file\" $x"
+    place = tmp_path / 'it\'s a "file" $x'
     seen: list[tuple[int, int]] = []
     ssh.put(data, str(place), deadline=soon(), mode=0o640, progress=lambda done, total: seen.append((done, total)))
     assert place.read_bytes() == data
@@ -284,9 +284,9 @@ def test_a_file_may_come_from_a_path(ssh: SshTransport, tmp_path: Path) -> None:
 
 
 def test_refusals_are_told_in_the_targets_words(ssh: SshTransport, tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="[Nn]o such file|nonexistent"):
+    with pytest.raises(FileError, match=r"[Nn]o such file|nonexistent"):
         ssh.get(str(tmp_path / "none"), deadline=soon())
-    with pytest.raises(FileError, match="[Nn]o such|nonexistent"):
+    with pytest.raises(FileError, match=r"[Nn]o such|nonexistent"):
         ssh.put(b"x", str(tmp_path / "none" / "x"), deadline=soon())
     with pytest.raises(FileError, match="directory"):
         ssh.put(b"x", str(tmp_path), deadline=soon())

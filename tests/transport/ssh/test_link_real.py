@@ -1,0 +1,135 @@
+"""The link over a real sshd, with a shell on this machine in the place of the serial console."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.deadline import Deadline
+from harness.transport.contract import CommandResult, Progress
+from harness.transport.errors import Cause, TransportLost
+from harness.transport.link import Backoff, Link
+from harness.transport.ssh import SshTransport
+
+if TYPE_CHECKING:
+    from tests.transport.ssh.conftest import Events, Sshd
+
+
+def soon(seconds: float = 20.0) -> Deadline:
+    return Deadline.after(seconds)
+
+
+class Local:
+    """Runs commands on this machine; the sshd's own host key is where it says so."""
+
+    name = "serial"
+
+    def __init__(self, host_keys: Path) -> None:
+        self._host_keys = host_keys
+
+    def run(self, command: str, *, deadline: Deadline, stdin: bytes | None = None) -> CommandResult:
+        if "ssh_host" in command:
+            command = f"cat {self._host_keys}/host_*.pub"
+        done = subprocess.run(
+            ["sh", "-c", command], input=stdin or b"", capture_output=True, timeout=deadline.remaining(), check=False
+        )
+        return CommandResult(command, done.stdout, done.stderr, done.returncode, self.name, 0.0, 0.0, 0.0)
+
+    def put(
+        self,
+        data: bytes | Path,
+        path: str,
+        *,
+        deadline: Deadline,
+        mode: int = 0o600,
+        progress: Progress | None = None,
+    ) -> None:
+        del deadline, mode, progress
+        Path(path).write_bytes(data if isinstance(data, bytes) else data.read_bytes())
+
+    def get(self, path: str, *, deadline: Deadline, progress: Progress | None = None) -> bytes:
+        del deadline, progress
+        return Path(path).read_bytes()
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def link(sshd: Sshd, events: Events) -> Iterator[Link]:
+    sshd.start()
+    spec = sshd.spec(alive_interval=0.3, alive_bound=0.5, connect_timeout=2.0)
+    transports = [SshTransport(spec, events=events), Local(sshd.folder)]
+    made = Link(transports, events=events, name="box", backoff=Backoff(0.1, 1.5, 0.5))
+    yield made
+    made.close()
+
+
+def test_sshd_stopped_started_and_taken_back(link: Link, sshd: Sshd, events: Events) -> None:
+    assert link.run("echo 1", deadline=soon()).transport == "ssh"
+    sshd.stop()
+    result = link.run("echo 2", deadline=soon())
+    assert (result.out, result.transport, result.fallbacks[0].cause) == ("2", "serial", Cause.REFUSED)
+    sshd.start()
+    until = time.monotonic() + 10
+    while link.current != "ssh":
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert link.run("echo 3", deadline=soon()).transport == "ssh"
+    assert [event["cause"] for event in events.of("link.fallback")] == ["refused"]
+    assert len(events.of("link.recovered")) == 1
+
+
+def test_killed_in_mid_command(link: Link, sshd: Sshd) -> None:
+    link.run(":", deadline=soon())
+    threading.Timer(0.3, sshd.kill_sessions).start()
+    with pytest.raises(TransportLost):
+        link.run("sleep 5; echo once", deadline=soon())
+    assert link.current == "serial"
+    until = time.monotonic() + 10
+    while link.current != "ssh":
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    threading.Timer(0.3, sshd.kill_sessions).start()
+    result = link.run("sleep 1; echo safe", deadline=soon(), repeatable=True)
+    assert (result.out, result.transport, result.attempts) == ("safe", "serial", 2)
+
+
+def test_a_stopped_machine_costs_a_bounded_share(link: Link, sshd: Sshd) -> None:
+    link.run(":", deadline=soon())
+    sshd.signal_all(signal.SIGSTOP)
+    time.sleep(1.2)
+    began = time.monotonic()
+    result = link.run("echo here", deadline=soon(9))
+    assert (result.out, result.transport) == ("here", "serial")
+    assert time.monotonic() - began < 6
+    sshd.signal_all(signal.SIGCONT)
+
+
+def test_an_unknown_host_key_is_read_over_the_console(sshd: Sshd, events: Events) -> None:
+    sshd.start()
+    link = Link([SshTransport(sshd.spec(host_keys=()), events=events), Local(sshd.folder)], events=events, name="box")
+    result = link.run("echo 1", deadline=soon())
+    assert (result.transport, result.fallbacks) == ("ssh", ())
+    [event] = events.of("link.host_key_pinned")
+    assert sshd.host_key.fingerprint in str(event["host_keys"])
+    link.close()
+
+
+def test_a_key_that_is_not_the_machines_own_is_a_finding(sshd: Sshd, events: Events, tmp_path: Path) -> None:
+    sshd.start()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "host_own")], check=True)
+    link = Link([SshTransport(sshd.spec(host_keys=()), events=events), Local(tmp_path)], events=events, name="box")
+    result = link.run("echo 1", deadline=soon())
+    assert (result.transport, result.fallbacks[0].cause) == ("serial", Cause.HOST_KEY)
+    [finding] = events.of("finding")
+    assert sshd.host_key.fingerprint in finding["shown"]
+    assert events.of("link.fallback")[0]["cause"] == "host_key"
+    link.close()
