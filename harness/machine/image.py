@@ -62,13 +62,13 @@ def load_image(folder: Path) -> Image | None:
         raw = json.loads((folder / MANIFEST).read_text())
     except (OSError, ValueError):
         return None
-    paths = {name: folder / file for name, file in _FILES.items()}
+    paths: dict[str, Any] = {name: folder / file for name, file in _FILES.items()}
     wanted = {field.name for field in fields(Image)} - {"path", *paths}
     if not isinstance(raw, dict) or not wanted <= set(raw) or not all(path.is_file() for path in paths.values()):
         return None
-    values = {name: raw[name] for name in wanted}
+    values: dict[str, Any] = {name: raw[name] for name in wanted}
     values["host_keys"] = tuple(values["host_keys"])
-    return Image(path=folder, **paths, **values)
+    return Image(path=folder, **values, **paths)
 
 
 def images_folder() -> Path:

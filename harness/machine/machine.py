@@ -1,0 +1,368 @@
+"""One QEMU machine of a run: started from its spec, reached by its sockets, ended with us."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Literal
+
+from harness.deadline import Deadline
+from harness.errors import Cancelled, DeadlineExpired, MachineError
+from harness.events.emitter import Emitter
+from harness.machine import supervisor
+from harness.machine.accel import decide
+from harness.machine.argv import SEED_SERIAL, SSH_PORT, Drive, Layout, joined_append, qemu_argv
+from harness.machine.image import Image, ensure_image
+from harness.machine.qmp import QmpClient, QmpError
+from harness.machine.runtime import Folders, make_folders
+from harness.machine.seed import pack_seed
+from harness.machine.spec import MachineSpec, PortForward
+from harness.machine.tool import need, run_tool
+
+_GRACE = 5.0
+_POWERDOWN = 30.0
+_QUERY = 10.0
+_QCOW2_MAGIC = b"QFI\xfb"
+
+
+class Machine:
+    """A machine's life: `start`, then `stop` or `keep`, once. `console.log` and `qemu.log` lie in `folder`.
+
+    `console_address` is the path of the console's unix socket (one client at a time), `ssh_port` the loopback
+    port that leads to the guest's 22, `ports` leads from each further forwarded guest port to the host's.
+    """
+
+    def __init__(
+        self, spec: MachineSpec, *, name: str, folder: Path, events: Emitter, image: Image | None = None
+    ) -> None:
+        self.spec = spec
+        self.name = name
+        self.folder = folder
+        self.image = image
+        self.argv: list[str] = []
+        self.pid: int | None = None
+        self.accel: Literal["kvm", "tcg"] = "tcg"
+        self.ssh_port = 0
+        self.ports: dict[int, int] = {}
+        self.console_address = ""
+        self.started = 0.0
+        """Monotonic seconds at which the guest's CPUs began to run; 0 before."""
+        self._events = events
+        self._folders: Folders | None = None
+        self._supervisor: subprocess.Popen[bytes] | None = None
+        self._qmp: QmpClient | None = None
+        self._kept = False
+
+    # -- what it is ---------------------------------------------------------------------------------------------
+
+    @property
+    def console_log(self) -> Path:
+        """Every byte the console ever said, written by QEMU itself."""
+        return self.folder / "console.log"
+
+    @property
+    def qemu_log(self) -> Path:
+        """What QEMU itself said."""
+        return self.folder / "qemu.log"
+
+    @property
+    def qmp(self) -> QmpClient:
+        """QEMU's control. Raises :class:`MachineError` before the start."""
+        if self._qmp is None:
+            raise MachineError(f"the machine {self.name} is not started")
+        return self._qmp
+
+    @property
+    def alive(self) -> bool:
+        """QEMU runs."""
+        return self._supervisor is not None and self._supervisor.poll() is None
+
+    def last_words(self) -> str:
+        """The end of what QEMU said, for a person; empty when it said nothing."""
+        try:
+            data = self.qemu_log.read_bytes()[-4096:]
+        except OSError:
+            return ""
+        return "\n".join(f"    {line}" for line in data.decode("utf-8", "backslashreplace").splitlines()[-8:])
+
+    # -- start --------------------------------------------------------------------------------------------------
+
+    def start(self, deadline: Deadline, *, hold: bool = False) -> None:
+        """Starts QEMU; with `hold`, the guest's CPUs wait for :meth:`resume`, so that a console can be attached first.
+
+        Raises :class:`MachineError` with QEMU's own words and its command line, :class:`UsageError`, or
+        :class:`Cancelled`. Nothing is left behind then.
+        """
+        if self._supervisor is not None:
+            raise MachineError(f"the machine {self.name} was started before; a Machine is started once")
+        need(self.spec.binary, to=f"to start the machine {self.name}")
+        if self.spec.recipe is not None and self.image is None:
+            self.image = ensure_image(
+                self.spec.recipe, events=self._events, deadline=deadline, progress=lambda line: None
+            )
+        self.accel, why = decide(self.spec.accel, self.spec.binary, deadline=deadline)
+        self._events.emit("machine.accel", f"{self.name} runs under {self.accel}: {why}", accel=self.accel, why=why)
+        self._folders = make_folders()
+        try:
+            self.argv = qemu_argv(self._layout(self._folders, deadline))
+            self._launch(self._folders)
+            self._attach(deadline)
+            if not hold:
+                self.resume(deadline)
+        except BaseException:
+            self.stop()
+            raise
+        self._events.emit(
+            "machine.started",
+            f"{self.name} is started (QEMU is process {self.pid}, SSH on port {self.ssh_port})",
+            pid=self.pid,
+            argv=self.argv,
+            ssh_port=self.ssh_port,
+            console=self.console_address,
+        )
+
+    def resume(self, deadline: Deadline) -> None:
+        """Lets the guest's CPUs run."""
+        self.qmp.execute("cont", deadline=deadline)
+        self.started = time.monotonic()
+
+    def _layout(self, folders: Folders, deadline: Deadline) -> Layout:
+        spec, image = self.spec, self.image if self.spec.recipe is not None else None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Made here, since QEMU would make it readable by all.
+        os.close(os.open(self.console_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+        console = spec.console_socket or folders.sockets / "console"
+        qmp = spec.qmp_socket or folders.sockets / "qmp"
+        for path in (console, qmp):
+            _claim_socket(path, self.name)
+        self.console_address = str(console)
+        append = spec.append
+        if image is not None:
+            # The guest's prompt then says which machine it is.
+            hostname = re.sub(r"[^a-z0-9-]+", "-", self.name.lower()).strip("-")[:63]
+            words = f"systemd.hostname={hostname}" if hostname else ""
+            append = joined_append(image.append, words, spec.append)
+        return Layout(
+            binary=spec.binary,
+            name=self.name,
+            accel=self.accel,
+            machine=spec.machine,
+            cpu_model=spec.cpu_model,
+            cpus=spec.cpus,
+            memory=spec.memory,
+            console_socket=console,
+            console_log=self.console_log.absolute(),
+            qmp_socket=qmp,
+            drives=tuple(self._drives(folders, image, deadline)),
+            iso=spec.iso,
+            kernel=spec.kernel or (image.kernel if image else None),
+            initrd=spec.initrd or (image.initrd if image and spec.kernel is None else None),
+            append=append,
+            # Port 0: the kernel chooses a free one when QEMU binds it, so two runs can never choose the same.
+            forwards=(PortForward(spec.ssh_port, SSH_PORT), *spec.ports),
+            extra=spec.args,
+        )
+
+    def _drives(self, folders: Folders, image: Image | None, deadline: Deadline) -> list[Drive]:
+        boot = image.disk if image else self.spec.image
+        sources: list[tuple[Path | None, int]] = [(boot, 0)] if boot is not None else []
+        sources += [(disk.path, disk.size) for disk in self.spec.disks]
+        drives = []
+        for index, (path, size) in enumerate(sources):
+            if path is not None and self.spec.persistent:
+                drives.append(Drive(path.absolute(), disk_format(path)))
+                continue
+            fresh = folders.scratch / f"disk{index}.qcow2"
+            create = [need("qemu-img", to="to make a throw-away disk"), "create", "-q", "-f", "qcow2"]
+            if path is not None:
+                create += ["-F", disk_format(path), "-b", str(path.absolute()), str(fresh)]
+            else:
+                create += [str(fresh), str(size)]
+            run_tool(create, doing=f"making a throw-away disk for {self.name}", deadline=deadline)
+            drives.append(Drive(fresh, "qcow2"))
+        if self.spec.seed is not None:
+            tarball = folders.scratch / "seed.tar"
+            pack_seed(self.spec.seed, tarball)
+            drives.append(Drive(tarball, "raw", read_only=True, serial=SEED_SERIAL))
+        return drives
+
+    def _launch(self, folders: Folders) -> None:
+        # -I -S: the supervisor needs nothing but the standard library, and starts in a few milliseconds.
+        command = [sys.executable, "-I", "-S", supervisor.__file__, str(self.qemu_log.absolute()), str(_GRACE)]
+        command += [str(folders.sockets), str(folders.scratch), "--", *self.argv]
+        self._supervisor = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+        )
+
+    def _attach(self, deadline: Deadline) -> None:
+        doing = f"starting the machine {self.name}"
+        started = time.monotonic()
+        try:
+            word, _, value = self._hear(deadline, doing).partition(" ")
+            if word != "pid":
+                raise MachineError(f"{self.spec.binary} could not be started: {value or 'its supervisor died'}")
+            self.pid = int(value)
+            assert self._folders is not None
+            self._qmp = QmpClient(self.spec.qmp_socket or self._folders.sockets / "qmp")
+            self._qmp.connect(deadline, alive=lambda: self.alive)
+            self._learn_ports(deadline)
+        except Cancelled:
+            raise
+        except (MachineError, DeadlineExpired) as error:
+            raise self._died(error, time.monotonic() - started) from error
+
+    def _learn_ports(self, deadline: Deadline) -> None:
+        forwards = parse_usernet(self.qmp.human("info usernet", deadline=deadline))
+        wanted = [SSH_PORT, *(rule.guest for rule in self.spec.ports)]
+        missing = [port for port in wanted if port not in forwards]
+        if missing:
+            raise MachineError(f"QEMU does not tell which loopback port leads to the guest's port {missing[0]}")
+        self.ssh_port = self.spec.ssh_port or forwards[SSH_PORT]
+        self.ports = {rule.guest: rule.host or forwards[rule.guest] for rule in self.spec.ports}
+
+    def _hear(self, deadline: Deadline, doing: str) -> str:
+        """The supervisor's next line; empty when it is gone."""
+        assert self._supervisor is not None
+        assert self._supervisor.stdout is not None
+        fd = self._supervisor.stdout.fileno()
+        line = b""
+        while not line.endswith(b"\n"):
+            deadline.check(doing)
+            if select.select([fd], [], [], min(0.1, deadline.remaining()))[0]:
+                byte = os.read(fd, 1)
+                if not byte:
+                    return ""
+                line += byte
+        return line.decode("ascii", "backslashreplace").strip()
+
+    def _died(self, error: Exception, seconds: float) -> MachineError:
+        if self._supervisor is not None and isinstance(error, QmpError):
+            # QEMU's last words are written once it is gone.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._supervisor.wait(1.0)
+        words = self.last_words()
+        how = f"its own words:\n{words}" if words else f"{error}"
+        return MachineError(
+            f"QEMU for {self.name} did not come up ({seconds:.1f} s); {how}",
+            hint=f"it was: {shlex.join(self.argv)}",
+        )
+
+    # -- end ----------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Ends QEMU and removes its sockets and throw-away disks. Persistent disks: the guest is asked to power down
+        first (up to 30 s). Safe to call twice, and at any time; does nothing to a kept machine."""
+        if self._kept:
+            return
+        process, self._supervisor = self._supervisor, None
+        if process is not None and process.poll() is None:
+            started = time.monotonic()
+            if self.spec.persistent and self.started:
+                self._power_down(process)
+            self._tell(process, b"stop\n")
+            try:
+                process.wait(_GRACE + 3.0)
+            except subprocess.TimeoutExpired:
+                # The kernel ends QEMU with it.
+                process.kill()
+                process.wait()
+            took = time.monotonic() - started
+            self._events.emit("machine.stopped", f"{self.name} is stopped", pid=self.pid, duration=took)
+        self._release(process)
+        if self._folders is not None:
+            self._folders.remove()
+            self._folders = None
+
+    def keep(self) -> None:
+        """Lets the machine live on after us; its sockets and disks go when its QEMU ends."""
+        if self._supervisor is None or not self.alive:
+            raise MachineError(f"the machine {self.name} cannot be kept: it does not run")
+        self._tell(self._supervisor, b"keep\n")
+        self._kept = True
+        self._release(self._supervisor)
+        self._events.emit(
+            "machine.kept",
+            f"{self.name} is kept: process {self.pid}, SSH on port {self.ssh_port}, console {self.console_address}",
+            pid=self.pid,
+            ssh_port=self.ssh_port,
+            console=self.console_address,
+        )
+
+    def _power_down(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = Deadline.after(_POWERDOWN)
+        try:
+            self.qmp.execute("system_powerdown", deadline=deadline.clamp(_QUERY))
+            process.wait(deadline.remaining())
+        except (QmpError, subprocess.TimeoutExpired):
+            self._events.emit(
+                "machine.powerdown_failed",
+                f"{self.name} did not power down in {_POWERDOWN:.0f} s; it is switched off as it is",
+                level="warning",
+            )
+
+    @staticmethod
+    def _tell(process: subprocess.Popen[bytes], line: bytes) -> None:
+        assert process.stdin is not None
+        with contextlib.suppress(OSError):  # it has ended by itself
+            process.stdin.write(line)
+            process.stdin.flush()
+
+    def _release(self, process: subprocess.Popen[bytes] | None) -> None:
+        if self._qmp is not None:
+            self._qmp.close()
+        if process is not None:
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
+
+
+def disk_format(path: Path) -> Literal["qcow2", "raw"]:
+    """The format by the file's own first bytes. QEMU's own guess is not asked: a guest that owns a raw disk could
+    make it look like qcow2 and so read files of the host."""
+    try:
+        with path.open("rb") as stream:
+            return "qcow2" if stream.read(4) == _QCOW2_MAGIC else "raw"
+    except OSError as error:
+        raise MachineError(f"the disk image {path} cannot be read: {error.strerror}") from error
+
+
+def parse_usernet(text: str) -> dict[int, int]:
+    """From guest port to host port, as ``info usernet`` of QEMU's human monitor lists its forwards:
+    ``TCP[HOST_FORWARD]  12  127.0.0.1 40123  10.0.2.15  22  0  0``."""
+    found: dict[int, int] = {}
+    for match in re.finditer(r"^\s*TCP\[HOST_FORWARD\]\s+\d+\s+\S+\s+(\d+)\s+\S+\s+(\d+)\s", text, re.MULTILINE):
+        found.setdefault(int(match[2]), int(match[1]))
+    return found
+
+
+def _claim_socket(path: Path, name: str) -> None:
+    """QEMU would take a socket's path from a machine that is using it; we ask first."""
+    if not path.parent.is_dir():
+        raise MachineError(
+            f"the folder of the socket {path} is not there", hint=f"mkdir -p {shlex.quote(str(path.parent))}"
+        )
+    if not path.exists():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return
+    raise MachineError(
+        f"the socket {path}, wanted for {name}, is in use by something that runs",
+        hint=f"see what: ss -xlp | grep {shlex.quote(path.name)}",
+    )
