@@ -22,17 +22,18 @@ _QUIET = 0.12
 _PROBE_WAIT = 1.5
 _AFTER_LOGIN = 20.0  # a slow machine may take that long from the password to the first prompt
 _CTRL_C = b"\x03"
-# What may be open on the console, gentlest first: a command or an open quote; a pager; vi; a stopped output; nano; a program
-# that ignores interrupts; one that waits for the end of its input; one that can only be put aside.
+# What may be open on the console, gentlest first: a command or an open quote; a pager; vi; a stopped output; nano; a
+# program that ignores interrupts; one that waits for the end of its input; one that can only be put aside. Strokes are
+# typed apart: an escape that stands too near to the next key is taken for a function key.
 _RESCUES = (
-    _CTRL_C,
-    b"q" + _CTRL_C,
-    b"\x1b\x1b:q!\r" + _CTRL_C,
-    b"\x11" + _CTRL_C,
-    b"\x18n" + _CTRL_C,
-    b"\x1c",
-    b"\x04",
-    b"\x1a",
+    (_CTRL_C,),
+    (b"q", _CTRL_C),
+    (b"\x1b", b"\x1b", b":q!\r", _CTRL_C),
+    (b"\x11", _CTRL_C),
+    (b"\x18", b"n", _CTRL_C),
+    (b"\x1c",),
+    (b"\x04",),
+    (b"\x1a",),
 )
 # Terminals' answers: to a cursor position request (busybox ash, zsh), to a device attributes request (fish).
 _QUERIES = ((re.compile(rb"\x1b\[6n"), b"\x1b[1;1R"), (re.compile(rb"\x1b\[0?c"), b"\x1b[?6c"))
@@ -227,14 +228,17 @@ class Login:
         self._settle(deadline, 6.0, beyond=2)
         return True
 
-    def _rescue(self, keys: bytes | None, deadline: Deadline) -> None:
-        if keys is None:
+    def _rescue(self, strokes: tuple[bytes, ...] | None, deadline: Deadline) -> None:
+        if strokes is None:
             raise DeadlineExpired("waiting for a shell on the console")
         self._events.emit(
-            "serial.rescue", f"no shell answers; typing {keys!r} to end what stands on the console", level="warning"
+            "serial.rescue",
+            f"no shell answers; typing {b''.join(strokes)!r} to end what stands on the console",
+            level="warning",
         )
-        self._type(keys, deadline)
-        self._settle(deadline, 0.5)
+        for stroke in strokes:
+            self._type(stroke, deadline)
+            self._settle(deadline, 0.5)
 
     # -- typing and hearing ------------------------------------------------------------------------------------
 

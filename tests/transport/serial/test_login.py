@@ -1,0 +1,177 @@
+"""Getting a shell: every login style, every state that somebody may have left a console in."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.deadline import Cancellation, Deadline
+from harness.errors import Cancelled
+from harness.transport.errors import Cause, Unavailable
+from harness.transport.login import Prompt, classify
+
+Within = Callable[..., Deadline]
+GETTY = [sys.executable, str(Path(__file__).with_name("getty.py"))]
+BASH = ["bash", "--norc", "-i"]
+
+
+@pytest.mark.parametrize(
+    "style", ["plain", "silent", "autologin", "colour", "timeout", "nopassword", "booting", "slow"]
+)
+@pytest.mark.parametrize("shell", [BASH, ["fish", "-i"]], ids=["bash", "fish"])
+def test_each_login_style(bench: Any, within: Within, style: str, shell: list[str]) -> None:
+    guest = bench.guest([*GETTY, style, *shell], respawn=True)
+    transport = bench.transport(bench.console(guest), password="secret")
+    assert transport.run("echo in", deadline=within(40)).stdout == b"in\n"
+    typed = [fields["text"] for fields in bench.events.of("console.input")]
+    assert not any("secret" in text for text in typed)
+
+
+def test_a_refused_login_is_an_error_and_no_loop(bench: Any, within: Within) -> None:
+    guest = bench.guest([*GETTY, "plain", *BASH], respawn=True)
+    transport = bench.transport(bench.console(guest), password="wrong")
+    with pytest.raises(Unavailable) as caught:
+        transport.run("true", deadline=within())
+    assert caught.value.cause is Cause.LOGIN
+    assert "refused" in str(caught.value)
+    names = [f["text"] for f in bench.events.of("console.input") if f["text"] == "root"]
+    assert len(names) == 1
+
+
+def test_a_password_that_must_be_changed(bench: Any, within: Within) -> None:
+    guest = bench.guest([*GETTY, "expired", *BASH], respawn=True)
+    transport = bench.transport(bench.console(guest), password="secret")
+    with pytest.raises(Unavailable) as caught:
+        transport.run("true", deadline=within())
+    assert caught.value.cause is Cause.PASSWORD_EXPIRED
+
+
+def test_a_password_that_is_not_given(bench: Any, within: Within) -> None:
+    guest = bench.guest([*GETTY, "plain", *BASH], respawn=True)
+    with pytest.raises(Unavailable) as caught:
+        bench.transport(bench.console(guest)).run("true", deadline=within())
+    assert caught.value.cause is Cause.LOGIN
+    assert "serial_password" in caught.value.hint
+
+
+def test_a_console_that_says_nothing(bench: Any, within: Within) -> None:
+    guest = bench.guest(["sh", "-c", "stty -echo; trap '' INT QUIT TSTP; while :; do sleep 1000; done"])
+    with pytest.raises(Unavailable) as caught:
+        bench.transport(bench.console(guest)).run("true", deadline=within(6))
+    assert caught.value.cause in (Cause.NO_SHELL, Cause.TIMEOUT)
+
+
+def test_ctrl_c_ends_a_login_at_once(bench: Any) -> None:
+    guest = bench.guest(["sh", "-c", "stty -echo; trap '' INT QUIT TSTP; while :; do sleep 1000; done"])
+    cancellation = Cancellation()
+    threading.Timer(0.5, lambda: cancellation.cancel("Ctrl-C")).start()
+    began = time.monotonic()
+    with pytest.raises(Cancelled):
+        bench.transport(bench.console(guest)).run("true", deadline=Deadline.after(60, cancellation=cancellation))
+    assert time.monotonic() - began < 30
+
+
+LEFT = {
+    "cat": b"cat\n",
+    "less": b"seq 1 500 | less\n",
+    "vi": b"vi /etc/passwd\n",
+    "quote": b"echo 'open\n",
+    "double quote": b'echo "open\n',
+    "here-document": b"cat <<END\nmore\n",
+    "half a command": b"echo half a comm",
+    "a running command": b"sleep 1000\n",
+    "continuation": b"if true; then\n",
+    "stopped output": b"\x13",
+    "python": f"{sys.executable} -q\n".encode(),
+}
+
+
+@pytest.mark.parametrize("left", LEFT)
+def test_whatever_was_left_on_the_console(bench: Any, within: Within, left: str) -> None:
+    guest = bench.guest(BASH)
+    console = bench.console(guest)
+    console.open(within())
+    time.sleep(0.4)  # the shell must be there before somebody can leave something in it
+    console.write(LEFT[left], deadline=within())
+    time.sleep(0.4)
+    assert bench.transport(console).run("echo in", deadline=within(40)).stdout == b"in\n"
+
+
+def test_an_earlier_run_that_was_killed(bench: Any, within: Within) -> None:
+    guest = bench.guest(BASH)
+    first = bench.console(guest)
+    transport = bench.transport(first)
+    transport.run("true", deadline=within())
+    first.close()  # no goodbye: our program still waits there, with the echo off
+    assert bench.transport(bench.console(guest)).run("echo in", deadline=within()).stdout == b"in\n"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to become somebody else first")
+def test_su_makes_root(bench: Any, within: Within) -> None:
+    """Somebody who is root already needs nothing; somebody who is not gets told what su said."""
+    from harness.transport.become import Become
+
+    argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "bash", "--norc", "-i"]
+    guest = bench.guest(argv, env={"HOME": "/tmp"})
+    with pytest.raises(Unavailable) as caught:
+        bench.transport(bench.console(guest), become=Become("su", "wrong")).run("true", deadline=within(40))
+    assert caught.value.cause is Cause.BECOME
+    root = bench.transport(bench.console(bench.guest(BASH)), become=Become("su"))
+    assert root.run("id -u", deadline=within()).stdout == b"0\n"
+
+
+def test_no_controlling_terminal(bench: Any, within: Within) -> None:
+    """As with `init=/bin/sh`: no job control and no Ctrl-C, yet an overrunning command is ended."""
+    from harness.transport.errors import Timeout
+
+    transport = bench.shell("dash", "-i", controlling=False)
+    assert transport.run("echo in", deadline=within()).stdout == b"in\n"
+    assert transport.guest.job_control is False
+    with pytest.raises(Timeout):
+        transport.run("sleep 200 | cat", deadline=within(2))
+    assert transport.run("echo next", deadline=within()).stdout == b"next\n"
+    found = transport.run("ps ax -o args | grep 'slee[p] 200'", deadline=within())
+    assert found.stdout == b""
+
+
+def test_busybox_with_few_applets(bench: Any, within: Within) -> None:
+    """No base64, no gzip, no awk, no sed, no cat, no sums: the shell alone does it."""
+    bin_dir = bench.folder / "bin"
+    bin_dir.mkdir()
+    (bin_dir / "sh").symlink_to("/bin/busybox")
+    # Debian's busybox finds its applets without a PATH; a wrapper that is plain dash would have no `read -d`.
+    guest = bench.guest([str(bin_dir / "sh"), "-i"], env={"PATH": str(bin_dir)})
+    transport = bench.transport(bench.console(guest))
+    result = transport.run(r"echo out; printf 'a\000\377b' >&2; exit 5", deadline=within())
+    assert (result.stdout, result.stderr, result.exit_status) == (b"out\n", b"a\0\xffb", 5)
+    assert transport.run("while read x; do echo $x; done", stdin=b"1\n2\n", deadline=within()).stdout == b"1\n2\n"
+
+
+CLASSIFIED = {
+    b"\r\nguest login: ": Prompt.NAME,
+    b"\x1b[1mguest login:\x1b[0m ": Prompt.NAME,
+    b"Username: ": Prompt.NAME,
+    b"Password: ": Prompt.PASSWORD,
+    b"[sudo] password for joe: ": Prompt.PASSWORD,
+    b"Last login: Mon Nov 23 10:00 on ttyS0\r\nroot@guest:~# ": Prompt.OTHER,
+    b"[  OK  ] Started getty # $ > \r\n": Prompt.OTHER,
+    b"login: timed out\r\n": Prompt.OTHER,
+    b"Login incorrect\r\nguest login: ": Prompt.REFUSED,
+    b"(current) UNIX password: ": Prompt.NEW_PASSWORD,
+    b"New password: ": Prompt.NEW_PASSWORD,
+    b"abcd2345<!verb|5:!verb>\r\n": Prompt.HARNESS,
+    b"abcd2345:x:abcd2345\r\n": Prompt.HARNESS,
+    b"": Prompt.OTHER,
+}
+
+
+@pytest.mark.parametrize("seen", CLASSIFIED)
+def test_prompts_are_told_apart(seen: bytes) -> None:
+    assert classify(seen) is CLASSIFIED[seen]
