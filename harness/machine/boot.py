@@ -1,0 +1,158 @@
+"""Watches a boot through its console's bytes: pure, fed with bytes and times, never waits."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.machine.boot_signs import (
+    FAILURE_SIGNS,
+    LOGIN_PROMPT,
+    LOGIN_WITH_NOISE,
+    RESTART,
+    SHELL_PROMPT,
+    STAGE_SIGNS,
+    BootFailure,
+    Stage,
+)
+
+_KEPT_LINES = 40
+_LONGEST_LINE = 4096
+# A prompt is a line that was not ended and is followed by nothing.
+_LOGIN_QUIET = 0.25
+_SHELL_QUIET = 1.0
+# The lines that belong to a panic or an emergency come right after the first; they are worth the wait.
+_GATHER = 0.5
+_MAX_RESTARTS = 3
+# ECMA-48 control sequences, OSC strings, and two-character escapes.
+_ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-Z\\^-~])")
+_ANSI_CUT = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*\x1b?|[ -/]*)$")
+_CONTROLS = bytes(c for c in range(32) if c != 9) + b"\x7f"
+
+Prompt = Literal["login", "shell", ""]
+
+
+@dataclass(frozen=True, slots=True)
+class StageSeen:
+    """A stage was reached `seconds` after the start; `line` is what told it."""
+
+    stage: Stage
+    seconds: float
+    line: str
+
+
+class BootWatcher:
+    """Feed it what the console says, with times of one monotonic clock, and `tick` it now and then.
+
+    `started` is that clock at the machine's start; `stall` the longest silence, in seconds, that is still a boot.
+    """
+
+    def __init__(self, *, started: float, stall: float) -> None:
+        self._started = started
+        self._stall = stall
+        self._open = b""
+        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._heard = started
+        self._any_byte = started
+        self._failing: tuple[BootFailure, float] | None = None
+        self._stage: Stage | None = None
+        self._restarts = 0
+        self.stages: list[StageSeen] = []
+        self.prompt: Prompt = ""
+        self.failure: BootFailure | None = None
+
+    @property
+    def stage(self) -> Stage | None:
+        """The stage it is in; None before anything was recognised."""
+        return self._stage
+
+    @property
+    def done(self) -> bool:
+        """It is at a prompt, or will never get there."""
+        return bool(self.prompt) or self.failure is not None
+
+    def silent_for(self, now: float) -> float:
+        """Seconds since the console said something that is more than white space."""
+        return now - self._heard
+
+    def tail(self, count: int = 15) -> tuple[str, ...]:
+        """The last lines with text in them, clean, the one not yet ended included."""
+        unfinished = _clean(self._open).strip()
+        return tuple([*self._lines, *([unfinished] if unfinished else [])][-count:])
+
+    def feed(self, data: bytes, at: float) -> None:
+        """The next bytes, however they are cut."""
+        if not data:
+            return
+        self._any_byte = at
+        if data.strip():
+            # The echo of a newline that was typed at a mute console is no sign of life.
+            self._heard = at
+        *lines, self._open = (self._open + data).split(b"\n")
+        if len(self._open) > _LONGEST_LINE:
+            lines.append(self._open)
+            self._open = b""
+        for line in lines:
+            self._line(_clean(line).rstrip(), at)
+        if self._open:
+            # What stands on the open line counts for stages and failures ("(initramfs) " ends no line).
+            self._classify(_clean(self._open), at)
+
+    def tick(self, now: float) -> None:
+        """Lets time pass: confirms prompts, ends gathering, sees a stall."""
+        if self.done:
+            return
+        if self._failing is not None:
+            if now - self._failing[1] >= _GATHER:
+                self.failure = self._failing[0]
+            return
+        quiet = now - self._any_byte
+        text = _clean(self._open)
+        if quiet >= _LOGIN_QUIET and LOGIN_PROMPT.search(text):
+            self._at_prompt("login", self._any_byte, text)
+        elif quiet >= _SHELL_QUIET and SHELL_PROMPT.search(text):
+            self._at_prompt("shell", self._any_byte, text)
+        elif now - self._heard >= self._stall:
+            self.failure = BootFailure.STALL
+
+    def _line(self, text: str, at: float) -> None:
+        if text.strip():
+            self._lines.append(text)
+        if RESTART.search(text) and self._stage is not None and self._stage.rank > Stage.KERNEL.rank:
+            self._restarts += 1
+            self._stage = None
+            if self._restarts >= _MAX_RESTARTS and self._failing is None:
+                self._failing = (BootFailure.RESET_LOOP, at)
+        self._classify(text, at)
+
+    def _classify(self, text: str, at: float) -> None:
+        if self._failing is None and not self.done:
+            for failure in FAILURE_SIGNS:
+                if failure.pattern.search(text):
+                    self._failing = (failure.failure, at)
+                    break
+        for sign in reversed(STAGE_SIGNS):
+            if sign.pattern.search(text):
+                self._reached(sign.stage, at, text)
+                break
+        if self._failing is None and not self.done and LOGIN_WITH_NOISE.search(text):
+            self._at_prompt("login", at, text)
+
+    def _at_prompt(self, prompt: Prompt, at: float, text: str) -> None:
+        self.prompt = prompt
+        self._reached(Stage.LOGIN, at, text)
+
+    def _reached(self, stage: Stage, at: float, text: str) -> None:
+        if self._stage is None or stage.rank > self._stage.rank:
+            self._stage = stage
+            self.stages.append(StageSeen(stage, max(0.0, at - self._started), text.strip()))
+
+
+def _clean(line: bytes) -> str:
+    line = _ANSI.sub(b"", line)
+    line = _ANSI_CUT.sub(b"", line)
+    # Of what a carriage return has overwritten, only the last writing is seen by a person.
+    line = line.rstrip(b"\r").rsplit(b"\r", 1)[-1]
+    return line.translate(None, _CONTROLS).decode("utf-8", "backslashreplace")
