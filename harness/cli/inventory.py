@@ -107,10 +107,10 @@ def _show(inventory: Inventory, args: argparse.Namespace) -> int:
 
 def _check(inventory: Inventory, limit: str | None) -> int:
     from harness.errors import ExitCode
-    from harness.inventory.validate import misspelt, problems
+    from harness.inventory.validate import odd_names, problems
 
     hosts = inventory.select(limit=limit)
-    inventory.model.notices.extend(misspelt(inventory))
+    inventory.model.notices.extend(odd_names(inventory))
     found = problems(inventory, hosts)
     _warn(inventory)
     for problem in found:

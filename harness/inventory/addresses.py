@@ -10,7 +10,7 @@ _PLAIN_PORT = re.compile(r"((?:[^:\[\]]|\[[^\]]*\])*):([0-9]+)")
 _NAME_RANGE = re.compile(r"\[(?:[a-z]:[a-z]|[0-9]+:[0-9]+)(?::[0-9]+)?\]", re.IGNORECASE)
 _HEX_RANGE = re.compile(r"\[[0-9a-f]+:[0-9a-f]+(?::[0-9]+)?\]", re.IGNORECASE)
 _LABEL = re.compile(r"\w(?:[\w-]*[^\W_])?", re.UNICODE)
-_HEX_GROUP = re.compile(r"[0-9a-f]{1,4}", re.IGNORECASE)
+_HEX_GROUP = re.compile(r"[0-9a-f]{1,4}|\0", re.IGNORECASE)
 
 
 def parse_address(text: str, *, ranges: bool) -> tuple[str, int | None]:
@@ -42,7 +42,8 @@ def is_ipv4(text: str) -> bool:
 
 def is_ipv6(text: str) -> bool:
     """An IPv6 address; any of its groups may be a range, as in `fd00::[1:f]`."""
-    plain = _HEX_RANGE.sub("0", text) if "[" in text else text
+    # A range stands for a whole group, never for some of its digits.
+    plain = _HEX_RANGE.sub("\0", text) if "[" in text else text
     if ":" not in plain:
         return False
     if "." in plain:

@@ -150,7 +150,8 @@ def _yaml_error(error: yaml.MarkedYAMLError, path: str, book: Book) -> UsageErro
     problem = error.problem or error.context or "unknown"
     context = f" ({error.context})" if error.context and error.context != problem else ""
     hint = ""
-    if "\\t" in problem or "'\t'" in problem:
+    text = book.source(place).text
+    if text[place.column - 1 : place.column] == "\t":
         hint = "YAML is indented with spaces, not with tabs."
     elif "mapping values are not allowed" in problem:
         hint = "Check the indentation; a text that holds ': ' must be quoted."

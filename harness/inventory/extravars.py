@@ -70,38 +70,44 @@ def _error(message: str, place: Place, model: Model) -> UsageError:
 
 
 def split_words(text: str) -> list[str]:
-    """Splits at blanks and newlines outside quotes and Jinja blocks; quotes stay. Raises ValueError."""
+    """Splits at blanks and newlines outside quotes and Jinja blocks; quotes stay. Raises ValueError.
+
+    Blocks are counted in each part between two blanks as a whole, as Ansible does it; a backslash alone joins lines.
+    """
     words: list[str] = []
-    current = ""
     quote = ""
-    depth = {opening: 0 for opening, _ in _BLOCKS}
-    position = 0
-    while position < len(text):
-        character = text[position]
-        pair = text[position : position + 2]
-        if character in "'\"" and (position == 0 or text[position - 1] != "\\"):
-            quote = "" if quote == character else quote or character
-        for opening, closing in _BLOCKS:
-            if pair == opening:
-                depth[opening] += 1
-            elif pair == closing:
-                depth[opening] = max(0, depth[opening] - 1)
-        if pair in {mark for block in _BLOCKS for mark in block}:
-            current += pair
-            position += 2
-            continue
-        if character in " \n" and not quote and not any(depth.values()):
-            if current:
-                words.append(current)
-            current = ""
-        else:
-            current += character
-        position += 1
-    if quote or any(depth.values()):
+    depths = [0] * len(_BLOCKS)
+    for number, line in enumerate(text.split("\n")):
+        if number and words:
+            words[-1] += "\n"
+        for position, part in enumerate(line.split(" ")):
+            inside = bool(quote) or any(depths)
+            if not part and position:
+                if words:
+                    words[-1] += " "
+                continue
+            if part == "\\" and not quote:
+                continue
+            quote = _quote_after(part, quote)
+            for index, (opening, closing) in enumerate(_BLOCKS):
+                depths[index] = max(0, depths[index] + part.count(opening) - part.count(closing))
+            if inside:
+                words[-1] += (" " if position else "") + part
+            elif part:
+                words.append(part)
+    if quote or any(depths):
         raise ValueError("a quote or a Jinja block is not closed")
-    if current:
-        words.append(current)
-    return words
+    return [word for word in words if word.strip()]
+
+
+def _quote_after(part: str, quote: str) -> str:
+    """The quote that is open behind `part`, when `quote` was open before it."""
+    before = ""
+    for character in part:
+        if character in "'\"" and before != "\\":
+            quote = "" if quote == character else quote or character
+        before = character
+    return quote
 
 
 def _unescape(text: str) -> str:

@@ -12,10 +12,12 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, NoReturn
 
 import jinja2
+from jinja2.lexer import Lexer
 from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.sandbox import SandboxedEnvironment
 
@@ -30,8 +32,20 @@ class _CodeGenerator(NativeCodeGenerator):
         return repr(items[0]) if len(items) == 1 else repr("".join("" if i is None else str(i) for i in items))
 
 
+class _Lexer(Lexer):
+    """Takes backslashes in quoted texts as they are, as Ansible does: `regex_replace('(a)', '\\1')` means group 1."""
+
+    def tokeniter(self, *args: Any, **options: Any) -> Iterator[tuple[int, str, str]]:
+        for line, token, value in super().tokeniter(*args, **options):
+            yield line, token, value.replace("\\", "\\\\") if token == "string" else value  # noqa: S105
+
+
 class _Environment(SandboxedEnvironment):
     code_generator_class = _CodeGenerator
+
+    @cached_property
+    def lexer(self) -> Lexer:
+        return _Lexer(self)
 
 
 def make_environment() -> SandboxedEnvironment:

@@ -66,7 +66,10 @@ class Templater:
             raise KeyError(name)
         with self._lock:
             try:
-                return self._finish(self._guarded(scope, name, assigned), scope)
+                value = self._guarded(scope, name, assigned)
+                # Outside the guard: an item of a container may well use another one of the same container.
+                with self._explained(scope, name, assigned):
+                    return self._finish(value, scope)
             except _NotDefinedError as error:
                 raise self._error(scope, name, assigned, str(error)) from None
 
@@ -77,32 +80,37 @@ class Templater:
     @contextmanager
     def _reading(self, scope: Scope, name: str, assigned: Assigned) -> Iterator[None]:
         key = (scope.name, name)
-        if key in self._busy or len(self._busy) >= _DEEPEST:
-            way = [*self._busy[self._busy.index(key) if key in self._busy else 0 :], key]
+        if key in self._busy:
+            way = [*self._busy[self._busy.index(key) :], key]
             loop = " > ".join(part if host == scope.name else f"{host}.{part}" for host, part in way)
             raise self._error(scope, name, assigned, f"its template leads back to itself: {loop}")
+        if len(self._busy) >= _DEEPEST:
+            raise self._error(scope, name, assigned, f"templates lead to one another more than {_DEEPEST} times")
         self._busy.append(key)
         try:
             yield
         finally:
             self._busy.pop()
 
+    @contextmanager
+    def _explained(self, scope: Scope, name: str, assigned: Assigned) -> Iterator[None]:
+        try:
+            yield
+        except (UsageError, _NotDefinedError):
+            raise
+        except VaultError as error:
+            raise self._error(scope, name, assigned, str(error), vault_hint(error)) from None
+        except RecursionError:
+            raise self._error(scope, name, assigned, "its template leads back to itself, without end") from None
+        except Exception as error:
+            # An expression may raise whatever its operators and filters raise; the person sees where.
+            what = type(error).__name__ if not str(error) else f"{error}"
+            raise self._error(scope, name, assigned, f"its template failed: {what}") from None
+
     def _guarded(self, scope: Scope, name: str, assigned: Assigned) -> object:
         """The variable's value for use inside a template (containers stay lazy)."""
-        with self._reading(scope, name, assigned):
-            try:
-                value = self.lazy(assigned.value, scope)
-                return self._finish(value, scope) if name == self._busy[0][1] else value
-            except (UsageError, _NotDefinedError):
-                raise
-            except VaultError as error:
-                raise self._error(scope, name, assigned, str(error), vault_hint(error)) from None
-            except RecursionError:
-                raise self._error(scope, name, assigned, "its template is nested too deeply") from None
-            except Exception as error:
-                # An expression may raise whatever its operators and filters raise; the person sees where.
-                what = type(error).__name__ if not str(error) else f"{error}"
-                raise self._error(scope, name, assigned, f"its template failed: {what}") from None
+        with self._reading(scope, name, assigned), self._explained(scope, name, assigned):
+            return self.lazy(assigned.value, scope)
 
     def variable(self, scope: Scope, name: str) -> object:
         """What a template sees under a name. Raises KeyError; an undefined part becomes Jinja's Undefined."""
@@ -141,7 +149,7 @@ class Templater:
             return [self._finish(item, scope) for item in value]
         if isinstance(value, Iterator):
             return [self._finish(item, scope) for item in value]
-        if _is_undefined(value):
+        if self._is_undefined(value):
             raise _NotDefinedError(_why(value))
         return value
 
@@ -171,7 +179,7 @@ class Templater:
 
     def _joined(self, parts: list[object], scope: Scope) -> object:
         for part in parts:
-            if _is_undefined(part):
+            if self._is_undefined(part):
                 raise _NotDefinedError(_why(part))
         if not parts:
             return None
@@ -179,18 +187,19 @@ class Templater:
             return parts[0]
         return "".join("" if part is None else str(self._finish(part, scope)) for part in parts)
 
+    def _is_undefined(self, value: object) -> bool:
+        if self._environment is None:
+            return False
+        from jinja2 import Undefined
+
+        return isinstance(value, Undefined)
+
     def _jinja(self) -> SandboxedEnvironment:
         if self._environment is None:
             from harness.inventory.filters import make_environment
 
             self._environment = make_environment()
         return self._environment
-
-
-def _is_undefined(value: object) -> bool:
-    from jinja2 import Undefined
-
-    return isinstance(value, Undefined)
 
 
 def _why(value: Any) -> str:

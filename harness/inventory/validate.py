@@ -12,8 +12,21 @@ from harness.inventory.places import Assigned, Notice, did_you_mean
 from harness.inventory.templates import is_template
 from harness.inventory.variables import BY_ANY_NAME, OURS, TABLE
 
-# Names of Ansible's that begin like ours or are near to some; pointing at them would be wrong.
-_NEAR = frozenset({"check_mode", "check_mode_enabled"})
+# Ansible's own name that is near to some of ours; pointing at it would be wrong.
+_NEAR = frozenset({"check_mode"})
+
+# Names that Ansible warns of: they mean something else in its playbooks (`ansible.vars.reserved`, core 2.19).
+_RESERVED = frozenset(
+    """
+    action always any_errors_fatal args async async_val become become_exe become_flags become_method become_user
+    block changed_when check_mode collections connection cycler debugger delay delegate_facts delegate_to dict diff
+    environment fact_path failed_when force_handlers gather_facts gather_timeout handlers hosts ignore_errors
+    ignore_unreachable joiner lipsum local_action lookup loop loop_control loop_with max_fail_percentage
+    module_defaults name namespace no_log notify now omit order poll port post_tasks pre_tasks q query range register
+    remote_user rescue retries roles run_once serial strategy tags tasks throttle timeout undef until vars_files
+    vars_prompt when with_
+    """.split()  # noqa: SIM905 - a list of seventy quoted words is no easier to read
+)
 
 
 def problems(inventory: Inventory, hosts: Sequence[Host] | None = None) -> list[UsageError]:
@@ -24,26 +37,28 @@ def problems(inventory: Inventory, hosts: Sequence[Host] | None = None) -> list[
     return found
 
 
-def misspelt(inventory: Inventory) -> list[Notice]:
-    """Variables whose names are nearly those of ours, once for each name."""
-    found: dict[str, Notice] = {}
-    checked: set[str] = set()
-    for name in inventory.hosts:
-        merged = inventory.host(name).vars.merged
-        for variable in merged.keys() - checked:
-            checked.add(variable)
-            if variable in BY_ANY_NAME or variable in _NEAR:
+def odd_names(inventory: Inventory) -> list[Notice]:
+    """Variables whose names are nearly those of ours, are reserved in Ansible, or are no names; each name once."""
+    found: dict[str, str] = {}
+    place: dict[str, Assigned] = {}
+    for host in inventory.hosts:
+        merged = inventory.host(host).vars.merged
+        for name in merged.keys() - place.keys():
+            place[name] = merged[name]
+            if name in BY_ANY_NAME or name in _NEAR:
                 continue
-            hint = did_you_mean(variable, OURS, cutoff=0.82)
-            if hint:
-                source = inventory.source(variable, merged[variable])
-                found[variable] = Notice(f"{variable}: {hint}", source)
-    return [found[name] for name in sorted(found)]
+            if name in _RESERVED:
+                found[name] = "means something of its own in Ansible's playbooks"
+            elif not (name.isidentifier() and name.isascii()):
+                found[name] = "is no valid name of a variable; templates cannot use it"
+            elif hint := did_you_mean(name, OURS, cutoff=0.82):
+                found[name] = f"has no meaning here; {hint}"
+    return [Notice(f"variable {name!r} {found[name]}", inventory.source(name, place[name])) for name in sorted(found)]
 
 
 def raise_first_problem(inventory: Inventory) -> None:
     """Raises the first problem there is, telling how many more; adds misspelt names to the warnings."""
-    inventory.model.notices.extend(misspelt(inventory))
+    inventory.model.notices.extend(odd_names(inventory))
     found = problems(inventory)
     if found:
         first = found[0]

@@ -40,12 +40,15 @@ def _templates(request: dict[str, Any]) -> None:
     from ansible.parsing.dataloader import DataLoader
     from ansible.template import Templar
     from ansible.utils.vars import transform_to_native_types
+    from ansible.vars.hostvars import HostVars
     from ansible.vars.manager import VariableManager
 
     context.CLIARGS = ImmutableDict()
     loader = DataLoader()
     manager = InventoryManager(loader=loader, sources=request["sources"])
-    variables = VariableManager(loader=loader, inventory=manager).get_vars(host=manager.get_host(request["host"]))
+    variable_manager = VariableManager(loader=loader, inventory=manager)
+    HostVars(manager, variable_manager, loader)
+    variables = variable_manager.get_vars(host=manager.get_host(request["host"]))
     templar = Templar(loader=loader, variables=variables)
     answers = {}
     for name in request["names"]:

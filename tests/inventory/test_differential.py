@@ -64,7 +64,8 @@ values = st.one_of(
     st.sampled_from(
         """
         1 -1 01 1.5 1e3 0x10 1_000 True true yes None null [] [1,2] {} {'a':1} (1,2) "q" 'q' "a b" 'it\\'s' a#b # ; a;b
-        {{x}} "{{ x }}" = a=b == "" '' \\ a\\b 1,2 1j b'x' ... {1} -x +1 1+1 1+2j 'a' 'b' "a" + "b" r'x' f'x' é "é" 0 007 10.0.0.1
+        {{x}} "{{ x }}" = a=b == "" '' \\ a\\b 1,2 1j b'x' ... {1} -x +1 1+1 1+2j 'a' 'b' "a" + "b"
+        r'x' f'x' é "é" 0 007 10.0.0.1
         """.split()  # noqa: SIM905 - quoted, none of it could be read
     ),
     st.text(alphabet="abc01 \"'\\#=;[]{}(),.:-_{}é\t", max_size=8),
@@ -170,7 +171,8 @@ def test_any_tree_is_read_as_ansible_reads_it(ansible: Any, document: Any, form:
 layers = st.sampled_from(
     [
         "group_vars/all.yml", "group_vars/all/x.yml", "group_vars/all/y", "group_vars/g1.yaml", "group_vars/g1/a.json",
-        "group_vars/g2.json", "group_vars/g2", "group_vars/ungrouped.yml", "host_vars/h1.yml", "host_vars/h2/deep/x.yml",
+        "group_vars/g2.json", "group_vars/g2", "group_vars/ungrouped.yml", "host_vars/h1.yml",
+        "host_vars/h2/deep/x.yml",
         "host_vars/h2/.hidden.yml", "host_vars/h2/old~", "host_vars/h2/no.txt", "host_vars/h1.json",
     ]
 )  # fmt: skip

@@ -56,14 +56,19 @@ def found(inventory: Inventory, pattern: str) -> Any:
 
 words = st.sampled_from(
     [
-        "web", "db", "all", "prod", "empty", "ungrouped", "lonely", "both", "*", "web*", "db-?", "*.example.com", "~web[12]",
-        "~.*-[ab]", "~db|web", "fd00::1", "10.0.0.1", "10.0.0.*", "samename", "db-[ab]", "web1.example.com", "nobody", "no*",
-        "u*", "~^l", "v6", "web[0]", "web[-1]", "db[1:2]", "db[0:0]", "db[2:]", "db[1-2]", "web[9]", "db[7:9]", "all[3]", "*[0]",
+        "web", "db", "all", "prod", "empty", "ungrouped", "lonely", "both", "*", "web*", "db-?",
+        "*.example.com", "~web[12]",
+        "~.*-[ab]", "~db|web", "fd00::1", "10.0.0.1", "10.0.0.*", "samename", "db-[ab]",
+        "web1.example.com", "nobody", "no*",
+        "u*", "~^l", "v6", "web[0]", "web[-1]", "db[1:2]", "db[0:0]", "db[2:]", "db[1-2]",
+        "web[9]", "db[7:9]", "all[3]", "*[0]",
     ]
 )  # fmt: skip
 terms = st.builds(lambda mark, word: mark + word, st.sampled_from(["", "", "&", "!"]), words)
 patterns = st.builds(
-    lambda parts, between: between.join(parts), st.lists(terms, min_size=1, max_size=4), st.sampled_from([":", ",", " , "])
+    lambda parts, between: between.join(parts),
+    st.lists(terms, min_size=1, max_size=4),
+    st.sampled_from([":", ",", " , "]),
 )
 
 
@@ -90,7 +95,8 @@ def _names_nothing(pattern: str) -> bool:
     [
         ("web:&db", ["both"]),
         ("web,!both", [f"web{n}.example.com" for n in range(1, 6)]),
-        ("!web", ["lonely", "fd00::1", "10.0.0.1", "10.0.0.2", "10.0.0.3", "samename", "other", "db-a", "db-b", "db-c", "db-d"]),
+        ("!web", ["lonely", "fd00::1", "10.0.0.1", "10.0.0.2", "10.0.0.3", "samename", "other",
+                   "db-a", "db-b", "db-c", "db-d"]),
         ("db[1:2]", ["db-b", "db-c"]),
         ("db[-1]", ["both"]),
         ("~db-[ab]", ["db-a", "db-b"]),
