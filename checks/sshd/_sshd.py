@@ -54,7 +54,7 @@ def explain_silence(target: Target, refusal: Unavailable) -> NoReturn:
 
     An outside check that only said "connection refused" would leave the person where they were.
     """
-    said = f"{target.ssh}: {refusal.message}"
+    said = refusal.message
     try:
         sshd_up(target)
     except Never as never:

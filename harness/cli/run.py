@@ -114,7 +114,6 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     from harness.engine.plan import Options, make_plan
     from harness.errors import NothingSelected
     from harness.inventory import load
-    from harness.target.session import validate
 
     folders = list(dict.fromkeys(str(_folder(Path(each.partition("::")[0]))) for each in arguments.checks))
     found = discover(arguments.checks)
@@ -137,8 +136,6 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     hosts = inventory.select("all", limit=arguments.limit)
     if not hosts:
         raise NothingSelected("the inventory has no hosts", hint="Look at it with: harness inventory --graph -i …")
-    for host in hosts:
-        validate(host)
     options = Options(
         forks=arguments.forks,
         keep=arguments.keep,
@@ -206,8 +203,8 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
     scheduler = Scheduler(
         plan,
         run=folder.run,
-        open_session=lambda host, events: TargetSession(
-            host, folder=folder.target(host.name), events=events, add_secret=log.add_secret, run=folder.run
+        open_session=lambda target, events: TargetSession(
+            target.host, target.spec, folder=folder.target(target.host.name), events=events, run=folder.run, secrets=log
         ),
         events=log,
         console_tail=tail,

@@ -70,6 +70,7 @@ class CheckRun:
         clock: Clock,
         cancellation: Cancellation,
         rng: random.Random,
+        transport: str | None = None,
         sleep: Sleep | None = None,
     ) -> None:
         self._check = check
@@ -79,6 +80,7 @@ class CheckRun:
         self._pool = pool
         self._clock = clock
         self._rng = rng
+        self._transport = transport
         self._sleeper = sleep or sleep_cancellably
         self._events = events.bind(module=check.module, check=check.name)
         self._deadline = Deadline.after(settings.budget, clock=clock, cancellation=cancellation)
@@ -190,7 +192,8 @@ class CheckRun:
     async def _once(self, number: int) -> tuple[Outcome, str, bool, str]:
         """(outcome, what was seen, whether that is final, where in the check)."""
         deadline = self._deadline.clamp(self._settings.attempt_timeout)
-        target = self._make_target(deadline, self._events.bind(attempt=number), self._tally.count)
+        made = self._make_target(deadline, self._events.bind(attempt=number), self._tally.count)
+        target = made.over(self._check.transport or self._transport)
         loop = asyncio.get_running_loop()
         call = loop.run_in_executor(self._pool, self._check.function, target)
         code = self._check.function.__code__.co_filename

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.api.check import Check, Settings
 from harness.inventory import Host
+from harness.target.spec import TargetSpec, target_spec
 
 _OVERRIDES = {
     "check_budget": "budget",
@@ -45,6 +46,7 @@ class TargetPlan:
     """What a run does on one target."""
 
     host: Host
+    spec: TargetSpec
     items: tuple[PlanItem, ...]
 
 
@@ -83,10 +85,12 @@ class Plan:
 
 
 def make_plan(hosts: Sequence[Host], checks: Sequence[Check], options: Options) -> Plan:
-    """Every check on every host. Raises UsageError where a host's variables make no setting."""
+    """Every check on every host. Raises UsageError for a host whose variables cannot be used: nothing is touched yet."""
     return Plan(
         tuple(
-            TargetPlan(host, tuple(PlanItem(check, settings_for(check, host, options)) for check in checks))
+            TargetPlan(
+                host, target_spec(host), tuple(PlanItem(check, settings_for(check, host, options)) for check in checks)
+            )
             for host in hosts
         ),
         options,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -18,7 +18,6 @@ from harness.engine.outcome import CheckResult, Outcome, RunResult, TargetResult
 from harness.engine.plan import Plan, PlanItem, TargetPlan, number, scale_for
 from harness.errors import Cancelled, HarnessError
 from harness.events import Emitter, Record
-from harness.inventory import Host
 from harness.target.settle import settle_check
 from harness.target.target import Target
 from harness.transport.contract import CommandResult
@@ -44,7 +43,7 @@ class Session(Protocol):
     def stages(self) -> tuple[tuple[str, float], ...]: ...
 
     @property
-    def counts(self) -> dict[str, int]: ...
+    def counts(self) -> Mapping[str, int]: ...
 
     @property
     def console_log(self) -> str: ...
@@ -53,7 +52,7 @@ class Session(Protocol):
     def start_timeout(self) -> float: ...
 
 
-OpenSession = Callable[[Host, Emitter], Session]
+OpenSession = Callable[[TargetPlan, Emitter], Session]
 
 
 class ConsoleTail:
@@ -120,7 +119,7 @@ class Scheduler:
             events = self._events.bind(target=name)
             began = self._clock.monotonic()
             events.emit("target.start", f"{name}: {len(plan.items)} checks", checks=len(plan.items))
-            session = self._open_session(plan.host, events)
+            session = self._open_session(plan, events)
             life = _Life(name, events)
             try:
                 await self._live(session, plan, events, life)
@@ -193,6 +192,7 @@ class Scheduler:
             clock=self._clock,
             cancellation=self._cancellation,
             rng=rng,
+            transport=self._plan.options.transport,
         ).run()
 
     def _complete(self, result: CheckResult, check: Check) -> CheckResult:
@@ -250,13 +250,13 @@ class Scheduler:
             settled=life.settled,
             duration=duration,
             console_log=session.console_log,
-            counts=session.counts,
+            counts=dict(session.counts),
             reach=life.reach,
         )
         bad = sum(check.outcome not in (Outcome.PASSED, Outcome.SKIPPED) for check in life.checks)
         events.emit(
             "target.end", f"{life.name}: {len(life.checks) - bad} of {len(life.checks)} checks without a complaint",
-            duration=duration, counts=session.counts,
+            duration=duration, counts=dict(session.counts),
         )  # fmt: skip
         return result
 

@@ -24,6 +24,7 @@ _STYLE = {
     Outcome.ERROR: "bold red",
 }
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_WORTH_NAMING = 60
 _NANOSECONDS = 1_000_000_000
 
 
@@ -114,7 +115,7 @@ class Terminal:
             self._line(
                 target,
                 "attempt",
-                f"{record['test.case.name']} {record['harness.attempt']}: {record['harness.seen'] or 'holds so far'}",
+                f"{record['test.case.name']} {record['harness.attempt']}: {_short(record['harness.seen']) or 'holds so far'}",
                 "dim",
             )
 
@@ -189,9 +190,10 @@ class Terminal:
         reported = {target.target for target in unreachable}
         for target in unreachable:
             self._target_failure(target)
+        told: dict[str, str] = {}
         for check in bad:
             if check.target not in reported:
-                self._failure(check)
+                self._failure(check, told)
         if self._verbosity >= 0 or result.exit_code:
             self._totals(result, folder)
 
@@ -205,14 +207,20 @@ class Terminal:
         self._print(Text(f"    {len(target.checks)} checks have no verdict"))
         self._print(Text(""))
 
-    def _failure(self, check: CheckResult) -> None:
+    def _failure(self, check: CheckResult, told: dict[str, str]) -> None:
         self._print(
             Text.assemble(
                 (f"{check.outcome.value.upper()} ", _STYLE[check.outcome]),
                 (f"{check.target}  {check.label}", "bold"),
             )
         )
-        for line in check.message.splitlines():
+        message = check.message
+        for reason, label in told.items():
+            # Ten checks may fail for one reason; it is told whole once, and by name after that.
+            message = message.replace(reason, f"(the reason of {label})")
+        if len(check.message) >= _WORTH_NAMING:
+            told.setdefault(check.message, f"{check.target} {check.label}")
+        for line in message.splitlines():
             self._print(Text(f"    {line}"))
         seen = [
             observation

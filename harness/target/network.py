@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from harness.transport.ssh_probe import Banner, HostKey, KexInit
 
 
+FIRST_WORDS = 5.0
+"""Seconds to wait for a server to speak or to hang up; one that does neither has accepted the connection."""
+
+
 @dataclass(frozen=True, slots=True)
 class SshEndpoint:
     """Where sshd should answer. Each method makes connections of its own and raises
@@ -29,10 +33,25 @@ class SshEndpoint:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def connect(self) -> float:
-        """Opens a TCP connection and closes it; returns the seconds that it took."""
-        from harness.transport import ssh_probe
+        """Opens a TCP connection and closes it; returns the seconds that it took.
 
-        return ssh_probe.tcp_connect(self.host, self.port, self.deadline)
+        A forwarded port accepts for a machine where nobody listens, and closes at once: that is a refusal.
+        """
+        from harness.transport import ssh_probe
+        from harness.transport.errors import Cause, Unavailable
+
+        seconds = ssh_probe.tcp_connect(self.host, self.port, self.deadline)
+        try:
+            ssh_probe.read_banner(self.host, self.port, self.deadline.clamp(FIRST_WORDS))
+        except Unavailable as error:
+            if error.cause is not Cause.TIMEOUT:
+                raise Unavailable(
+                    f"{self} refuses the connection: it is accepted and closed at once, as a forwarded port does "
+                    "where nothing listens behind it",
+                    cause=Cause.REFUSED,
+                    transport="ssh",
+                ) from error
+        return seconds
 
     def banner(self) -> Banner:
         """The identification string that the server sends (RFC 4253, section 4.2)."""

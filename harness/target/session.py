@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from harness.deadline import Deadline
 from harness.events import Emitter
@@ -13,6 +15,7 @@ from harness.inventory import Host
 from harness.machine.boot_wait import wait_for_boot
 from harness.machine.image import Image, ensure_image
 from harness.machine.machine import Machine
+from harness.machine.spec import MachineSpec
 from harness.target.network import SshEndpoint
 from harness.target.spec import TargetSpec
 from harness.target.target import Target
@@ -24,35 +27,252 @@ from harness.transport.hostkeys import parse_public_keys
 from harness.transport.link import Link
 from harness.transport.serial import SerialSpec, SerialTransport
 from harness.transport.ssh import SshTransport
-from harness.transport.ssh_config import SshSpec
 
 IMAGE_TIMEOUT = 1800.0
-"""Seconds that building an image may take; it is not part of the boot's time."""
+"""Seconds that building an image may take; they are not part of the boot's time."""
+ATTACH_TIMEOUT = 60.0
+"""Seconds that attaching to what already runs may take; it opens nothing, so it takes none."""
+PROBE_TIMEOUT = 2.0
+SSH_HEAD_START = 10.0
+"""Seconds that sshd must answer before a boot counts as done without a login prompt on the console, in seconds: the
+prompt mostly comes a moment later, and then the console can serve too."""
+
+
+class Secrets(Protocol):
+    """Where values go that must not be shown from now on."""
+
+    def add_secret(self, secret: str) -> None: ...
 
 
 class TargetSession:
     """One target in one run. Methods block; `start` comes first, `stop` or `keep` last, whatever happened between."""
 
     def __init__(
-        self,
-        host: Host,
-        spec: TargetSpec,
-        *,
-        folder: Path,
-        events: Emitter,
-        run: str,
-        add_secret: Callable[[str], None],
+        self, host: Host, spec: TargetSpec, *, folder: Path, events: Emitter, run: str, secrets: Secrets
     ) -> None:
         self._host = host
         self._spec = spec
         self._folder = folder
         self._events = events
         self._run = run
-        self._add_secret = add_secret
+        self._secrets = secrets
         self._image: Image | None = None
         self._machine: Machine | None = None
         self._console: Console | None = None
         self._link: Link | None = None
-        self._ssh: SshSpec | None = spec.ssh
-        self._serial: SerialSpec | None = spec.serial
+        self._ssh = spec.ssh
+        self._serial = spec.serial
         self._stages: tuple[tuple[str, float], ...] = ()
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    @property
+    def start_timeout(self) -> float:
+        """Seconds that `start` may take: the image and the boot."""
+        if self._spec.machine is None:
+            return ATTACH_TIMEOUT
+        return self._spec.machine.boot_timeout + (IMAGE_TIMEOUT if self._spec.machine.recipe else 0.0)
+
+    def start(self, deadline: Deadline) -> None:
+        """Starts the machine, where there is one, watches it boot, and lays the link.
+
+        Raises MachineError (with the console's last lines), UsageError, Cancelled. Where the machine already runs
+        nothing is opened yet: the link opens what it needs.
+        """
+        if self._spec.machine is not None:
+            self._boot(self._spec.machine, deadline)
+        elif self._serial is not None:
+            log = self._folder / "console.log"
+            self._console = self._new_console(self._serial.address, baudrate=self._serial.baudrate, raw_log=log)
+        self._link = Link(self._transports(), events=self._events, name=self._spec.name)
+
+    def stop(self) -> None:
+        """Gives everything back, and ends the machine that `start` started. Safe to call at any time."""
+        try:
+            self._hang_up()
+        finally:
+            if self._machine is not None:
+                self._machine.stop()
+
+    def keep(self) -> tuple[str, ...]:
+        """Hangs up and leaves the machine running; returns what a person needs to reach it, line by line."""
+        self._hang_up()
+        machine, image = self._machine, self._image
+        if machine is None:
+            return ()
+        machine.keep()
+        user = image.user if image else "root"
+        ssh = ["ssh", "-p", str(machine.ssh_port)]
+        if image is not None:
+            known = self._folder / "known_hosts"
+            known.write_text("".join(f"[127.0.0.1]:{machine.ssh_port} {key}\n" for key in image.host_keys))
+            ssh += ["-i", str(image.client_key), "-o", f"UserKnownHostsFile={known.absolute()}"]
+        lines = [
+            f"{self._spec.name} is kept (QEMU is process {machine.pid})",
+            f"  ssh:     {shlex.join([*ssh, f'{user}@127.0.0.1'])}",
+            f"  console: socat -,raw,echo=0,escape=0x1d {shlex.quote(f'UNIX-CONNECT:{machine.console_address}')}",
+            f"  to end:  kill {machine.pid}",
+        ]
+        if image is not None:
+            lines.insert(3, f"  login:   {user}, password in {shlex.quote(str(image.path / 'manifest.json'))}")
+        return tuple(lines)
+
+    # -- what the engine asks -----------------------------------------------------------------------------------
+
+    def target(self, deadline: Deadline, events: Emitter, on_result: Callable[[CommandResult], None]) -> Target:
+        """The target for one attempt: waits until `deadline`, records as `events`, tells each answer to `on_result`."""
+        assert self._link is not None, "a session is started before it is used"
+        endpoint = None
+        if self._ssh is not None:
+            endpoint = SshEndpoint(self._ssh.host, self._ssh.port, self._ssh.login, deadline)
+        return Target(
+            name=self._spec.name,
+            groups=self._host.groups,
+            vars=self._host.vars,
+            link=_Counted(self._link, on_result, events),
+            deadline=deadline,
+            events=events,
+            endpoint=endpoint,
+            transports=self._spec.transports,
+        )
+
+    @property
+    def stages(self) -> tuple[tuple[str, float], ...]:
+        """The boot's stages, with seconds since power-on."""
+        return self._stages
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What the link has counted: commands, fallbacks, re-reads, …"""
+        return self._link.counts if self._link is not None else {}
+
+    @property
+    def console_log(self) -> str:
+        """Where the raw console log lies; empty when there is none."""
+        log = self._folder / "console.log"
+        return str(log) if log.exists() else ""
+
+    # -- parts --------------------------------------------------------------------------------------------------
+
+    def _boot(self, spec: MachineSpec, deadline: Deadline) -> None:
+        if spec.recipe is not None:
+            self._image = ensure_image(
+                spec.recipe, events=self._events, deadline=deadline, progress=self._tell_progress
+            )
+            self._secrets.add_secret(self._image.password)
+        boot_deadline = deadline.clamp(spec.boot_timeout)
+        machine = Machine(spec, name=self._spec.name, folder=self._folder, events=self._events, image=self._image)
+        self._machine = machine
+        # Its CPUs wait until we listen: not a byte of the console is missed.
+        machine.start(boot_deadline, hold=True)
+        self._reach_by(machine)
+        self._console = self._new_console(machine.console_address)
+        self._console.open(boot_deadline)
+        boot = wait_for_boot(
+            self._console,
+            name=self._spec.name,
+            events=self._events,
+            deadline=boot_deadline,
+            stall=spec.boot_stall,
+            started=time.monotonic(),
+            alive=lambda: machine.alive,
+            last_words=machine.last_words,
+            ssh_answers=_Steady(self._ssh_answers, SSH_HEAD_START),
+            ready=lambda: machine.resume(boot_deadline),
+        )
+        self._stages = boot.stages
+
+    def _reach_by(self, machine: Machine) -> None:
+        """Fills in what only a machine of ours can know: its port, its keys, its console, its password."""
+        image = self._image
+        if self._ssh is not None:
+            self._ssh = self._ssh.with_endpoint("127.0.0.1", machine.ssh_port)
+            if image is not None:
+                self._ssh = self._ssh.with_host_keys(parse_public_keys("\n".join(image.host_keys)))
+                if not self._ssh.key_files and self._ssh.password is None:
+                    self._ssh = self._ssh.with_key(path=str(image.client_key))
+                self._ssh = replace(self._ssh, user=self._ssh.user or image.user)
+        variables = {**self._host.resolved(), "serial_socket": machine.console_address}
+        serial = SerialSpec.from_vars(self._spec.name, variables)
+        assert serial is not None, "it has an address"
+        if image is not None and serial.password is None and serial.user == image.user:
+            serial = replace(serial, password=image.password)
+        self._serial = serial
+
+    def _new_console(self, address: str, *, baudrate: int = 115200, raw_log: Path | None = None) -> Console:
+        return Console(
+            address, name=self._spec.name, baudrate=baudrate, events=self._events, raw_log=raw_log, owner=self._run
+        )
+
+    def _transports(self) -> list[Transport]:
+        found: list[Transport] = []
+        for name in self._spec.transports:
+            if name == "ssh" and self._ssh is not None:
+                found.append(SshTransport(self._ssh, events=self._events))
+            elif name == "serial" and self._serial is not None and self._console is not None:
+                found.append(SerialTransport(self._console, self._serial, events=self._events))
+        return found
+
+    def _ssh_answers(self) -> bool:
+        """Whether sshd says its name already: then the boot is far enough, whatever the console does."""
+        if self._ssh is None or "ssh" not in self._spec.transports:
+            return False
+        try:
+            ssh_probe.read_banner(self._ssh.host, self._ssh.port, Deadline.after(PROBE_TIMEOUT))
+        except TransportError:
+            return False
+        return True
+
+    def _tell_progress(self, line: str) -> None:
+        self._events.emit("image.progress", line)
+
+    def _hang_up(self) -> None:
+        if self._link is not None:
+            self._link.close()
+        if self._console is not None:
+            self._console.close()
+
+
+class _Steady:
+    """True once a question has been answered with yes for so many seconds on end."""
+
+    def __init__(self, ask: Callable[[], bool], seconds: float) -> None:
+        self._ask = ask
+        self._seconds = seconds
+        self._since: float | None = None
+
+    def __call__(self) -> bool:
+        if not self._ask():
+            self._since = None
+            return False
+        if self._since is None:
+            self._since = time.monotonic()
+        return time.monotonic() - self._since >= self._seconds
+
+
+class _Counted:
+    """The link as one attempt sees it: each answer is told to the engine."""
+
+    def __init__(self, link: Link, on_result: Callable[[CommandResult], None], events: Emitter) -> None:
+        self._link = link
+        self._on_result = on_result
+        self._events = events
+
+    def run(
+        self,
+        command: str,
+        *,
+        deadline: Deadline,
+        stdin: bytes | None = None,
+        transport: str | None = None,
+        repeatable: bool = False,
+    ) -> CommandResult:
+        result = self._link.run(command, deadline=deadline, stdin=stdin, transport=transport, repeatable=repeatable)
+        self._on_result(result)
+        return result
+
+    def put(self, data: bytes | Path, path: str, *, deadline: Deadline, mode: int = 0o600) -> None:
+        self._link.put(data, path, deadline=deadline, mode=mode)
+
+    def get(self, path: str, *, deadline: Deadline) -> bytes:
+        return self._link.get(path, deadline=deadline)

@@ -38,9 +38,7 @@ def target_spec(host: Host) -> TargetSpec:
     ssh = SshSpec.from_vars(host.name, variables)
     wanted = _wanted(host)
     # A machine that we start has both: a forwarded port and a console.
-    described = {
-        name for name, spec in (("ssh", ssh), ("serial", serial)) if spec is not None or machine is not None
-    }
+    described = {name for name, spec in (("ssh", ssh), ("serial", serial)) if spec is not None or machine is not None}
     transports = tuple(name for name in wanted if name in described)
     if not transports:
         raise UsageError(

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-GOOD = "from harness import check\n\n@check\ndef fine(target):\n    'Says yes.'\n\n@check(tags=['net'])\ndef other(target):\n    pass\n"
+GOOD = """from harness import check
+
+@check
+def fine(target):
+    'Says yes.'
+
+@check(tags=['net'])
+def other(target):
+    pass
+"""
 
 
 def harness(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -28,7 +37,9 @@ def harness(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     (tmp_path / "mine.py").write_text(GOOD)
-    (tmp_path / "inv.ini").write_text("vm1 ansible_host=127.0.0.1 ansible_port=1\nvm2 ansible_host=127.0.0.1 ansible_port=1\n")
+    (tmp_path / "inv.ini").write_text(
+        "vm1 ansible_host=127.0.0.1 ansible_port=1\nvm2 ansible_host=127.0.0.1 ansible_port=1\n"
+    )
     return tmp_path
 
 
@@ -114,17 +125,25 @@ def test_help_imports_nothing_heavy() -> None:
     """What `--help` costs is what it imports; the time itself is measured in benchmarks/."""
     script = (
         "import sys; from harness.cli.main import build_parser; build_parser(); "
-        "print(sorted({'paramiko', 'rich', 'jinja2', 'yaml', 'structlog', 'tenacity', 'serial', 'asyncio'} & set(sys.modules)))"
+        "heavy = {'paramiko', 'rich', 'jinja2', 'yaml', 'structlog', 'tenacity', 'serial', 'asyncio'}; "
+        "print(sorted(heavy & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout.strip() == "[]"
 
 
 def test_a_reader_that_goes_away_is_no_error(place: Path) -> None:
     command = f"{sys.executable} -m harness run -i inv.ini mine.py --list | head -n 1"
     done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {command}"], cwd=place, capture_output=True, text=True, timeout=60, check=False,
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        cwd=place,
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(place)},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert "Traceback" not in done.stderr
     assert "Broken" not in done.stderr
