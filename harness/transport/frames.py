@@ -100,6 +100,19 @@ def inline_answer(body: str) -> Answer | None:
     return Answer(status, raw[:out], raw[out:])
 
 
+_DATA = re.compile(rb"([pq])([0-9]{1,9}):([A-Za-z0-9+/= ,|-]*)\.")
+_BEGUN = re.compile(rb"[pq][0-9]")
+
+
+def _begun(text: bytes, tag: bytes) -> int:
+    """Where a data line begins in `text`, whole or not; -1 where none does."""
+    at = -1
+    while (at := text.find(tag, at + 1)) >= 0:
+        if _BEGUN.match(text, at + len(tag)):
+            return at
+    return -1
+
+
 class Exchange:
     """One attempt's side of the stream: feed it any chunks, ask it for the answer.
 
@@ -113,8 +126,6 @@ class Exchange:
         self._mark = nonce.whole.encode() + b"<"
         tag = nonce.tag.encode()
         self._tag = tag
-        self._data = re.compile(re.escape(tag) + rb"([pq])([0-9]{1,9}):([A-Za-z0-9+/= ,|-]*)\.")
-        self._begun = re.compile(re.escape(tag) + rb"[pq][0-9]")
         self._rest = b""
         self._messages: list[str] = []
         self._noise: list[bytes] = []
@@ -122,7 +133,6 @@ class Exchange:
         self._streams = {"p": _Stream(), "q": _Stream()}
         self._bulk: tuple[int, tuple[str, int], tuple[str, int]] | None = None
         self._answer: Answer | None = None
-        self._seen_lines: list[bytes] = []
 
     # -- in ----------------------------------------------------------------------------------------------------
 
@@ -145,9 +155,9 @@ class Exchange:
         broken = False
         while at < len(segment):
             mark = segment.find(self._mark, at)
-            data = self._data.search(segment, at) if self._tag in segment else None
-            if data is not None and (mark < 0 or data.start() < mark):
-                left.append(segment[at : data.start()])
+            data = self._find_line(segment, at)
+            if data is not None and (mark < 0 or data.start() - len(self._tag) < mark):
+                left.append(segment[at : data.start() - len(self._tag)])
                 broken |= not self._take_line(data)
                 at = data.end()
                 continue
@@ -162,13 +172,21 @@ class Exchange:
             at = mark + len(self._mark) + body[1]
         left.append(segment[at:])
         remains = b"".join(left).strip(b"\r")
-        broken |= self._begun.search(remains) is not None
+        broken |= _begun(remains, self._tag) >= 0
         if broken:
             self.damaged += 1
             self._broken.append((len(self._noise), segment))
         if remains:
             self.noise_bytes += len(remains)
             self._noise.append(remains)
+
+    def _find_line(self, segment: bytes, at: int) -> re.Match[bytes] | None:
+        while (at := segment.find(self._tag, at)) >= 0:
+            match = _DATA.match(segment, at + len(self._tag))
+            if match:
+                return match
+            at += 1
+        return None
 
     def _take_line(self, match: re.Match[bytes]) -> bool:
         payload = match[3]
@@ -244,7 +262,7 @@ class Exchange:
             self._rest = b""
         out, self._noise = self._noise, []
         broken, self._broken = self._broken, []
-        return _without_ours(out, broken, self._mark, self._begun)
+        return _without_ours(out, broken, self._mark, self._tag)
 
     def unfinished(self) -> bytes:
         """The open line at the end of the stream (a prompt stands there, or the start of a line)."""
@@ -292,7 +310,7 @@ def _suspects(kind: str, payloads: list[bytes]) -> tuple[int, ...]:
 
 
 def _without_ours(
-    noise: list[bytes], broken: list[tuple[int, bytes]], mark: bytes, begun: re.Pattern[bytes]
+    noise: list[bytes], broken: list[tuple[int, bytes]], mark: bytes, tag: bytes
 ) -> list[bytes]:
     """Takes the remains of broken lines of ours out of the noise, as far as they can be told.
 
@@ -306,8 +324,7 @@ def _without_ours(
         if at in spots:
             start = text.find(mark)
             if start < 0:
-                match = begun.search(text)
-                start = match.start() if match else -1
+                start = _begun(text, tag)
             if start >= 0:
                 head, body = text[:start], text[start:]
                 stamp = body.find(b"[")

@@ -55,29 +55,31 @@ hW() { hS=; hL=-; if [ ! -s "$2" ]; then echo 0 >"${hO}n"; else case $hT in
 *,base64,*sum,*) base64 <"$2" | hV $1; hY "$2"; hL=b$hL;;
 *sum,*od,*) od -An -v -tx1 <"$2" | hV $1; hY "$2"; hL=x$hL;;
 *) hN $1 "$2"; hL=d$hZ;; esac; fi; hS=$hL; read -r hL <"${hO}n"; hS="$hS:$hL"; };
-h1() { : >"${hO}a$hK"; hZ=; hB=;
+h1() { hZ=; hB=;
 if [ -n "$hPROC" ]; then read -r hI h6 </proc/self/fdinfo/7; read -r hI h7 </proc/self/fdinfo/8;
 if [ $((h6+h7)) -le $hMAX ]; then
 hR "${hO}o$hK"; h4=$hS; [ -n "$hB" ] || { hR "${hO}e$hK"; h5=$hS; };
 [ -z "$hB" ] && [ ${#h4} -eq $h6 ] && [ ${#h5} -eq $h7 ] && hZ="=$h3:$h6:$h7:$h4$h5"; fi; fi;
-[ -n "$hZ" ] || { hW p "${hO}o$hK"; hB=$hS; hW q "${hO}e$hK"; hZ="+$h3:$hB:$hS"; };
+[ -n "$hZ" ] || { : >"${hO}a$hK"; hW p "${hO}o$hK"; hB=$hS; hW q "${hO}e$hK"; hZ="+$h3:$hB:$hS"; };
 printf '%s\n' "$hZ" >"${hO}h$hK"; hD $hQ "$hZ"; };
 h8() { trap - 0 1 2 15; umask $hM; exec 9>&-; set +f;
 if [ -n "$hF" ]; then LC_ALL=$hE; else unset LC_ALL; fi; };
 hEX() { case $1 in *e*) set --; eval "$h9";; *) exec sh -c "$h9";; esac; };
-h2() { trap : 15; trap - 0 1 2; exec 7>"${hO}o$hK" 8>"${hO}e$hK"; h4=; h5=;
+h5E() { h3=$?; trap - 0; trap : 15; LC_ALL=C; set -f; umask 077; unset IFS; h4=; h5=; h1; };
+h2() { trap - 0 1 2; exec 7>"${hO}o$hK" 8>"${hO}e$hK"; h4=; h5=;
 case $1 in
-f*) ( exec <"$hI" >&7 2>&8 7>&- 8>&-; h8; hEX $1 ); h3=$?; echo $h3 >"${hO}s$hK";;
-*) { { ( exec <"$hI" 3>&- 7>&- 8>&-; h8; hEX $1 ) 2>&1 >&3; echo $? >"${hO}s$hK"; } |
-( trap '' 15; exec 3>&-; cat >&8 || : >"${hO}f$hK" ); } 3>&1 | ( trap '' 15; cat >&7 || : >"${hO}f$hK" );
-read -r h3 <"${hO}s$hK";; esac;
-if [ -e "${hO}f$hK" ]; then hZ=!full; printf '%s\n' "$hZ" >"${hO}h$hK"; hD $hQ "$hZ"; else h1; fi; };
+fe*) trap h5E 0; trap 'exit 143' 15; umask $hM; set +f; if [ -n "$hF" ]; then LC_ALL=$hE; else unset LC_ALL; fi; set --;
+{ eval "$h9"; } <"$hI" >&7 2>&8; exit $?;;
+f*) trap : 15; ( exec <"$hI" >&7 2>&8 7>&- 8>&-; h8; hEX $1 ); h3=$?; echo $h3 >"${hO}s$hK";;
+*) trap '' 15; { { ( trap - 15; exec <"$hI" 3>&- 7>&- 8>&-; h8; hEX $1 ) 2>&1 >&3; echo $? >"${hO}s$hK"; } |
+cat >&8 3>&-; } 3>&1 | cat >&7; read -r h3 <"${hO}s$hK"; trap : 15;; esac;
+echo x >"${hO}t"; if [ ! -s "${hO}t" ]; then hZ=!full; hD $hQ "$hZ"; else h1; fi; };
 h0() { h4=" $hP "; h5=; while [ "$h4" != "$h5" ]; do h5=$h4; for hL in /proc/[0-9]*/stat; do hI=;
 read -r hI <"$hL" || continue; hU=${hI%% *}; hI=${hI##*\) }; set -- $hI;
 case $h4 in *" $hU "*) continue;; esac;
 if [ -n "$hJC" ] && [ "$3" = "$hP" ]; then h4="$h4$hU "; else case $h4 in *" $2 "*) h4="$h4$hU ";; esac; fi; done; done;
 [ "$h4" != " $hP " ] || [ -n "$hPROC" ] || h4=" -$hP ";
-set --; for hL in $h4; do [ "$hL" = "$hP" ] || set -- "$@" "$hL"; done;
+set --; for hL in $h4; do [ "$hL" = "$hP" ] && [ $h6 = KILL ] || set -- "$@" "$hL"; done;
 [ $# -eq 0 ] || [ -e "${hO}a$hK" ] || kill -s $h6 -- "$@"; };
 hAWK=; case $hT in *,awk,*) hAWK=1;; esac; hPROC=; exec 7</dev/null; hI=;
 read -r hI hL </proc/self/fdinfo/7 && [ "$hI" = pos: ] && hPROC=1; exec 7<&-; hMAX=@MAX@;

@@ -203,7 +203,7 @@ class Login:
         self._events.emit("serial.login", f"logging in as {self._who.user}", user=self._who.user)
         self._type(f"{self._who.user}\n".encode(), deadline)
         # The name is echoed at once; the password's prompt takes its time on a slow machine.
-        self._settle(deadline, 5.0, beyond=len(self._who.user) + 2)
+        self._settle_for_prompt(deadline, 15.0, echoed=self._who.user)
 
     def _give_password(self, deadline: Deadline) -> bool:
         if not self._names:  # a login that somebody else began
@@ -225,7 +225,7 @@ class Login:
         self._passwords += 1
         self._type(f"{self._who.password}\n".encode(), deadline, secret=True)
         self.logged_in = True
-        self._settle(deadline, 6.0, beyond=2)
+        self._settle_for_prompt(deadline, 15.0, echoed="")
         return True
 
     def _rescue(self, strokes: tuple[bytes, ...] | None, deadline: Deadline) -> None:
@@ -248,6 +248,24 @@ class Login:
 
     def _settle(self, deadline: Deadline, at_most: float, *, beyond: int = 0) -> None:
         self._reader.settle(self._place + beyond, deadline, quiet=_QUIET, at_most=at_most)
+        self._answer_queries(deadline)
+
+    def _settle_for_prompt(self, deadline: Deadline, at_most: float, *, echoed: str) -> None:
+        """Waits for a prompt that is known, or for anything that is more than the echo and then a longer quiet."""
+        end = deadline.clamp(at_most)
+        quiet = _QUIET
+        while not end.expired:
+            deadline.check("waiting for the login to answer")
+            self._reader.settle(self._place, deadline, quiet=quiet, at_most=max(0.05, end.remaining()))
+            seen = self._reader.since(self._place)
+            if classify(seen) is not Prompt.OTHER:
+                break
+            more = strip_ansi(seen).decode("utf-8", "replace").replace("\r", "\n").strip() not in ("", echoed)
+            if more and quiet > _QUIET:
+                break
+            if not more:
+                deadline.sleep(0.05)
+            quiet = 0.5 if more else _QUIET
         self._answer_queries(deadline)
 
     def _answer_queries(self, deadline: Deadline) -> None:

@@ -18,7 +18,8 @@ from harness.transport.contract import CommandResult, Damage, Progress
 from harness.transport.errors import Cause, Timeout, TransportError, TransportLost, Unavailable
 from harness.transport.login import Credentials, Login
 from harness.transport.reader import Reader
-from harness.transport.requests import fits_one_line, is_plain
+from harness.transport.plain import analyse
+from harness.transport.requests import fits_one_line
 from harness.transport.session import Guest, Session
 from harness.transport.transfer import get_file, put_file, send_command, send_input
 
@@ -166,9 +167,9 @@ class SerialTransport:
         started, clock = time.time(), deadline.clock.monotonic()
         with self._guarded(session, deadline):
             guest = session.guest
-            plain = is_plain(command)
-            mode = "f" if plain or (guest is not None and guest.capture == "f") else "p"
-            if plain or len(command) > _LONGEST_ARGUMENT:
+            plain = analyse(command)
+            mode = "f" if plain.files or (guest is not None and guest.capture == "f") else "p"
+            if plain.fork or len(command) > _LONGEST_ARGUMENT:
                 mode += "e"
             if stdin:
                 send_input(session, stdin, deadline)
