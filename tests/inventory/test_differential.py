@@ -166,6 +166,47 @@ def test_any_tree_is_read_as_ansible_reads_it(ansible: Any, document: Any, form:
         compare(ansible.inventory("-i", source, "--list"), source)
 
 
+# --- scripts made by Hypothesis ---------------------------------------------------------------------------------
+
+plain_hosts = st.sampled_from(["a", "b", "c", "g1", "web[1:2]"])
+script_groups = st.one_of(
+    st.lists(plain_hosts, max_size=3),
+    st.dictionaries(plain_keys, data, max_size=2),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "hosts": st.lists(plain_hosts, max_size=3),
+            "vars": st.dictionaries(plain_keys, data, max_size=2),
+            "children": st.lists(groups.filter(lambda name: name != "all"), max_size=2),
+        },
+    ),
+)
+meta = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries(
+        {
+            "_meta": st.fixed_dictionaries(
+                {"hostvars": st.dictionaries(plain_hosts, st.dictionaries(plain_keys, data), max_size=3)}
+            )
+        }
+    ),
+)
+
+
+@settings(QUICK, max_examples=max(1, EXAMPLES // 3))  # each example starts processes of its own
+@given(document=st.dictionaries(groups, script_groups, max_size=4), extra=meta)
+def test_any_script_is_read_as_ansible_reads_it(ansible: Any, document: Any, extra: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "list.json").write_text(json.dumps(document | extra))
+        # With this ending, the text of a refused script is no YAML and no INI to Ansible either.
+        script = Path(folder, "dynamic.ini")
+        script.write_text(
+            f'#!/bin/sh\nif [ "$1" = --list ]; then cat {folder}/list.json; else echo "{{\\"own\\": \\"$2\\"}}"; fi\n'
+        )
+        script.chmod(0o755)
+        compare(ansible.inventory("-i", script, "--list"), script)
+
+
 # --- precedence ---------------------------------------------------------------------------------------------------
 
 layers = st.sampled_from(

@@ -83,6 +83,9 @@ def test_files_are_opened_and_their_values_are_secret(vaulted: Path) -> None:
 def test_without_a_password_only_the_use_is_an_error(vaulted: Path) -> None:
     host = load([str(vaulted / "hosts.yml")]).host("h")
     assert host.vars["n"] == 7
+    assert host.resolved({"n", "nothing"}) == {"n": 7}
+    assert host.secret_names == {"secret", "labelled"}
+    assert host.secret_values == frozenset()
     for name in ("secret", "uses"):
         with pytest.raises(UsageError, match="no password was given") as caught:
             host.vars[name]
