@@ -139,6 +139,8 @@ class Link:
         self._left: dict[str, _Left] = {}
         self._pinning = threading.Lock()
         self._closed = False
+        # Looked up once: to ask a protocol takes longer than all else here.
+        self._openers: dict[str, Opens] = {one.name: one for one in transports if isinstance(one, Opens)}
         self._cancel = Cancellation()
         self._counts = dict.fromkeys((*_COUNTS, *_DAMAGE), 0)
 
@@ -192,7 +194,8 @@ class Link:
             self._count_failure(error)
             self._tell_failure(command, error, self._clock.monotonic() - began)
             raise
-        result = replace(result, attempts=result.attempts + attempts - 1, fallbacks=(*notes, *result.fallbacks))
+        if attempts > 1 or notes:
+            result = replace(result, attempts=result.attempts + attempts - 1, fallbacks=(*notes, *result.fallbacks))
         self._count_result(result)
         self._tell(result)
         return result
@@ -301,17 +304,18 @@ class Link:
         raise Unreachable(self._name, errors)
 
     def _open(self, one: Transport, deadline: Deadline, others: int) -> None:
-        if not isinstance(one, Opens):
+        opener = self._openers.get(one.name)
+        if opener is None:
             return
         bound = deadline
         if others:
             bound = deadline.clamp(min(self._open_bound, deadline.remaining() * self._open_share))
         try:
-            one.open(bound)
+            opener.open(bound)
         except Unavailable as error:
             if not self._learn_host_key(one, error, deadline):
                 raise
-            one.open(deadline)
+            opener.open(deadline)
 
     def _call_again_once(
         self, call: Callable[[Transport, Deadline], T], one: Transport, deadline: Deadline, again: bool

@@ -23,16 +23,22 @@ from harness.transport.ssh_config import SshSpec
 from harness.transport.ssh_pool import ChannelPool, Lease
 from harness.transport.ssh_shell import (
     ARGUMENT_LIMIT,
+    EXTERNAL,
+    LEFTOVERS,
     Answer,
     AnswerReader,
     check_command,
     encode,
+    first_word,
     fresh_nonce,
     one_shot_program,
     one_shot_request,
     quote,
     request,
 )
+
+_RESTED = 0.05
+"""Seconds between two commands after which others may have started more processes than are worth looking at."""
 
 __all__ = ["END_GRACE", "SshSpec", "SshTransport"]
 
@@ -50,6 +56,7 @@ class SshTransport:
         self._events = events.bind(transport="ssh")
         self._pool = ChannelPool(spec, events=self._events)
         self._count_lock = threading.Lock()
+        self._externals: dict[str, bool] = {}
         self._commands = 0
         self._timeouts = 0
 
@@ -125,7 +132,8 @@ class SshTransport:
 
         Raises Unavailable, TransportLost, Cancelled, UsageError.
         """
-        self._pool.release(self._pool.shell(deadline), keep=True)
+        if not self._pool.ready:
+            self._pool.release(self._pool.shell(deadline), keep=True)
 
     # -- commands
 
@@ -133,13 +141,19 @@ class SshTransport:
         lease = self._pool.shell(deadline)
         nonce = fresh_nonce()
         reader = AnswerReader(nonce)
+        word = first_word(command)
+        rested = time.monotonic() - lease.used > _RESTED
+        text = request(command, nonce, external=self._externals.get(word), rested=rested)
         try:
-            answer = lease.io.exchange(reader, deadline=deadline, stdin=request(command, nonce))
+            answer = lease.io.exchange(reader, deadline=deadline, stdin=text)
         except BaseException as error:
             raise self._failure(error, lease, reader, command) from None
         late = sum(map(len, answer.rest))
         self._pool.note_late(late)
-        self._pool.release(lease, keep=lease.tells and not answer.flag and not late)
+        if word:
+            self._externals[word] = bool(answer.flags & EXTERNAL)
+        lease.used = time.monotonic()
+        self._pool.release(lease, keep=lease.tells and not answer.flags & LEFTOVERS and not late)
         return answer
 
     def _on_its_own(self, command: str, stdin: bytes, deadline: Deadline) -> Answer:

@@ -125,15 +125,21 @@ class ChannelIO:
         """
         forget = deadline.cancellation.on_cancel(self._bell.set)
         try:
-            waited = False
+            return self._read(deadline, longest)
+        finally:
+            forget()
+
+    def _read(self, deadline: Deadline, longest: float) -> tuple[bytes, bytes]:
+        waited = False
+        try:
             while True:
                 self._bell.rearm()
                 ended = self.closed
                 out, err = self.drain()
-                if deadline.cancellation.cancelled:
-                    raise Cancelled(deadline.cancellation.reason)
                 if out or err:
                     return out, err
+                if deadline.cancellation.cancelled:
+                    raise Cancelled(deadline.cancellation.reason)
                 if ended:
                     raise ChannelClosedError("the channel was closed")
                 if deadline.expired:
@@ -145,8 +151,6 @@ class ChannelIO:
                 waited = longest < pause
         except (EOFError, OSError) as error:
             raise ChannelClosedError(str(error) or "the connection was closed") from None
-        finally:
-            forget()
 
     def _patience(self, deadline: Deadline) -> float:
         """How long to wait before the peer's silence needs another look. Raises PeerSilentError."""
@@ -173,22 +177,26 @@ class ChannelIO:
         holds what came so far.
         """
         rest = memoryview(stdin)
-        while True:
-            if rest:
-                try:
-                    rest = rest[self.write(rest, deadline) :]
-                except ChannelClosedError:
-                    # It stopped reading; that is its right, and what it answered is still to be read.
-                    rest = memoryview(b"")
-                if not rest and eof:
-                    self.end_of_input(deadline)
-            # A window that opens rings no bell: look again soon while there is more to send.
-            reader.feed(*self.read(deadline, longest=0.01 if rest else 3600.0))
-            answer = reader.answer
-            if answer is not None:
-                return answer
-            # What floods us must not keep us from looking at the time.
-            deadline.check("reading a command's answer")
+        forget = deadline.cancellation.on_cancel(self._bell.set)
+        try:
+            while True:
+                if rest:
+                    try:
+                        rest = rest[self.write(rest, deadline) :]
+                    except ChannelClosedError:
+                        # It stopped reading; that is its right, and what it answered is still to be read.
+                        rest = memoryview(b"")
+                    if not rest and eof:
+                        self.end_of_input(deadline)
+                # A window that opens rings no bell: look again soon while there is more to send.
+                reader.feed(*self._read(deadline, 0.01 if rest else 3600.0))
+                answer = reader.answer
+                if answer is not None:
+                    return answer
+                # What floods us must not keep us from looking at the time.
+                deadline.check("reading a command's answer")
+        finally:
+            forget()
 
     def close(self) -> None:
         """Closes the channel; the peer's part is not waited for, and it may be gone already."""

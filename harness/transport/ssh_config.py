@@ -378,6 +378,11 @@ def _ask_paramiko(spec: SshSpec, user_config: Path) -> dict[str, list[str]]:
     path = spec.config_file or str(user_config)
     try:
         found = SSHConfig.from_path(path).lookup(spec.host)
+    except ImportError:
+        raise UsageError(
+            f"{spec.name}: {path} has a `Match exec`, which only OpenSSH's client can answer",
+            hint="Install the OpenSSH client, or name another file with -F.",
+        ) from None
     except (OSError, ConfigParseError) as error:
         raise UsageError(f"{spec.name}: the ssh configuration {path} cannot be read: {error}") from None
     return {name: value if isinstance(value, list) else [value] for name, value in found.items()}

@@ -27,6 +27,7 @@ from harness.transport.hostkeys import (
 )
 from harness.transport.ssh_config import SshSpec
 from harness.transport.ssh_connection import Connection, LibraryLog
+from harness.transport.ssh_library import load_paramiko
 from harness.transport.ssh_wire import ChannelWire, ProxyProcess, SocketWire, Wire, tcp_connect
 
 _BANNER_RETRIES = 4
@@ -64,6 +65,7 @@ def connect(
     closes before its banner
     (sshd's MaxStartups does that to some of many) is asked again a few times, with a pause that grows.
     """
+    load_paramiko()
     bound = deadline.clamp(spec.connect_timeout)
     attempt = 0
     while True:
@@ -181,6 +183,8 @@ def handshake(
     transport.banner_timeout = transport.handshake_timeout = max(0.1, deadline.remaining())
     transport.auth_timeout = transport.channel_timeout = max(0.1, deadline.remaining())
     options = transport.get_security_options()
+    # Authenticated encryption first: paramiko compares a separate MAC byte by byte in Python.
+    options.ciphers = tuple(sorted(options.ciphers, key=lambda name: "gcm" not in name))
     options.key_types = algorithms or _ordered(tuple(options.key_types), types)
     done = threading.Event()
     with connection.wire.bounded(deadline):

@@ -38,6 +38,7 @@ class Lease:
     io: ChannelIO
     pid: int = 0
     tells: bool = False
+    used: float = 0.0
 
 
 class ChannelPool:
@@ -224,6 +225,15 @@ class ChannelPool:
                     self._execute(opened, program, deadline)
                 return opened
 
+    @property
+    def ready(self) -> bool:
+        """A shell of a connection that was heard just now waits for work."""
+        with self._lock:
+            connection = self._connection
+            return (
+                connection is not None and bool(self._idle) and connection.silence() < STALE_AFTER and connection.alive
+            )
+
     def release(self, lease: Lease, *, keep: bool) -> None:
         """Gives the right to a channel back; a shell that is kept serves the next command."""
         if not keep:
@@ -350,7 +360,7 @@ class ChannelPool:
         with self._starting(lease, deadline):
             self._execute(lease, "exec sh", deadline)
             greeting = lease.io.exchange(AnswerReader(nonce), deadline=deadline, stdin=opening(nonce))
-        lease.pid, lease.tells = greeting.number, greeting.flag
+        lease.pid, lease.tells = greeting.number, bool(greeting.flags)
         return lease
 
     @contextmanager

@@ -23,6 +23,7 @@ from harness.transport.errors import Cause, Unavailable
 from harness.transport.hostkeys import HostKey
 from harness.transport.ssh_config import SshSpec
 from harness.transport.ssh_connection import Connection, LibraryLog
+from harness.transport.ssh_library import load_paramiko
 from harness.transport.ssh_wire import SocketWire
 from harness.transport.ssh_wire import tcp_connect as _tcp_connect
 
@@ -249,6 +250,7 @@ def _session(host: str, port: int, deadline: Deadline, *, algorithms: tuple[str,
     """A connection after its key exchange, not logged in."""
     from harness.transport.ssh_connect import handshake, new_connection
 
+    load_paramiko()
     spec = _spec(host, port)
     connection = new_connection(spec, SocketWire(_tcp_connect(spec, deadline)), LibraryLog(NullEmitter()), below=None)
     forget = deadline.cancellation.on_cancel(connection.wire.close)

@@ -18,10 +18,17 @@ of its own.
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass
 
 from harness.errors import UsageError
+
+LEFTOVERS = 1
+"""What the command left behind may write into the channel."""
+
+EXTERNAL = 2
+"""The first word of the command is a program, none of the shell's own words."""
 
 ARGUMENT_LIMIT = 100_000
 """Linux takes at most 128 KiB in one argument (MAX_ARG_STRLEN, execve(2)); longer commands are given
@@ -63,13 +70,15 @@ _h_last
 [ "$_h_p" = "$_h_e" ] && return 0
 done
 }
-_h() {
-_h_last; _h_b=$_h_p
-(exec sh -c "$1" </dev/null >&3 2>&4 3>&- 4>&-)
-_h_s=$?
-_h_last; _h_l=0; _h_alone || _h_l=1
-printf '%s %s %s\n' "$2" "$_h_s" "$_h_l" >&3
-printf '%s\n' "$2" >&4
+_h_end() {
+_h_s=$?; _h_b=$_h_p
+_h_last; _h_l=$2; _h_alone || _h_l=$((_h_l+1))
+printf '%s\n' "$1" >&4
+printf '%s %s %s\n' "$1" "$_h_s" "$_h_l" >&3
+}
+_h_word() {
+_h_k=0
+case $(command -v -- "$1") in /*) _h_k=2;; esac
 }
 _h_prove() {
 [ -d /proc/1 ] && [ /proc/$$/fd/3 -ef /proc/$$/fd/3 ] && ! [ /proc/$$/fd/3 -ef /proc/$$/fd/0 ] || return 1
@@ -120,9 +129,58 @@ def opening(nonce: str) -> bytes:
     return encode(f"{_PROGRAM}printf '%s %s %s\\n' {nonce} \"$$\" \"$_h_m\" >&3; printf '%s\\n' {nonce} >&4\n")
 
 
-def request(command: str, nonce: str) -> bytes:
-    """One command for a persistent shell."""
-    return encode(f"_h {quote(command)} {nonce}\n")
+# Words of plain characters and single-quoted strings: nothing that a shell would expand.
+_PLAIN = re.compile(r"([A-Za-z0-9_./+-]+)((?: +(?:[A-Za-z0-9_./:,@%+=-]|'[^'\n]*')+)*) *")
+
+_RESERVED = frozenset(
+    [
+        "case",
+        "coproc",
+        "do",
+        "done",
+        "elif",
+        "else",
+        "esac",
+        "fi",
+        "for",
+        "function",
+        "if",
+        "in",
+        "select",
+        "then",
+        "time",
+        "until",
+        "while",
+    ]
+)
+
+_STREAMS = "</dev/null >&3 2>&4 3>&- 4>&-"
+
+
+def first_word(command: str) -> str:
+    """The first word of a command of nothing but plain words; empty for any other command."""
+    match = _PLAIN.fullmatch(command)
+    return match[1] if match and match[1] not in _RESERVED else ""
+
+
+def request(command: str, nonce: str, *, external: bool | None = None, rested: bool = True) -> bytes:
+    """One command for a persistent shell.
+
+    A command of plain words whose first is an `external` program is the same with a shell of its own and
+    without; without, the
+    start of one is saved, which is most of a small command's time. Where that is not known (None), the
+    shell finds out first.
+    `rested`: there was time since the last command for others to start processes; they are not to be looked at.
+    """
+    word = first_word(command)
+    look = "_h_last; " if rested else ""
+    plain, full = f"({command} {_STREAMS})", f"(exec sh -c {quote(command)} {_STREAMS})"
+    if not word or external is False:
+        return encode(f"{look}{full}; _h_end {nonce} 0\n")
+    if external:
+        return encode(f"{look}{plain}; _h_end {nonce} {EXTERNAL}\n")
+    either = f"if [ $_h_k = {EXTERNAL} ]; then {plain}; else {full}; fi"
+    return encode(f"_h_word {word}; _h_last; {either}; _h_end {nonce} $_h_k\n")
 
 
 def one_shot_program(command: str) -> str:
@@ -147,8 +205,8 @@ def escape(data: bytes) -> bytes:
 class Answer:
     """What stood before a nonce on both streams, and the two numbers behind it.
 
-    A command's are its exit status, and 1 when something it left behind may write on; a greeting's are
-    the shell's process id, and 1 when the shell can tell such leftovers. `rest` is what came behind the
+    A command's are its exit status, and :data:`LEFTOVERS` and :data:`EXTERNAL`; a greeting's are
+    the shell's process id, and 1 when the shell can tell leftovers. `rest` is what came behind the
     ending, of both
     streams: behind a command's end it belongs to nobody.
     """
@@ -156,7 +214,7 @@ class Answer:
     stdout: bytes
     stderr: bytes
     number: int
-    flag: bool
+    flags: int
     rest: tuple[bytes, bytes] = (b"", b"")
 
 
@@ -202,7 +260,7 @@ class AnswerReader:
             bytes(self._out[: self._out_end]),
             bytes(self._err[: self._err_end]),
             int(fields[0]),
-            fields[1] != b"0",
+            int(fields[1]),
             (bytes(self._out[stop + 1 :]), bytes(self._err[err_stop + 1 :])),
         )
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.deadline import Deadline
-from harness.transport.contract import CommandResult, Progress
+from harness.transport.contract import CommandResult, Progress, Transport
 from harness.transport.errors import Cause, TransportLost
 from harness.transport.link import Backoff, Link
 from harness.transport.ssh import SshTransport
@@ -66,7 +66,7 @@ class Local:
 def link(sshd: Sshd, events: Events) -> Iterator[Link]:
     sshd.start()
     spec = sshd.spec(alive_interval=0.3, alive_bound=0.5, connect_timeout=2.0)
-    transports = [SshTransport(spec, events=events), Local(sshd.folder)]
+    transports: list[Transport] = [SshTransport(spec, events=events), Local(sshd.folder)]
     made = Link(transports, events=events, name="box", backoff=Backoff(0.1, 1.5, 0.5))
     yield made
     made.close()
@@ -75,15 +75,16 @@ def link(sshd: Sshd, events: Events) -> Iterator[Link]:
 def test_sshd_stopped_started_and_taken_back(link: Link, sshd: Sshd, events: Events) -> None:
     assert link.run("echo 1", deadline=soon()).transport == "ssh"
     sshd.stop()
-    result = link.run("echo 2", deadline=soon())
-    assert (result.out, result.transport, result.fallbacks[0].cause) == ("2", "serial", Cause.REFUSED)
+    result = link.run("echo 2", deadline=soon(), repeatable=True)
+    assert (result.out, result.transport) == ("2", "serial")
+    assert result.fallbacks[0].cause in (Cause.REFUSED, Cause.LOST)
     sshd.start()
     until = time.monotonic() + 10
     while link.current != "ssh":
         assert time.monotonic() < until
         time.sleep(0.05)
     assert link.run("echo 3", deadline=soon()).transport == "ssh"
-    assert [event["cause"] for event in events.of("link.fallback")] == ["refused"]
+    assert len(events.of("link.fallback")) == 1
     assert len(events.of("link.recovered")) == 1
 
 

@@ -17,11 +17,14 @@ from hypothesis import strategies as st
 
 from harness.errors import UsageError
 from harness.transport.ssh_shell import (
+    EXTERNAL,
+    LEFTOVERS,
     Answer,
     AnswerReader,
     check_command,
     end_program,
     escape,
+    first_word,
     fresh_nonce,
     one_shot_program,
     one_shot_request,
@@ -91,7 +94,7 @@ def test_any_chunking_gives_the_output_byte_for_byte(
         seen = reader.answer
     # A cut may fall anywhere: in what is no ending yet, out and err may be longer, never in the answer.
     assert seen is not None
-    assert (seen.stdout, seen.stderr, seen.number, seen.flag) == (out, err, status, flag)
+    assert (seen.stdout, seen.stderr, seen.number, seen.flags) == (out, err, status, int(flag))
     assert seen.rest == (rest, b"")
     assert reader.partial == (out, err)
 
@@ -168,7 +171,7 @@ def shell(request: pytest.FixtureRequest) -> Iterator[LocalShell]:
     local = LocalShell(process)
     nonce = fresh_nonce()
     greeting = local.ask(opening(nonce), nonce)
-    local.pid, local.tells = greeting.number, greeting.flag
+    local.pid, local.tells = greeting.number, bool(greeting.flags)
     yield local
     assert process.stdin
     assert process.stdout
@@ -209,6 +212,77 @@ def test_commands(shell: LocalShell, command: str, stdout: bytes, stderr: bytes,
     answer = shell.run(command)
     assert (answer.stdout, answer.stderr, answer.number) == (stdout, stderr, status)
     assert answer.rest == (b"", b"")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "uname -r",
+        "cat /proc/sys/kernel/osrelease",
+        "printenv PATH",
+        "ls -d '/no such place'",
+        "expr 1 = 2",
+        "cat",
+        "env",
+        "sh -c 'echo \"$0 $#\"; echo e >&2; exit 9'",
+        "/bin/echo 'a   b' c",
+    ],
+)
+def test_plain_words_are_the_same_with_a_shell_of_their_own_and_without(shell: LocalShell, command: str) -> None:
+    nonce, again = fresh_nonce(), fresh_nonce()
+    slow = shell.ask(request(command, nonce, external=False), nonce)
+    asked = shell.run(command)
+    if not asked.flags & EXTERNAL:
+        pytest.skip("a word of this shell")
+    quick = shell.ask(request(command, again, external=True, rested=False), again)
+    assert not quick.flags & LEFTOVERS
+    if command == "env":
+        # bash counts the shells that it is inside of, and dash names its own directory.
+        drop = (b"SHLVL=", b"_=", b"PWD=", b"OLDPWD=")
+        assert [line for line in slow.stdout.split() if not line.startswith(drop)] == [
+            line for line in quick.stdout.split() if not line.startswith(drop)
+        ]
+    else:
+        assert (slow.stdout, slow.stderr, slow.number) == (quick.stdout, quick.stderr, quick.number)
+
+
+@pytest.mark.parametrize("word", ["echo", "cd /", "exit 3", "if", "{", "no-such-program-here", ".", "export x", ":"])
+def test_words_of_the_shell_are_no_programs(shell: LocalShell, word: str) -> None:
+    assert not shell.run(word).flags & EXTERNAL
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "a=b",
+        "a$b",
+        "a; b",
+        "a\nb",
+        "a\n",
+        "a &",
+        "a | b",
+        "a >b",
+        "a *",
+        "a ~",
+        'a "b"',
+        "a 'b",
+        "(a)",
+        "",
+        " a",
+        "a #b",
+        "a `b`",
+        "a \\b",
+        "a {b}",
+        "a [b]",
+        "a ?",
+        "!a",
+        "a 'b\nc'",
+        "a\tb",
+        "ä",
+    ],
+)
+def test_what_a_shell_might_expand_has_no_first_word(command: str) -> None:
+    assert first_word(command) == ""
 
 
 @pytest.mark.parametrize("command", ["if", "'", '"', "$(", "${", ")", "<<E", "case", "a |", "\\", "#", "`"])
@@ -253,7 +327,7 @@ def test_pipelines_are_told_from_leftovers(shell: LocalShell) -> None:
     for _ in range(20):
         answer = shell.run("true | true | cat; (true); x=$(echo 1); echo $x | tr 1 2")
         assert answer.stdout == b"2\n"
-    quiet = [shell.run("echo 1 | cat").flag for _ in range(10)]
+    quiet = [shell.run("echo 1 | cat").flags & LEFTOVERS for _ in range(10)]
     # Processes of others may come to be meanwhile; they are looked at and found harmless.
     assert not all(quiet), "every pipeline was taken for a leftover"
 
@@ -261,7 +335,7 @@ def test_pipelines_are_told_from_leftovers(shell: LocalShell) -> None:
 def test_a_child_that_holds_a_stream_is_told(shell: LocalShell) -> None:
     for redirection in ("2>/dev/null", ">/dev/null", ""):
         answer = shell.run(f"sleep 5.25 {redirection} & echo $!")
-        assert answer.flag, redirection
+        assert answer.flags & LEFTOVERS, redirection
         os.kill(int(answer.stdout or shell.run("pgrep -nf 'sleep 5.25'").stdout), 9)
 
 
@@ -269,7 +343,7 @@ def test_a_child_that_holds_a_stream_is_told(shell: LocalShell) -> None:
 def test_a_daemon_that_holds_a_stream_is_told_even_in_a_session_of_its_own(shell: LocalShell) -> None:
     # `wait` would not see it, nor would its parent: it was started by one that is gone.
     answer = shell.run("(setsid sh -c 'sleep 5.5 2>/dev/null; echo late' </dev/null &) ; sleep 0.2")
-    assert answer.flag
+    assert answer.flags & LEFTOVERS
     subprocess.run(["pkill", "-f", "sleep 5.5"], check=False)
 
 
@@ -279,7 +353,7 @@ def test_a_daemon_that_let_go_of_the_streams_does_not_cost_the_shell(shell: Loca
     for _ in range(5):
         answer = shell.run("(setsid sleep 1.75 </dev/null >/dev/null 2>&1 &) ; sleep 0.1; echo ok")
         assert answer.stdout == b"ok\n"
-        flags.append(answer.flag)
+        flags.append(answer.flags & LEFTOVERS)
     assert not all(flags)
 
 
