@@ -216,6 +216,7 @@ def _listening_by_proc(target: Target, ports: list[str]) -> str:
 def _ours(message: str) -> bool:
     """What sshd logs as an error when a client, such as these checks, breaks a connection off on purpose."""
     expected = (
+        "MaxStartups throttling",
         "kex_exchange_identification:",
         "kex_protocol_error:",
         "banner exchange:",

@@ -167,7 +167,7 @@ class Terminal:
         self._print(line)
 
     def _table(self) -> Table:
-        table = Table(box=None, show_header=False, padding=(0, 1), expand=True)
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         for _ in range(5):
             table.add_column(no_wrap=True, overflow="ellipsis")
         with self._lock:

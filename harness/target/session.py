@@ -34,8 +34,8 @@ ATTACH_TIMEOUT = 60.0
 """Seconds that attaching to what already runs may take; it opens nothing, so it takes none."""
 PROBE_TIMEOUT = 2.0
 SSH_HEAD_START = 10.0
-"""Seconds that sshd must answer before a boot counts as done without a login prompt on the console, in seconds: the
-prompt mostly comes a moment later, and then the console can serve too."""
+"""Seconds after sshd's first answer at which a boot counts as done without a login prompt on the console: mostly the
+prompt comes a moment later, and then the console can serve too."""
 
 
 class Secrets(Protocol):
@@ -177,7 +177,7 @@ class TargetSession:
             started=time.monotonic(),
             alive=lambda: machine.alive,
             last_words=machine.last_words,
-            ssh_answers=_Steady(self._ssh_answers, SSH_HEAD_START),
+            ssh_answers=_HeadStart(self._ssh_answers, SSH_HEAD_START),
             ready=lambda: machine.resume(boot_deadline),
         )
         self._stages = boot.stages
@@ -233,8 +233,9 @@ class TargetSession:
             self._console.close()
 
 
-class _Steady:
-    """True once a question has been answered with yes for so many seconds on end."""
+class _HeadStart:
+    """True so many seconds after a question was first answered with yes. It is not asked again after that: each
+    question is a connection, and a slow machine's sshd soon has enough of those."""
 
     def __init__(self, ask: Callable[[], bool], seconds: float) -> None:
         self._ask = ask
@@ -242,12 +243,9 @@ class _Steady:
         self._since: float | None = None
 
     def __call__(self) -> bool:
-        if not self._ask():
-            self._since = None
-            return False
-        if self._since is None:
+        if self._since is None and self._ask():
             self._since = time.monotonic()
-        return time.monotonic() - self._since >= self._seconds
+        return self._since is not None and time.monotonic() - self._since >= self._seconds
 
 
 class _Counted:

@@ -24,10 +24,10 @@ def test_a_healthy_machine_passes(harness: Callable[..., Run]) -> None:
     run = harness("-i", LOCAL, SSHD)
     assert run.finish() == 0, run.stdout + run.stderr
     outcomes = run.outcomes()
-    assert len(outcomes) >= 15
+    assert len(outcomes) == 16
     assert set(outcomes.values()) == {"passed"}, outcomes
     # Outside and inside, and what they saw is what is there.
-    for words in ("sshd/outside::banner", "sshd/inside::unit_settled", "15 passed, 0 failed"):
+    for words in ("sshd/outside::banner", "sshd/inside::unit_settled", "16 passed, 0 failed"):
         assert words in run.stdout
     assert "\x1b" not in run.stdout
     stages = [event["harness.stage"] for event in run.of("boot.stage")]
@@ -46,7 +46,7 @@ def test_a_healthy_machine_passes(harness: Callable[..., Run]) -> None:
     assert (root.get("tests"), root.get("failures")) == (str(len(outcomes)), "0")
     # Both transports served, each where it should.
     used = {event["harness.transport"] for event in run.of("command")}
-    assert "ssh" in used
+    assert used == {"ssh", "serial"}
     assert gone(run.machines())
 
 
