@@ -19,6 +19,7 @@ _SSH_POLL = 1.0
 # A console that is asked too early answers nothing, and one that is asked too often is noise.
 _POKE_AFTER = 5.0
 _POKE_ATTACHED = 0.5
+_DYING = 3.0
 
 
 class BootConsole(Protocol):
@@ -95,6 +96,8 @@ def wait_for_boot(
     unsubscribe = console.subscribe(listener)
     told = 0
     poked = clock.monotonic()
+    lost: HarnessError | None = None
+    lost_at = 0.0
 
     def failed(reason: BootFailure, detail: str = "") -> BootFailed:
         elapsed = max(0.0, clock.monotonic() - started)
@@ -137,9 +140,14 @@ def wait_for_boot(
             if not alive():
                 words = last_words()
                 raise failed(BootFailure.DEAD, f"QEMU's own words:\n{words}" if words else "")
-            if ended is not None:
-                raise failed(BootFailure.CONSOLE_LOST, ended.message)
-            poked = _poke(console, watcher, now, poked, deadline, attached)
+            lost = lost or ended
+            if lost is not None:
+                # A dying QEMU closes its console first; what ended is worth the moment it takes to know.
+                lost_at = lost_at or now
+                if now - lost_at >= _DYING:
+                    raise failed(BootFailure.CONSOLE_LOST, lost.message)
+            if lost is None:
+                poked = _poke(console, watcher, now, poked, deadline, attached)
             try:
                 deadline.check(f"waiting for {name} to boot")
             except DeadlineExpired:
