@@ -121,7 +121,7 @@ def asyncssh(load: dict[str, Any]) -> int:
             right = 0
             for _ in range(load["commands"]):
                 done = await connection.run(load["command"])
-                right += done.stdout.startswith(load["expect"])
+                right += bool(done.stdout.startswith(load["expect"]))
             return right
 
     async def all_hosts() -> int:
@@ -180,7 +180,7 @@ def pyinfra(load: dict[str, Any]) -> int:
         )
         if done.returncode:
             raise SystemExit(done.stderr[-2000:])
-    return len(load["addresses"]) * load["commands"]
+    return len(load["addresses"]) * int(load["commands"])
 
 
 def ansible_raw(load: dict[str, Any]) -> int:
@@ -207,7 +207,7 @@ def ansible_raw(load: dict[str, Any]) -> int:
         )
         if done.returncode:
             raise SystemExit(done.stdout[-2000:] + done.stderr[-2000:])
-        return done.stdout.count("changed: [")
+        return str(done.stdout).count("changed: [")
 
 
 CONTENDERS: dict[str, Callable[[dict[str, Any]], int]] = {

@@ -290,7 +290,7 @@ class Link:
                 if deadline.cancellation.cancelled:
                     raise Cancelled(deadline.cancellation.reason) from None
                 errors.append(error)
-                if deadline.expired and error.cause is Cause.TIMEOUT and not others:
+                if deadline.expired and error.cause is Cause.TIMEOUT:
                     break  # Too little time was given; that is no fault of the transport.
                 heir = order[index + 1].name if others else ""
                 self._leave(one, error, heir)

@@ -19,7 +19,6 @@ from harness.transport.contract import CommandResult, Damage, Progress
 from harness.transport.errors import Timeout, TransportError
 from harness.transport.hostkeys import HostKey
 from harness.transport.ssh_channel import ChannelClosedError, PeerSilentError
-from harness.transport.ssh_config import SshSpec
 from harness.transport.ssh_pool import ChannelPool, Lease
 from harness.transport.ssh_shell import (
     ARGUMENT_LIMIT,
@@ -36,6 +35,7 @@ from harness.transport.ssh_shell import (
     quote,
     request,
 )
+from harness.transport.ssh_spec import SshSpec
 
 _RESTED = 0.05
 """Seconds between two commands after which others may have started more processes than are worth looking at."""

@@ -19,8 +19,8 @@ from harness.transport.errors import Cause, Unavailable
 if TYPE_CHECKING:
     import paramiko
 
-    from harness.transport.ssh_config import SshSpec
     from harness.transport.ssh_connection import Connection
+    from harness.transport.ssh_spec import SshSpec
 
 _AGENT_PATIENCE = 10.0
 _DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")

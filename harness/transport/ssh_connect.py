@@ -25,9 +25,9 @@ from harness.transport.hostkeys import (
     known_name,
     look_up,
 )
-from harness.transport.ssh_config import SshSpec
 from harness.transport.ssh_connection import Connection, LibraryLog
 from harness.transport.ssh_library import load_paramiko
+from harness.transport.ssh_spec import SshSpec
 from harness.transport.ssh_wire import ChannelWire, ProxyProcess, SocketWire, Wire, tcp_connect
 
 _BANNER_RETRIES = 4

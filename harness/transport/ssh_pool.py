@@ -17,10 +17,10 @@ from harness.transport import ssh_become, ssh_config
 from harness.transport.errors import Cause, TransportLost, Unavailable
 from harness.transport.hostkeys import HostKey
 from harness.transport.ssh_channel import ChannelClosedError, ChannelIO, PeerSilentError
-from harness.transport.ssh_config import SshSpec
 from harness.transport.ssh_connect import UnknownHostKeyError, connect
 from harness.transport.ssh_connection import Connection, library_error
 from harness.transport.ssh_shell import AnswerReader, end_program, fresh_nonce, opening
+from harness.transport.ssh_spec import SshSpec
 
 STALE_AFTER = 1.0
 """Seconds of silence after which an idle connection is asked for a sign of life before a command is
@@ -227,11 +227,14 @@ class ChannelPool:
 
     @property
     def ready(self) -> bool:
-        """A shell of a connection that was heard just now waits for work."""
+        """The connection was heard just now, and a shell waits for work; or all are busy, which is no fault."""
         with self._lock:
             connection = self._connection
             return (
-                connection is not None and bool(self._idle) and connection.silence() < STALE_AFTER and connection.alive
+                connection is not None
+                and (bool(self._idle) or self._open >= self._limit)
+                and connection.silence() < STALE_AFTER
+                and connection.alive
             )
 
     def release(self, lease: Lease, *, keep: bool) -> None:

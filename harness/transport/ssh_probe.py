@@ -21,9 +21,9 @@ from harness.deadline import Deadline
 from harness.events.emitter import NullEmitter
 from harness.transport.errors import Cause, Unavailable
 from harness.transport.hostkeys import HostKey
-from harness.transport.ssh_config import SshSpec
 from harness.transport.ssh_connection import Connection, LibraryLog
 from harness.transport.ssh_library import load_paramiko
+from harness.transport.ssh_spec import SshSpec
 from harness.transport.ssh_wire import SocketWire
 from harness.transport.ssh_wire import tcp_connect as _tcp_connect
 

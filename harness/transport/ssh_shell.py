@@ -133,7 +133,7 @@ def opening(nonce: str) -> bytes:
 _PLAIN = re.compile(r"([A-Za-z0-9_./+-]+)((?: +(?:[A-Za-z0-9_./:,@%+=-]|'[^'\n]*')+)*) *")
 
 _RESERVED = frozenset(
-    [
+    {
         "case",
         "coproc",
         "do",
@@ -151,7 +151,7 @@ _RESERVED = frozenset(
         "time",
         "until",
         "while",
-    ]
+    }
 )
 
 _STREAMS = "</dev/null >&3 2>&4 3>&- 4>&-"

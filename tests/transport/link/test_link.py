@@ -306,18 +306,19 @@ def test_opening_takes_a_share_of_the_deadline() -> None:
     assert only.shares[0] > 800, "alone it may take all"
 
 
-def test_too_little_time_is_no_fault_of_the_last_transport() -> None:
+def test_too_little_time_is_no_fault_of_the_transport() -> None:
     clock = FakeClock()
 
     def late() -> Exception:
         clock.now += 10
         return Unavailable("no time", cause=Cause.TIMEOUT, transport="ssh")
 
-    link, events = make(Fake("ssh", failing=late), clock=clock)
-    with pytest.raises(Unreachable):
-        link.run("x", deadline=soon(5, clock))
-    assert link.current == "ssh"
-    assert not events.of("link.fallback")
+    for others in ([], [Fake("serial")]):
+        link, events = make(Fake("ssh", failing=late), *others, clock=clock)
+        with pytest.raises(Unreachable):
+            link.run("x", deadline=soon(5, clock))
+        assert link.current == "ssh"
+        assert not events.of("link.fallback")
 
 
 def test_cancelled_is_not_another_reason_to_try_on() -> None:

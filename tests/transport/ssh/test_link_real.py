@@ -134,3 +134,18 @@ def test_a_key_that_is_not_the_machines_own_is_a_finding(sshd: Sshd, events: Eve
     assert sshd.host_key.fingerprint in finding["shown"]
     assert events.of("link.fallback")[0]["cause"] == "host_key"
     link.close()
+
+
+def test_a_busy_connection_is_not_left(sshd: Sshd, events: Events) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    sshd.start()
+    spec = sshd.spec(max_channels=2)
+    link = Link([SshTransport(spec, events=events), Local(sshd.folder)], events=events, name="box")
+    link.run(":", deadline=soon())
+    with ThreadPoolExecutor(6) as pool:
+        results = list(pool.map(lambda n: link.run(f"sleep 0.6; echo {n}", deadline=soon(5)), range(6)))
+    assert [result.out for result in results] == [str(n) for n in range(6)]
+    assert {result.transport for result in results} == {"ssh"}
+    assert not events.of("link.fallback")
+    link.close()

@@ -14,7 +14,7 @@ import pytest
 from harness.deadline import Cancellation, Deadline
 from harness.errors import Cancelled, UsageError
 from harness.transport.contract import Transport
-from harness.transport.errors import Timeout, TransportLost
+from harness.transport.errors import Timeout, TransportLost, Unavailable
 from harness.transport.ssh import END_GRACE, SshTransport
 from harness.transport.ssh_files import FileError
 
@@ -189,7 +189,8 @@ def test_many_at_once_each_gets_its_own_answer(ssh: SshTransport) -> None:
 def test_many_at_once_with_stdin_and_timeouts_among_them(ssh: SshTransport) -> None:
     def one(number: int) -> bool:
         if number % 7 == 0:
-            with pytest.raises(Timeout):
+            # On a busy machine the deadline may pass before there is a channel.
+            with pytest.raises((Timeout, Unavailable)):
                 ssh.run("sleep 30", deadline=soon(0.5))
             return True
         data = str(number).encode() * 1000
@@ -236,8 +237,6 @@ def test_open_and_close_again_and_again(shared_sshd: Sshd, events: Events) -> No
 
 
 def test_nothing_can_be_asked_after_the_deadline(ssh: SshTransport) -> None:
-    from harness.transport.errors import Unavailable
-
     with pytest.raises(Unavailable, match="deadline"):
         ssh.run("echo", deadline=Deadline.after(-1))
 
