@@ -81,14 +81,14 @@ def expand_pattern(text: str) -> tuple[list[str], int | None]:
 
 def expand_ranges(text: str) -> list[str]:
     """Every name of `db[01:50]-[a:c]`, leftmost range slowest. Raises ValueError for a range that is none."""
-    head, opened, rest = text.partition("[")
-    if not opened:
+    if "[" not in text:
         return [text]
-    inner, closed, tail = rest.partition("]")
-    if not closed:
-        raise ValueError(f"the range in {text!r} has no closing bracket")
-    if "]" in head or "|" in text:
-        raise ValueError(f"{text!r} holds a character that cannot stand beside a range")
+    # Ansible takes the first bracket of either kind, in whatever order they stand, and '|' for a bracket.
+    parts = text.replace("[", "|", 1).replace("]", "|", 1).split("|")
+    if len(parts) != 3:
+        reason = "has no closing bracket" if len(parts) < 3 else "holds a '|', which cannot stand beside a range"
+        raise ValueError(f"the range in {text!r} {reason}")
+    head, inner, tail = parts
     tails = expand_ranges(tail) if "[" in tail else [tail]
     return [head + part + end for part in _range(inner) for end in tails]
 

@@ -121,9 +121,10 @@ def _special(found: Located) -> object:
 def _load_yaml(text: str, path: str, book: Book, notices: list[Notice]) -> object:
     import yaml
 
-    loader = _loader_class()(text)
-    loader.path, loader.book, loader.notices = path, book, notices
+    loader: Any = None
     try:
+        loader = _loader_class()(text)
+        loader.path, loader.book, loader.notices = path, book, notices
         result: object = loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         raise _yaml_error(error, path, book) from None
@@ -137,10 +138,11 @@ def _load_yaml(text: str, path: str, book: Book, notices: list[Notice]) -> objec
             Place(path, line, len(before) - before.rfind("\n")),
         ) from None
     except (ValueError, RecursionError) as error:
-        # An impossible date, an integer of too many digits, nesting beyond any use.
+        # An impossible date, an integer of too many digits, nesting beyond any use, bytes that are no UTF-8.
         raise book.error(f"this YAML cannot be read: {error}", Place(path)) from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     return result
 
 

@@ -32,6 +32,11 @@ def bases(sources: Sequence[str]) -> list[str]:
     return list(found)
 
 
+def _key(host: HostNode) -> tuple[bool, frozenset[str]]:
+    """Hosts of one key have the same groups, so what they get from groups is worked out once."""
+    return host.left_ungrouped, frozenset(host.groups)
+
+
 @dataclass(slots=True)
 class Merger:
     """Merges the variables of hosts. `inventory` and `play` are folders, `extra` the layers of `-e`."""
@@ -41,18 +46,20 @@ class Merger:
     inventory: list[str]
     play: list[str]
     extra: list[Layer]
-    _shared: dict[frozenset[str], dict[str, Assigned]] = field(default_factory=dict)
-    _orders: dict[frozenset[str], tuple[str, ...]] = field(default_factory=dict)
+    _shared: dict[tuple[bool, frozenset[str]], dict[str, Assigned]] = field(default_factory=dict)
+    _orders: dict[tuple[bool, frozenset[str]], tuple[str, ...]] = field(default_factory=dict)
 
     def order(self, host: HostNode) -> tuple[str, ...]:
         """All groups of a host but `all`, weakest first."""
-        direct = frozenset(host.groups)
+        direct = _key(host)
         found = self._orders.get(direct)
         if found is None:
-            groups = set(direct)
-            for name in direct:
+            groups = set(host.groups)
+            for name in host.groups:
                 groups |= self.model.ancestors(name)
             groups.discard("all")
+            if host.left_ungrouped:
+                groups.discard("ungrouped")
             nodes = sorted((self.model.groups[name] for name in groups), key=lambda g: (g.depth, g.priority, g.name))
             found = self._orders[direct] = tuple(node.name for node in nodes)
         return found
@@ -60,7 +67,7 @@ class Merger:
     def merged(self, name: str) -> dict[str, Assigned]:
         """Every variable of a host with the value that counts, templates unresolved. Raises UsageError."""
         host = self.model.hosts[name]
-        direct = frozenset(host.groups)
+        direct = _key(host)
         shared = self._shared.get(direct)
         if shared is None:
             shared = self._shared[direct] = {}

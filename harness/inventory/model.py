@@ -42,6 +42,9 @@ class HostNode:
     inventory_dir: str | None
     groups: dict[str, None] = field(default_factory=dict)
     variables: dict[str, Assigned] = field(default_factory=dict)
+    left_ungrouped: bool = False
+    """It was listed without a group as well as in one: then it does not inherit from `ungrouped`, even where that
+    is made an ancestor of its group (as Ansible has it)."""
 
 
 class Model:
@@ -179,6 +182,7 @@ class Model:
             if "ungrouped" in host.groups:
                 if others:
                     del host.groups["ungrouped"]
+                    host.left_ungrouped = True
                     del self.groups["ungrouped"].hosts[host.name]
             elif not others:
                 self._add_child("ungrouped", host.name, host.place)

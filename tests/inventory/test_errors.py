@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError, UsageError
@@ -268,6 +268,7 @@ def test_secrets_are_masked_in_shown_lines(tmp_path: Path) -> None:
     assert error.source.text[error.source.column - 1 :].startswith("qemu_memory")
 
 
+@settings(deadline=None)
 @given(
     data=st.one_of(
         st.binary(max_size=80), st.text(alphabet="[]:{}=#'\"ab1 \n-&*!|>%@`\t\\", max_size=60).map(str.encode)

@@ -167,6 +167,7 @@ def test_order_is_the_same_every_time(tmp_path: Path) -> None:
     assert len(orders) == 1
 
 
+@settings(deadline=None)
 @given(pattern=st.text(alphabet="abwe:,&![]~*?.-01 ", max_size=12))
 def test_any_text_is_answered_or_refused(pattern: str) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
@@ -219,6 +219,7 @@ def test_paths_start_at_the_inventory(tmp_path: Path, monkeypatch: pytest.Monkey
         host.path("qemu_initrd")
 
 
+@settings(deadline=None)
 @given(
     value=st.one_of(
         st.text(max_size=10),
