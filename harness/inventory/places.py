@@ -93,7 +93,7 @@ class Book:
         return UsageError(message, source=self.source(place, word), hint=hint)
 
 
-def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.65) -> str:
     """`did you mean x?` for the closest known name, or nothing."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f"did you mean {close[0]!r}?" if close else ""
