@@ -26,7 +26,8 @@ def wrap(become: Become, program: str) -> str:
         return f"exec sudo -H {way} -u {user} sh -c {inner}"
     if become.method == "doas":
         return f"exec doas {'' if become.password is not None else '-n '}-u {user} sh -c {inner}"
-    return f"exec su {user} -c {inner}"
+    # -s: the account may have no login shell at all (a service's has not).
+    return f"exec su -s /bin/sh -c {inner} {user}"
 
 
 def pass_gate(io: ChannelIO, become: Become, *, name: str, deadline: Deadline) -> None:

@@ -21,6 +21,8 @@ from harness.errors import UsageError
 from harness.transport.ssh_options import apply_options, first_of
 from harness.transport.ssh_spec import KNOWN_HOSTS, SshSpec, port_of
 
+__all__ = ["SshSpec", "expand_tokens", "jumps", "parse_dash_g", "replace_jump", "resolve"]
+
 
 def parse_dash_g(text: str) -> dict[str, list[str]]:
     """Reads what `ssh -G` prints: a name and a value a line."""

@@ -461,7 +461,7 @@ def test_a_password_that_is_right(sshd: Sshd, events: Events) -> None:
         transport.close()
     finally:
         subprocess.run(["pkill", "-KILL", "-u", user], check=False)
-        subprocess.run(["userdel", "-r", user], check=False, capture_output=True)
+        subprocess.run(["userdel", "-rf", user], check=False, capture_output=True)
 
 
 def test_a_jump_host(shared_sshd: Sshd, sshd: Sshd, events: Events, tmp_path: Path) -> None:
