@@ -66,11 +66,28 @@ def locked(
         os.close(fd)
 
 
-def remove_leftovers(folder: Path, prefix: str) -> int:
-    """Removes what killed builds of `prefix` left in `folder`; to be called with the lock held. Returns how many."""
+def remove_leftovers(folder: Path, name: str) -> int:
+    """Removes what killed builds left in `folder`: those of `name`, whose lock the caller holds, and those of other
+    names that nobody builds now. A build works in ``.<name>.<anything>``; its lock is ``<name>.lock``. Returns how
+    many."""
     count = 0
-    for path in folder.glob(f".{prefix}.*"):
-        if path.is_dir():
+    for path in folder.glob(".*.*"):
+        owner = path.name[1:].rsplit(".", 1)[0]
+        if path.is_dir() and (owner == name or not _is_locked(folder / f"{owner}.lock")):
             shutil.rmtree(path, ignore_errors=True)
             count += not path.exists()
     return count
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False

@@ -121,7 +121,7 @@ def ensure_image(
             return image
         from harness.machine.build import build
 
-        remove_leftovers(images_folder(), f"{name}-")
+        remove_leftovers(images_folder(), f"{name}-{recipe.digest}")
         work = images_folder() / f".{name}-{recipe.digest}.{os.getpid()}"
         events.emit("image.build.start", f"building the image {name}", image=name, recipe_hash=recipe.digest)
         started = time.monotonic()

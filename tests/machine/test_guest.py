@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import signal
@@ -94,12 +95,13 @@ def test_a_debian_comes_up_with_a_seed_and_answers_ssh(guest: Any, debian: Image
 def console_login(one: Any, image: Image) -> str:
     """Logs in with the password; returns what `whoami` says."""
     console = one.console
+
+    def shows(prompt: bytes) -> bool:
+        log: bytes = one.log()
+        return log.endswith(prompt)
+
     for prompt, answer in ((b"login: ", image.user), (b"Password: ", image.password), (b"# ", "echo I-am=$(whoami)")):
-        assert until(
-            lambda prompt=prompt: (
-                one.log().rstrip(b"\x1b[?2004h").endswith(prompt.strip()) or one.log().endswith(prompt)
-            )
-        )  # type: ignore[misc]
+        assert until(functools.partial(shows, prompt))
         time.sleep(0.3)
         console.write(answer.encode() + b"\n", deadline=Deadline.after(10))
     assert until(lambda: b"I-am=" in one.log().rsplit(b"whoami)", 1)[-1])
