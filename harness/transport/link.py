@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
@@ -24,10 +24,13 @@ from harness.events.emitter import Emitter
 from harness.transport.contract import CommandResult, Damage, Fallback, Progress, Transport
 from harness.transport.errors import Cause, Timeout, TransportError, TransportLost, Unavailable
 from harness.transport.hostkeys import HostKey, read_host_keys
+from harness.transport.link_recovery import Backoff, Recovery, note
+
+__all__ = ["Backoff", "Link", "Unreachable"]
 
 T = TypeVar("T")
 
-_COUNTS = ("commands", "failures", "timeouts", "fallbacks", "recoveries", "probes", "repeats")
+_COUNTS = ("commands", "failures", "timeouts", "repeats")
 _DAMAGE = tuple(field.name for field in fields(Damage))
 
 PROBE_BOUND = 15.0
@@ -74,39 +77,11 @@ class Unreachable(Unavailable):
         self.errors = tuple(errors)
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """How long to wait before a left transport is tried again. Seconds; `jitter` is the share by which a
-    wait may differ.
-    """
-
-    first: float = 1.0
-    factor: float = 1.7
-    longest: float = 30.0
-    jitter: float = 0.2
-
-    def delay(self, tries: int, chance: float) -> float:
-        """The wait after that many failed tries; `chance` is from 0 to 1. Never above `longest`."""
-        plain = min(self.longest, self.first * self.factor ** min(tries, 60))
-        return min(self.longest, plain * (1 + self.jitter * (2 * chance - 1)))
-
-
-@dataclass(slots=True)
-class _Left:
-    """A transport that was left: why, since when, how often it was tried again, and when it is next."""
-
-    error: TransportError
-    since: float
-    tries: int
-    next_at: float
-
-
 class Link:
     """The transports of one target, in order of preference. All methods may be called from any thread.
 
-    `open_share` is the part of a deadline that opening a transport may take while others are left to
-    try, `open_bound` its
-    most in seconds.
+    `open_share` is the part of a deadline that opening a transport may take while others are left to try,
+    `open_bound` its most in seconds.
     """
 
     def __init__(
@@ -128,20 +103,23 @@ class Link:
         self._events = events
         self._clock = clock
         self._name = name
-        self._backoff = backoff or Backoff()
         self._open_share = open_share
         self._open_bound = open_bound
-        self._background = background
-        self._chance = chance
         self._lock = threading.Lock()
-        self._wake = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._left: dict[str, _Left] = {}
         self._pinning = threading.Lock()
-        self._closed = False
+        self._cancel = Cancellation()
         # Looked up once: to ask a protocol takes longer than all else here.
         self._openers: dict[str, Opens] = {one.name: one for one in transports if isinstance(one, Opens)}
-        self._cancel = Cancellation()
+        self._recovery = Recovery(
+            self._transports,
+            events=events,
+            clock=clock,
+            backoff=backoff or Backoff(),
+            chance=chance,
+            attempt=self._attempt,
+            background=background,
+            name=name,
+        )
         self._counts = dict.fromkeys((*_COUNTS, *_DAMAGE), 0)
 
     # -- what is asked of every transport
@@ -157,13 +135,12 @@ class Link:
         and all of Damage.
         """
         with self._lock:
-            return dict(self._counts)
+            return {**self._counts, **self._recovery.counts}
 
     @property
     def left(self) -> Mapping[str, Fallback]:
         """The transports that are left at present, and why."""
-        with self._lock:
-            return {name: _note(state.error) for name, state in self._left.items()}
+        return self._recovery.left
 
     def run(
         self,
@@ -238,15 +215,14 @@ class Link:
 
     def close(self) -> None:
         """Closes all transports and ends the background's tries. Safe to call twice."""
-        with self._lock:
-            self._closed = True
-            thread = self._thread
         self._cancel.cancel("the link was closed")
-        self._wake.set()
         for transport in self._transports:
             transport.close()
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(PROBE_BOUND)
+        self._recovery.close(PROBE_BOUND)
+
+    def probe_due(self) -> None:
+        """Tries the left transports whose time has come; the background does so by itself."""
+        self._recovery.probe_due()
 
     # -- choosing
 
@@ -260,8 +236,7 @@ class Link:
                 have = ", ".join(one.name for one in self._transports)
                 raise UsageError(f"{self._name or 'the target'} has no transport {insist!r}", hint=f"It has: {have}.")
             return chosen
-        with self._lock:
-            return sorted(self._transports, key=lambda one: one.name in self._left)
+        return self._recovery.order()
 
     def _serve(
         self,
@@ -275,7 +250,7 @@ class Link:
         passed over.
         """
         order = self._order(insist)
-        notes = {} if insist else dict(self.left)
+        notes = {} if insist else dict(self._recovery.left)
         errors: list[TransportError] = []
         calls = 0
         for index, one in enumerate(order):
@@ -293,15 +268,21 @@ class Link:
                 if deadline.expired and error.cause is Cause.TIMEOUT:
                     break  # Too little time was given; that is no fault of the transport.
                 heir = order[index + 1].name if others else ""
-                self._leave(one, error, heir)
+                self._recovery.leave(one, error, heir)
                 if insist is not None or (error.may_have_run and not repeatable):
                     raise
-                notes[one.name] = _note(error)
+                notes[one.name] = note(error)
                 continue
-            self._back(one)
+            self._recovery.back(one)
             notes.pop(one.name, None)
             return answer, calls, tuple(notes.values())
         raise Unreachable(self._name, errors)
+
+    def _attempt(self, one: Transport) -> None:
+        """One try in the background."""
+        deadline = Deadline.after(PROBE_BOUND, cancellation=self._cancel)
+        self._open(one, deadline, 0)
+        one.run(":", deadline=deadline)
 
     def _open(self, one: Transport, deadline: Deadline, others: int) -> None:
         opener = self._openers.get(one.name)
@@ -359,113 +340,6 @@ class Link:
                     return True
         return False
 
-    # -- leaving and coming back
-
-    def _leave(self, one: Transport, error: TransportError, heir: str) -> None:
-        if len(self._transports) == 1:
-            return  # There is nothing to leave it for: each command tries it anew.
-        with self._lock:
-            state = self._left.get(one.name)
-            fresh = state is None
-            now = self._clock.monotonic()
-            if state is None:
-                delay = self._backoff.delay(0, self._chance())
-                self._left[one.name] = _Left(error, now, 0, now + delay)
-                self._counts["fallbacks"] += 1
-            else:
-                state.error = error
-        if fresh:
-            self._events.emit(
-                "link.fallback",
-                f"{one.name} is left" + (f" for {heir}" if heir else "") + f": {error.message}",
-                level="warning",
-                cause=str(error.cause),
-                from_transport=one.name,
-                to_transport=heir,
-                may_have_run=error.may_have_run,
-            )
-            self._start_probing()
-
-    def _back(self, one: Transport) -> None:
-        with self._lock:
-            state = self._left.pop(one.name, None)
-            if state is None:
-                return
-            self._counts["recoveries"] += 1
-            away = self._clock.monotonic() - state.since
-        self._events.emit(
-            "link.recovered",
-            f"{one.name} serves again, after {away:.1f} s and {state.tries} tries",
-            duration=away,
-            tries=state.tries,
-            recovered_transport=one.name,
-            cause=str(state.error.cause),
-        )
-
-    def _start_probing(self) -> None:
-        if not self._background:
-            return
-        with self._lock:
-            if self._closed or (self._thread is not None and self._thread.is_alive()):
-                self._wake.set()
-                return
-            self._wake.clear()
-            self._thread = threading.Thread(target=self._probe_on, name=f"link-{self._name}", daemon=True)
-            self._thread.start()
-
-    def _probe_on(self) -> None:
-        """Lives as long as a transport is left."""
-        while True:
-            with self._lock:
-                if self._closed or not self._left:
-                    self._thread = None
-                    return
-                pause = min(state.next_at for state in self._left.values()) - self._clock.monotonic()
-            self._wake.wait(max(0.0, pause))
-            self._wake.clear()
-            self.probe_due()
-
-    def probe_due(self) -> None:
-        """Tries the left transports whose time has come. The background's thread calls this; so may a
-        test with its own clock.
-        """
-        now = self._clock.monotonic()
-        with self._lock:
-            due = [one for one in self._transports if one.name in self._left and self._left[one.name].next_at <= now]
-        for one in due:
-            with self._lock:
-                if self._closed:
-                    return
-                self._counts["probes"] += 1
-            try:
-                deadline = Deadline.after(PROBE_BOUND, cancellation=self._cancel)
-                self._open(one, deadline, 0)
-                one.run(":", deadline=deadline)
-            except Cancelled:
-                return
-            except TransportError as error:
-                self._tried(one, error)
-            else:
-                self._back(one)
-
-    def _tried(self, one: Transport, error: TransportError) -> None:
-        with self._lock:
-            state = self._left.get(one.name)
-            if state is None:
-                return
-            state.tries += 1
-            state.error = error
-            delay = self._backoff.delay(state.tries, self._chance())
-            state.next_at = self._clock.monotonic() + delay
-        self._events.emit(
-            "link.probe",
-            f"{one.name} does not serve yet; next try in {delay:.1f} s: {error.message}",
-            level="debug",
-            cause=str(error.cause),
-            probed_transport=one.name,
-            tries=state.tries,
-        )
-
     # -- counting and telling
 
     def _count_result(self, result: CommandResult) -> None:
@@ -511,7 +385,3 @@ class Link:
             cause=str(error.cause) if isinstance(error, TransportError) else type(error).__name__.lower(),
             may_have_run=isinstance(error, TransportError) and error.may_have_run,
         )
-
-
-def _note(error: TransportError) -> Fallback:
-    return Fallback(error.transport, str(error.cause), error.message)

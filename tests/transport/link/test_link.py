@@ -373,6 +373,29 @@ def test_a_left_transport_is_tried_when_its_time_has_come_and_taken_back() -> No
     assert link.run("x", deadline=soon()).fallbacks == ()
 
 
+def test_a_transport_that_comes_and_goes_keeps_its_long_waits() -> None:
+    clock = FakeClock()
+    ssh = Fake("ssh", failing=refused)
+    link, events = make(ssh, Fake("serial"), clock=clock, backoff=Backoff(1.0, 2.0, 64.0, jitter=0.0))
+    link.run("x", deadline=soon())
+    for _ in range(20):
+        clock.now += 5
+        link.probe_due()
+    tries = events.of("link.probe")[-1]["tries"]
+    assert tries >= 3
+    ssh.failing = None
+    while link.current != "ssh":
+        clock.now += 5
+        link.probe_due()
+    ssh.failing = refused
+    link.run("x", deadline=soon())
+    assert dict(link.left)["ssh"].cause == "refused"
+    clock.now += 4
+    count = link.counts["probes"]
+    link.probe_due()
+    assert link.counts["probes"] == count, "it is not tried every second again"
+
+
 @given(tries=st.integers(0, 10_000), chance=st.floats(0, 1))
 def test_a_wait_is_bounded_and_grows(tries: int, chance: float) -> None:
     backoff = Backoff()
