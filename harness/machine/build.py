@@ -22,7 +22,7 @@ from harness.deadline import Deadline
 from harness.errors import MachineError
 from harness.machine.image import write_manifest
 from harness.machine.recipe import Recipe
-from harness.machine.tool import need, run_tool
+from harness.machine.tool import can_contain, need, run_tool
 
 MIRROR_VARIABLE = "HARNESS_DEBIAN_MIRROR"
 _KEY_TYPES = (("ed25519", ()), ("ecdsa", ("-b", "256")), ("rsa", ("-b", "3072")))
@@ -60,7 +60,22 @@ def build(recipe: Recipe, folder: Path, *, deadline: Deadline, progress: Callabl
         recipe, mmdebstrap, overlay, tarball, root=root, mirrors=mirrors(recipe.suite), options=apt_options()
     )
     with (folder / "build.log").open("ab") as log:
-        run_tool(argv, doing=f"mmdebstrap for the image {recipe.name}", deadline=deadline, on_line=phase, log=log)
+        environment = dict(os.environ)
+        contain = root and can_contain()
+        if contain:
+            # What a killed mmdebstrap leaves goes with our own folder: its mounts went with its namespace. Otherwise
+            # it must not work in there: it may leave mounts, and an unshared user could not get in.
+            (folder / "tmp").mkdir()
+            environment["TMPDIR"] = str(folder / "tmp")
+        run_tool(
+            argv,
+            doing=f"mmdebstrap for the image {recipe.name}",
+            deadline=deadline,
+            on_line=phase,
+            log=log,
+            env=environment,
+            contain=contain,
+        )
         tell(f"writing the disk ({time.monotonic() - started:.0f} s)")
         tree = folder / "root"
         tree.mkdir()
@@ -79,8 +94,9 @@ def build(recipe: Recipe, folder: Path, *, deadline: Deadline, progress: Callabl
                 hint="its packages must name a linux-image-… and initramfs-tools",
             )
         shutil.copyfile(found[-1], folder / name)
-    for name in ("root", "host-keys"):
-        shutil.rmtree(folder / name)
+    for name in ("root", "host-keys", "tmp"):
+        if (folder / name).exists():
+            shutil.rmtree(folder / name)
     for path in (overlay, tarball):
         path.unlink()
     write_manifest(

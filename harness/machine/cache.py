@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -74,9 +75,21 @@ def remove_leftovers(folder: Path, name: str) -> int:
     for path in folder.glob(".*.*"):
         owner = path.name[1:].rsplit(".", 1)[0]
         if path.is_dir() and (owner == name or not _is_locked(folder / f"{owner}.lock")):
-            shutil.rmtree(path, ignore_errors=True)
-            count += not path.exists()
+            count += remove_tree(path)
     return count
+
+
+def remove_tree(path: Path) -> bool:
+    """Removes a folder and what is in it, unless something is mounted below: a build that was killed as root may
+    leave the host's own /proc, /sys or /dev there, and those must never be emptied. True when it is gone."""
+    inside = f"{os.path.realpath(path)}/"
+    # proc(5): the fifth field is the mount point, with blanks and backslashes as octal escapes.
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), line.split()[4])
+        if point.startswith(inside):
+            return False
+    shutil.rmtree(path, ignore_errors=True)
+    return not path.exists()
 
 
 def _is_locked(path: Path) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
@@ -14,7 +13,7 @@ from typing import Any
 from harness.deadline import Deadline
 from harness.errors import MachineError
 from harness.events.emitter import Emitter
-from harness.machine.cache import cache_folder, locked, remove_leftovers
+from harness.machine.cache import cache_folder, locked, remove_leftovers, remove_tree
 from harness.machine.recipe import RECIPES, load_recipe
 
 MANIFEST = "manifest.json"
@@ -133,7 +132,7 @@ def ensure_image(
                 trash = images_folder() / f".{name}-{recipe.digest}.old-{os.getpid()}"
                 folder.rename(trash)
                 work.rename(folder)
-                shutil.rmtree(trash)
+                remove_tree(trash)
             else:
                 work.rename(folder)
         except OSError as error:
@@ -154,7 +153,7 @@ def ensure_image(
             )
             raise
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            remove_tree(work)
         seconds = time.monotonic() - started
         events.emit("image.build.end", f"built the image {name} in {seconds:.0f} s", image=name, duration=seconds)
         progress(f"image {name}: built in {seconds:.0f} s")

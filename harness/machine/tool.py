@@ -41,16 +41,16 @@ def run_tool(
     on_line: Callable[[str], None] = lambda line: None,
     log: BinaryIO | None = None,
     env: Mapping[str, str] | None = None,
+    contain: bool = False,
 ) -> list[str]:
     """Runs `argv` with stdin closed; returns the last lines of what it said.
 
-    Its stdout and stderr go to `log` whole and to `on_line` line by line. It dies with us, whatever ends us.
+    Its stdout and stderr go to `log` whole and to `on_line` line by line. It dies with us, whatever ends us;
+    `contain` (as root only) does the same for everything that it started.
     Raises :class:`MachineError` with its own last words when its status is not 0 or the deadline passes, and
     :class:`Cancelled`.
     """
-    # setpriv makes the kernel end the program when we are killed: no finally block of ours runs on SIGKILL.
-    guard = shutil.which("setpriv")
-    full = [guard, "--pdeathsig", "TERM", "--", *argv] if guard else list(argv)
+    full = [*_leash(contain), *argv]
     started = time.monotonic()
     try:
         process = subprocess.Popen(
@@ -81,6 +81,29 @@ def run_tool(
             hint=f"it was: {shlex.join(argv)}",
         )
     return list(last)
+
+
+_NAMESPACE = ("--pid", "--fork", "--kill-child", "--mount-proc")
+
+
+def can_contain() -> bool:
+    """Whether a family of processes, with its mounts, can be ended as one; a container may forbid it even to root."""
+    unshare = shutil.which("unshare")
+    if unshare is None or shutil.which("setpriv") is None:
+        return False
+    trial = subprocess.run([unshare, *_NAMESPACE, "true"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return trial.returncode == 0
+
+
+def _leash(contain: bool) -> list[str]:
+    """The words in front of a command that make the kernel end it when we are killed: no finally block of ours runs
+    on SIGKILL. A process-id namespace takes the whole family along, and its mounts."""
+    setpriv, unshare = shutil.which("setpriv"), shutil.which("unshare")
+    if setpriv is None:
+        return []
+    if contain and can_contain() and unshare is not None:
+        return [setpriv, "--pdeathsig", "KILL", "--", unshare, *_NAMESPACE, "--"]
+    return [setpriv, "--pdeathsig", "TERM", "--"]
 
 
 def _read(

@@ -27,6 +27,7 @@ from harness.machine.doctor import requirement_names
 from harness.machine.image import describe, ensure_image, image_folder, list_images
 from harness.machine.recipe import is_recipe, load_recipe, recipe_names
 from harness.machine.seed import pack_seed
+from harness.machine.tool import can_contain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -207,6 +208,27 @@ def test_a_cache_that_may_not_be_written_is_told(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(MachineError, match="cannot be used"):
         make()
+
+
+@pytest.mark.skipif(not can_contain(), reason="needs root and leave to make namespaces")
+def test_a_folder_with_a_mount_below_is_left_alone(tmp_path: Path) -> None:
+    """In a mount namespace of its own, so that nothing of the host can be touched."""
+    code = f"""
+        import subprocess, sys
+        from pathlib import Path
+        from harness.machine.cache import remove_tree
+        inner = Path({str(tmp_path)!r}) / "a folder" / "inner"
+        inner.mkdir(parents=True)
+        subprocess.run(["mount", "-t", "tmpfs", "none", str(inner)], check=True)
+        (inner / "precious").write_text("x")
+        assert not remove_tree(inner.parent)
+        assert (inner / "precious").exists()
+        subprocess.run(["umount", str(inner)], check=True)
+        assert remove_tree(inner.parent)
+    """
+    argv = ["unshare", "--mount", sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def recipes(folder: Path, **texts: str) -> Path:
