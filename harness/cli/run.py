@@ -131,9 +131,9 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         playbook_dirs=folders,
         vault_password_file=arguments.vault_password_file,
     )
+    hosts = inventory.select("all", limit=arguments.limit)
     for warning in inventory.warnings:
         print(f"harness: warning: {warning}", file=sys.stderr)
-    hosts = inventory.select("all", limit=arguments.limit)
     if not hosts:
         raise NothingSelected("the inventory has no hosts", hint="Look at it with: harness inventory --graph -i …")
     options = Options(

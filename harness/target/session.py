@@ -17,7 +17,7 @@ from harness.machine.image import Image, ensure_image
 from harness.machine.machine import Machine
 from harness.machine.spec import MachineSpec
 from harness.target.network import SshEndpoint
-from harness.target.spec import TargetSpec
+from harness.target.spec import TargetSpec, connection_variables
 from harness.target.target import Target
 from harness.transport import ssh_probe
 from harness.transport.console import Console
@@ -192,7 +192,7 @@ class TargetSession:
                 if not self._ssh.key_files and self._ssh.password is None:
                     self._ssh = self._ssh.with_key(path=str(image.client_key))
                 self._ssh = replace(self._ssh, user=self._ssh.user or image.user)
-        variables = {**self._host.resolved(), "serial_socket": machine.console_address}
+        variables = {**connection_variables(self._host), "serial_socket": machine.console_address}
         serial = SerialSpec.from_vars(self._spec.name, variables)
         assert serial is not None, "it has an address"
         if image is not None and serial.password is None and serial.user == image.user:

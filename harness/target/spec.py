@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from harness.inventory import Host
+from harness.inventory.variables import BY_ANY_NAME
 from harness.machine.spec import MachineSpec
 from harness.transport.serial import SerialSpec
 from harness.transport.ssh_config import SshSpec
@@ -27,7 +28,7 @@ class TargetSpec:
 
 def target_spec(host: Host) -> TargetSpec:
     """Reads a host's variables. Raises UsageError for whatever cannot be used, before anything is started."""
-    variables = host.resolved()
+    variables = connection_variables(host)
     folder = variables.get("inventory_dir")
     machine = MachineSpec.from_vars(host.name, variables, base=Path(folder) if isinstance(folder, str) else Path.cwd())
     for name in _PATHS:
@@ -48,6 +49,11 @@ def target_spec(host: Host) -> TargetSpec:
             hint="Give it an ansible_host, a serial_socket, or a machine to boot (qemu_image=debian).",
         )
     return TargetSpec(host.name, ssh, serial, machine, transports)
+
+
+def connection_variables(host: Host) -> dict[str, object]:
+    """The variables that have a meaning here, resolved. A template that fails in any other one is not our business."""
+    return host.resolved({*BY_ANY_NAME, "inventory_dir"})
 
 
 def _wanted(host: Host) -> tuple[str, ...]:

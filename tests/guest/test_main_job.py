@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import stat
+import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
@@ -145,11 +147,16 @@ def test_a_kept_machine_can_be_attached_to(harness: Callable[..., Run], tmp_path
         port = re.search(r"-p (\d+)", command)
         key = re.search(r"-i (\S+)", command)
         known = re.search(r"UserKnownHostsFile=(\S+)", command)
-        socket = re.search(r"(/\S+\.sock)", "\n".join(line for line in reach if "onsole" in line))
+        socket = re.search(r"UNIX-CONNECT:(\S+)", text)
         assert port
         assert key
         assert known
         assert socket
+        printed = shlex.split(command.partition("ssh:")[2])
+        typed = subprocess.run(
+            [*printed, "id", "-un"], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+        )
+        assert (typed.returncode, typed.stdout) == (0, b"root\n"), typed.stderr
         inventory = tmp_path / "attach.ini"
         inventory.write_text(
             f"vm1 ansible_host=127.0.0.1 ansible_port={port[1]} ansible_user=root "
