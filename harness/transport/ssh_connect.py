@@ -30,8 +30,19 @@ from harness.transport.ssh_library import load_paramiko
 from harness.transport.ssh_spec import SshSpec
 from harness.transport.ssh_wire import ChannelWire, ProxyProcess, SocketWire, Wire, tcp_connect
 
-_BANNER_RETRIES = 4
-_RETRY_PAUSE = 0.2
+_FULL = b"Exceeded MaxStartups"
+"""What sshd says instead of its banner to a connection too many (sshd_config(5), MaxStartups; OpenSSH
+8.2 and later).
+"""
+
+_FULL_RETRIES = 12
+_SILENT_RETRIES = 1
+"""For a server that hangs up without a word: an older sshd at its MaxStartups, or a forwarded port with
+nobody behind it yet.
+"""
+
+_RETRY_PAUSE = 0.1
+_HUNG_UP = b"(it hung up)"
 
 
 class UnknownHostKeyError(Exception):
@@ -61,9 +72,8 @@ def connect(
 ) -> Connection:
     """Connects and logs in.
 
-    Raises Unavailable with its cause, :class:`UnknownHostKeyError`, Cancelled, UsageError. A server that
-    closes before its banner
-    (sshd's MaxStartups does that to some of many) is asked again a few times, with a pause that grows.
+    Raises Unavailable with its cause, :class:`UnknownHostKeyError`, Cancelled, UsageError. A server that has no
+    room for one more login (MaxStartups) is asked again, with pauses that grow: that is a bound and no fault.
     """
     load_paramiko()
     bound = deadline.clamp(spec.connect_timeout)
@@ -73,9 +83,10 @@ def connect(
             return _connect_once(spec, bound, events, pinned, hops)
         except Unavailable as error:
             attempt += 1
-            pause = _RETRY_PAUSE * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
-            closed_early = error.cause is Cause.BANNER and b"closed" in error.seen
-            if not closed_early or attempt >= _BANNER_RETRIES or pause >= bound.remaining():
+            full, silent = error.seen.startswith(_FULL), error.seen == _HUNG_UP
+            pause = _RETRY_PAUSE * min(16, 2**attempt) * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+            most = _FULL_RETRIES if full else _SILENT_RETRIES if silent else 0
+            if error.cause is not Cause.BANNER or attempt > most or pause >= bound.remaining():
                 raise
             bound.sleep(pause)
 
@@ -210,13 +221,15 @@ def handshake(
     if not banner:
         closed = not deadline_passed
         what = "closed the connection before its banner" if closed else "sent no SSH banner in time"
+        if connection.log.preamble:
+            what += f"; it said {connection.log.preamble!r}"
         if closed and error is not None and "Indecipherable" in str(error):
             what = f"is no SSH server: {error}"
         raise Unavailable(
             f"{where} {what}" + (f"; the proxy command says: {complaint}" if complaint else ""),
             cause=Cause.BANNER,
             transport="ssh",
-            seen=b"closed" if closed else b"",
+            seen=connection.log.preamble.encode() or (_HUNG_UP if closed else b""),
             hint="sshd may still be starting, or be at its MaxStartups; an open port alone proves nothing.",
         )
     raise Unavailable(

@@ -25,13 +25,16 @@ class LibraryLog(logging.Logger):
     def __init__(self, events: Emitter) -> None:
         super().__init__("harness.paramiko", logging.INFO)
         self._events = events
+        self.preamble = ""
 
     def log(self, level: int, msg: object, *args: object, **kwargs: object) -> None:
         """paramiko's call. Its debugging chatter (twenty lines a connection) is left out."""
         del kwargs
-        if level < logging.INFO:
-            return
         text = str(msg)
+        if level < logging.INFO:
+            if text.startswith("Banner: "):
+                self.preamble = text.removeprefix("Banner: ")
+            return
         if text.startswith(("Traceback", "  File", "    ")) or not text.strip():
             return
         with contextlib.suppress(TypeError, ValueError):
@@ -53,7 +56,7 @@ class Connection:
         self.transport = transport
         self.wire = wire
         self.spec = spec
-        self._log = log
+        self.log = log
         self._below = below
         self._opening = threading.Lock()
         self._close_lock = threading.Lock()
@@ -128,7 +131,7 @@ class Connection:
         finally:
             forget()
             self._opening.release()
-        channel.logger = self._log
+        channel.logger = self.log
         return channel
 
     def lost(self, why: str, *, may_have_run: bool = False, seen: bytes = b"") -> TransportLost:

@@ -112,9 +112,9 @@ def test_a_slow_banner_is_no_fault(shared_sshd: Sshd, proxy: FaultProxy, events:
 def test_dropped_before_the_banner_it_is_asked_again(shared_sshd: Sshd, proxy: FaultProxy, events: Events) -> None:
     proxy.mode = "drop"
     transport = SshTransport(shared_sshd.spec(port=proxy.port), events=events)
-    threading.Timer(0.6, setattr, [proxy, "mode", "pass"]).start()
+    threading.Timer(0.05, setattr, [proxy, "mode", "pass"]).start()
     assert transport.run("echo 1", deadline=soon()).out == "1"
-    assert proxy.drops >= 1
+    assert proxy.drops == 1
     transport.close()
 
 
@@ -123,7 +123,7 @@ def test_always_dropped_is_a_banner_problem(shared_sshd: Sshd, proxy: FaultProxy
     error = refused(shared_sshd.spec(port=proxy.port), events)
     assert error.cause is Cause.BANNER
     assert "MaxStartups" in str(error)
-    assert 2 <= proxy.drops <= 6
+    assert 2 <= proxy.drops <= 3, "asked again once: nobody may be behind a forwarded port yet"
 
 
 def test_reset_by_the_peer(shared_sshd: Sshd, proxy: FaultProxy, events: Events) -> None:
@@ -395,6 +395,23 @@ def test_max_sessions_is_a_bound_and_no_fault(sshd: Sshd, events: Events) -> Non
 def test_max_sessions_of_none_is_told(sshd: Sshd, events: Events) -> None:
     sshd.start("MaxSessions 0")
     assert refused(sshd.spec(), events).cause is Cause.BUSY
+
+
+def test_a_server_that_is_full_is_named_as_such(sshd: Sshd, events: Events) -> None:
+    import socket
+
+    sshd.start("MaxStartups 1")
+    # What asked whether the server is up may hold the one place for a moment.
+    while True:
+        holder = socket.create_connection(("127.0.0.1", sshd.port))
+        if holder.recv(100).startswith(b"SSH-"):
+            break
+        holder.close()
+        time.sleep(0.05)
+    error = refused(sshd.spec(connect_timeout=1.5), events)
+    holder.close()
+    assert error.cause is Cause.BANNER
+    assert "Exceeded MaxStartups" in error.message
 
 
 def test_max_startups_is_a_bound_and_no_fault(sshd: Sshd, events: Events) -> None:
