@@ -204,7 +204,7 @@ class FaultProxy:
     """Forwards a loopback port to another, until told to misbehave. `mode` may be changed at any time:
 
     pass; hole (takes bytes, gives none on); reset (every connection is reset); mute (accepts, says nothing);
-    drop (closes at once, as MaxStartups does); slow (a banner a byte at a time).
+    drop (closes at once, as a forwarded port does with nobody behind it); drop-once; slow (a banner a byte at a time).
     """
 
     def __init__(self, port: int) -> None:
@@ -230,8 +230,9 @@ class FaultProxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            if self.mode == "drop":
+            if self.mode in ("drop", "drop-once"):
                 self.drops += 1
+                self.mode = "drop" if self.mode == "drop" else "pass"
                 client.close()
                 continue
             if self.mode == "reset":
