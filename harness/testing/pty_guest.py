@@ -28,8 +28,9 @@ def _same(data: bytes) -> bytes:
 class PtyGuest:
     """Runs `argv` in a session of its own on a pty, served at `path`. One client at a time, as a chardev does.
 
-    `to_client` and `to_guest` may change the bytes on their way (noise, loss). `respawn` starts the program again whenever it
-    ends, as init does with a getty. `controlling=False` leaves it without a controlling terminal, as `init=/bin/sh` is.
+    `to_client` and `to_guest` may change the bytes on their way (noise, loss). `respawn` starts the program again
+    whenever it ends, as init does with a getty. `controlling=False` leaves it without a
+    controlling terminal, as `init=/bin/sh` is.
     """
 
     def __init__(

@@ -171,7 +171,7 @@ class Command:
         return min(self._deadline.at, self._kill_at + (self._deadline.at - self._kill_at) * 0.4 * self._killed)
 
     def _take_state(self, exchange: Exchange, message: str) -> None:
-        """Reads a state: ``*`` runs, ``*a`` answers, ``*s`` ended while a child holds its output, ``*x`` runner is gone."""
+        """Reads a state: ``*`` runs, ``*a`` answers, ``*s`` ended (a child holds its output), ``*x`` nobody runs."""
         if message == "!full":
             folder = self._session.guest.folder if self._session.guest else "its folder"
             raise Damaged(

@@ -64,10 +64,10 @@ class Console:
         raw_log: Path | None = None,
         owner: str = "",
     ) -> None:
-        """`address`: a path of a socket, ``unix://PATH``, ``socket://HOST:PORT``, ``rfc2217://HOST:PORT``, a device or a pty.
+        """`address`: a socket's path, ``unix://PATH``, ``socket://HOST:PORT``, ``rfc2217://HOST:PORT``, a device, pty.
 
-        `name` stands in events. `raw_log` gets every byte as it came (0600). `owner` (a run's id) is told to those who find
-        the console busy. Nothing is opened yet.
+        `name` stands in events. `raw_log` gets every byte as it came (0600). `owner` (a run's id) is told to
+        those who find the console busy. Nothing is opened yet.
         """
         self.address = normalise(address)
         self.name = name

@@ -5,14 +5,14 @@ Two kinds of line come from the guest, at any place in the stream and between an
 - a *message*, ``NONCE<BODY|LENGTH:BODY>``: said twice, believed when both halves and the length agree;
 - a *data line*, ``TAGsINDEX:PAYLOAD.``: `s` is ``p`` for stdout and ``q`` for stderr, indices count from 1. All
   payloads of a stream are covered by one checksum over the decoded bytes (that of gzip, or sha256, md5, POSIX cksum);
-  where the guest has no tool for that, index and payload are said twice too: ``TAGsINDEX:INDEX/HEX,HEX,|INDEX/HEX,HEX,.``
+  where the guest has no tool for that, index and payload are said twice too:
+  ``TAGsINDEX:INDEX/HEX,HEX,|INDEX/HEX,HEX,.``
 
 What is neither is *noise*: the console's own lines, handed on for the record.
 """
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
 import re
@@ -277,10 +277,10 @@ def _decode(kind: str, payloads: list[bytes]) -> bytes | None:
             return b""
         if kind == "z":
             unzip = zlib.decompressobj(wbits=31)
-            data = unzip.decompress(base64.b64decode(joined, validate=True))
+            data = unzip.decompress(binascii.a2b_base64(joined, strict_mode=True))
             return data if unzip.eof and not unzip.unused_data else None
         if kind[0] == "b":
-            data = base64.b64decode(joined, validate=True)
+            data = binascii.a2b_base64(joined, strict_mode=True)
             return data if checksum_holds(kind[1:], data) else None
         if kind[0] == "x":
             data = bytes.fromhex(joined.decode("ascii"))
@@ -309,13 +309,11 @@ def _suspects(kind: str, payloads: list[bytes]) -> tuple[int, ...]:
     return tuple(range(1, len(payloads) + 1))
 
 
-def _without_ours(
-    noise: list[bytes], broken: list[tuple[int, bytes]], mark: bytes, tag: bytes
-) -> list[bytes]:
+def _without_ours(noise: list[bytes], broken: list[tuple[int, bytes]], mark: bytes, tag: bytes) -> list[bytes]:
     """Takes the remains of broken lines of ours out of the noise, as far as they can be told.
 
-    Before our mark stands somebody else's text; what follows it, up to a character that no line of ours ends with, is kept
-    only from the first ``[`` (a kernel's time stamp) on. The rest of the line, after the noise, is ours as well.
+    Before our mark stands somebody else's text; what follows it, up to a character that no line of ours ends with, is
+    kept only from the first ``[`` (a kernel's time stamp) on. The rest of the line, after the noise, is ours as well.
     """
     spots = {at for at, _ in broken}
     out: list[bytes] = []

@@ -51,8 +51,8 @@ while IFS= read -r hL; do printf '%s\n' "$hL" >&9; done <"$hO$1$hK"; };
 hY() { hL=; case $hT in *,sha256sum,*) hL=$(sha256sum <"$1");; *,md5sum,*) hL=$(md5sum <"$1");;
 *,cksum,*) hL=$(cksum <"$1");; esac; hL=${hL%% *}; };
 hW() { hS=; hL=-; if [ ! -s "$2" ]; then echo 0 >"${hO}n"; else case $hT in
-*,gzip,*base64,*) gzip -1 -c <"$2" | base64 | hV $1; hL=z;;
-*,base64,*sum,*) base64 <"$2" | hV $1; hY "$2"; hL=b$hL;;
+*,gzip,*base64,*) gzip -1 -c <"$2" | base64 $hWR | hV $1; hL=z;;
+*,base64,*sum,*) base64 $hWR <"$2" | hV $1; hY "$2"; hL=b$hL;;
 *sum,*od,*) od -An -v -tx1 <"$2" | hV $1; hY "$2"; hL=x$hL;;
 *) hN $1 "$2"; hL=d$hZ;; esac; fi; hS=$hL; read -r hL <"${hO}n"; hS="$hS:$hL"; };
 h1() { hZ=; hB=;
@@ -81,7 +81,8 @@ if [ -n "$hJC" ] && [ "$3" = "$hP" ]; then h4="$h4$hU "; else case $h4 in *" $2 
 [ "$h4" != " $hP " ] || [ -n "$hPROC" ] || h4=" -$hP ";
 set --; for hL in $h4; do [ "$hL" = "$hP" ] && [ $h6 = KILL ] || set -- "$@" "$hL"; done;
 [ $# -eq 0 ] || [ -e "${hO}a$hK" ] || kill -s $h6 -- "$@"; };
-hAWK=; case $hT in *,awk,*) hAWK=1;; esac; hPROC=; exec 7</dev/null; hI=;
+hWR='-w 304'; base64 $hWR </dev/null >/dev/null 2>&1 || hWR=; hAWK=; case $hT in *,awk,*) hAWK=1;; esac;
+hPROC=; exec 7</dev/null; hI=;
 read -r hI hL </proc/self/fdinfo/7 && [ "$hI" = pos: ] && hPROC=1; exec 7<&-; hMAX=@MAX@;
 hCAT=p; case $hT in *,cat,*) ;; *) hCAT=f;; esac; [ -n "$hO" ] || hCAT=v;
 read -r hB </proc/sys/kernel/random/boot_id; read -r hU hI </proc/uptime;
@@ -110,8 +111,8 @@ F) if [ "$hN" = "$hQ" ] && [ ! -s "${hO}h$hK" ]; then kill -s KILL $hP; wait $hP
 ( h3=${hI:-137}; h4=; h5=; exec 7>>"${hO}o$hK" 8>>"${hO}e$hK"; hPROC=; h1 ) & hP=$!; else hD $hN -; fi;;
 L) hI=${hX#* * * * * }; if [ "$hN" = "$hQ" ]; then case $hT in
 *,sed,*) sed -n "$hI" "$hO$6$hK" >&9;;
-*) h6=0; while IFS= read -r hL; do h6=$((h6+1)); case ";$hI" in *";${h6}p"*) printf '%s\n' "$hL" >&9;; esac; done <"$hO$6$hK";;
-esac; fi; hD $hN ".$7";;
+*) h6=0; while IFS= read -r hL; do h6=$((h6+1)); case ";$hI" in *";${h6}p"*) printf '%s\n' "$hL" >&9;; esac; done
+<"$hO$6$hK";; esac; fi; hD $hN ".$7";;
 N) hD $hN "$hHI";;
 X) hBYE=$hN; exit 0;;
 *) hD $hN "!verb";; esac; else hD "$hN" "!bad"; fi; done;

@@ -62,6 +62,7 @@ _REFUSED = re.compile(
     re.IGNORECASE,
 )
 _NOT_YET = re.compile(rb"(?:system is booting up|not permitted to log in yet|pam_nologin)", re.IGNORECASE)
+_BOOTING = re.compile(rb"\[ *\d+\.\d{6}\]|\[  OK  \]|A start job is running|Linux version|systemd\[1\]")
 _NAME = re.compile(rb"(?:^|[\n\s])(?:[\w.-]+ )?(?:login|user ?name|user) ?: *$", re.IGNORECASE)
 _PASSWORD = re.compile(rb"(?:password|passwort|passphrase|passcode)(?: for [^\n:]+)? ?: *$", re.IGNORECASE)
 _HARNESS = re.compile(rb"<(![a-z]+)\|\d:\1>|(?:^|\n)([a-z2-9]{8}):[^\n]*:\2(?:\n|$)")
@@ -125,20 +126,29 @@ class Login:
         rescues = iter(_RESCUES)
         logged_in_at: float | None = None
         silent_probes = 0
+        rested = False  # all rescues were tried: from here on only patience helps
         while True:
             deadline.check("waiting for a shell on the console")
             prompt = classify(self._reader.since(self._place))
             if prompt is Prompt.OTHER:
+                if rested:
+                    deadline.sleep(_PROBE_WAIT)
                 if self._probe(deadline):
                     return
                 if classify(self._reader.since(self._place)) is not Prompt.OTHER:
+                    continue
+                if _BOOTING.search(self._reader.since(self._place)):
+                    # The machine is coming up: nothing to be rescued, and nothing to be typed into it in a hurry.
+                    self._reader.settle(self._reader.total, deadline, quiet=1.0, at_most=3.0)
                     continue
                 silent_probes += 1
                 now = deadline.clock.monotonic()
                 if logged_in_at is not None and now - logged_in_at < _AFTER_LOGIN:
                     continue
-                if silent_probes >= 2:
-                    self._rescue(next(rescues, None), deadline)
+                if silent_probes >= 2 and not rested:
+                    strokes = next(rescues, None)
+                    rested = strokes is None
+                    self._rescue(strokes or (b"\n",), deadline)
             elif prompt is Prompt.NAME:
                 self._give_name(deadline)
             elif prompt is Prompt.PASSWORD:
@@ -228,9 +238,7 @@ class Login:
         self._settle_for_prompt(deadline, 15.0, echoed="")
         return True
 
-    def _rescue(self, strokes: tuple[bytes, ...] | None, deadline: Deadline) -> None:
-        if strokes is None:
-            raise DeadlineExpired("waiting for a shell on the console")
+    def _rescue(self, strokes: tuple[bytes, ...], deadline: Deadline) -> None:
         self._events.emit(
             "serial.rescue",
             f"no shell answers; typing {b''.join(strokes)!r} to end what stands on the console",

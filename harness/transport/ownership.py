@@ -1,7 +1,7 @@
 """One owner a console: a lock file in a private folder, held for as long as the console is open.
 
-The kernel's `flock` decides, so a killed owner leaves nothing behind that has to be cleaned up; what stands in the file only
-says who it is. Two owners in one process exclude each other as well.
+The kernel's `flock` decides, so a killed owner leaves nothing behind that has to be cleaned up; what stands in the
+file only says who it is. Two owners in one process exclude each other as well.
 """
 
 from __future__ import annotations

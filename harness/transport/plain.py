@@ -2,8 +2,8 @@
 
 Output is kept in plain files where that is known, because each pipe costs the guest a process (100 ms under emulation).
 It must be known: a program that opens /dev/stdout or /dev/stderr by name (`echo x >/dev/stderr`) truncates a
-file that stands behind it, but not a pipe. And a command that asks for nothing that only a shell of its own has (``$$``,
-`set`, variables named as ours) may run in a fork of our shell, which saves another process.
+file that stands behind it, but not a pipe. And a command that asks for nothing that only a shell of its own has
+(``$$``, `set`, variables named as ours) may run in a fork of our shell, which saves another process.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import shlex
 from dataclasses import dataclass
 
 _PROGRAMS = frozenset(
-    (
-        "[ : arch basename cat cd cksum cut date df dirname dmesg du echo exit expr false file findmnt free getconf"
-        " getent grep groups head hostname hostnamectl id ip journalctl last ls lsblk lscpu lsmod lsof lspci lsusb"
-        " md5sum mkdir modinfo mount networkctl nproc pgrep pidof printenv printf ps pwd readlink realpath resolvectl"
-        " rm rmdir seq sha1sum sha256sum sleep sort ss stat sysctl systemctl tail test timedatectl touch tr true umount"
-        " uname uniq uptime wc who whoami loginctl"
-    ).split()
-)
+    {
+        ":", "[", "arch", "basename", "cat", "cd", "cksum", "cut", "date", "df", "dirname", "dmesg", "du", "echo",
+        "exit", "expr", "false", "file", "findmnt", "free", "getconf", "getent", "grep", "groups", "head",
+        "hostname", "hostnamectl", "id", "ip", "journalctl", "last", "loginctl", "ls", "lsblk", "lscpu", "lsmod",
+        "lsof", "lspci", "lsusb", "md5sum", "mkdir", "modinfo", "mount", "networkctl", "nproc", "pgrep", "pidof",
+        "printenv", "printf", "ps", "pwd", "readlink", "realpath", "resolvectl", "rm", "rmdir", "seq", "sha1sum",
+        "sha256sum", "sleep", "sort", "ss", "stat", "sysctl", "systemctl", "tail", "test", "timedatectl", "touch",
+        "tr", "true", "umount", "uname", "uniq", "uptime", "wc", "who", "whoami",
+    }
+)  # fmt: skip
 _BETWEEN = frozenset((";", "&&", "||", "|", "\n"))
 _WORDS = frozenset(("if", "then", "else", "elif", "fi", "while", "until", "do", "done", "!", "{", "}"))
 _REDIRECT = re.compile(r"(?<![\w>&<])(?:[12]?>&[12]|[12]?>>?\s*/dev/null|<\s*/dev/null)(?=$|[\s;|&)])")

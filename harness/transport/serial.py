@@ -17,15 +17,15 @@ from harness.transport.console import Console
 from harness.transport.contract import CommandResult, Damage, Progress
 from harness.transport.errors import Cause, Timeout, TransportError, TransportLost, Unavailable
 from harness.transport.login import Credentials, Login
-from harness.transport.reader import Reader
 from harness.transport.plain import analyse
+from harness.transport.reader import Reader
 from harness.transport.requests import fits_one_line
 from harness.transport.session import Guest, Session
 from harness.transport.transfer import get_file, put_file, send_command, send_input
 
 _RESYNC = 3.0
-# Linux takes no longer argument (MAX_ARG_STRLEN, 128 KiB), so such a command cannot be given to `sh -c`: it runs in a fork of our
-# own shell, as do plain commands, which have nothing to find there.
+# Linux takes no longer argument (MAX_ARG_STRLEN, 128 KiB), so such a command cannot be given to `sh -c`: it runs in a
+# fork of our own shell, as do plain commands, which have nothing to find there.
 _LONGEST_ARGUMENT = 120_000
 
 

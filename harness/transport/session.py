@@ -1,7 +1,7 @@
 """Our side of the guest's program: load it, ask it, and get one verified answer to each command.
 
-Nothing is typed before the piece before it was acknowledged. Whatever is damaged on the way is asked for again; the command
-itself is typed again only when the guest has said that it did not run it.
+Nothing is typed before the piece before it was acknowledged. Whatever is damaged on the way is asked for again; the
+command itself is typed again only when the guest has said that it did not run it.
 """
 
 from __future__ import annotations

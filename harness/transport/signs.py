@@ -19,7 +19,7 @@ class Sign:
     text: str
 
 
-# printk lines from the kernel's panic(), start_kernel() and kernel_restart(); agetty's prompt; what firmware says first.
+# printk lines from the kernel's panic(), start_kernel() and kernel_restart(); agetty's prompt; firmware's first words.
 _SIGNS = (
     (Cause.PANIC, re.compile(rb"Kernel panic - not syncing[^\n]*")),
     (Cause.REBOOT, re.compile(rb"(?:^|\n)(?:\[ *0\.000000\] )?Linux version \d[^\n]*")),
