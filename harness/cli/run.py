@@ -213,7 +213,7 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
     )
     with contextlib.closing(log):
         with terminal:
-            result = _until_done(scheduler, cancellation)
+            result: RunResult = log.redact(_until_done(scheduler, cancellation))
         write_reports(result, folder)
         log.emit(
             "run.end",
@@ -263,6 +263,10 @@ def _repeat_command(arguments: argparse.Namespace) -> Callable[[str, Check], str
             words += ["-i", source]
         for assignment in arguments.extra_vars:
             words += ["-e", assignment]
+        if arguments.vault_password_file:
+            words += ["--vault-password-file", arguments.vault_password_file]
+        if arguments.transport:
+            words += ["--transport", arguments.transport]
         return shlex.join([*words, "--limit", target, check.id])
 
     return repeat

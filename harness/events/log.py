@@ -67,6 +67,11 @@ class EventLog:
         with self._lock:
             self._redact.add(secret)
 
+    def redact(self, value: Any) -> Any:
+        """The value with every known secret masked, in strings, lists, tuples, mappings and dataclasses alike."""
+        with self._lock:
+            return self._redact(value)
+
     def close(self) -> None:
         """Closes the file; later events are refused."""
         with self._lock:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from enum import StrEnum
 from typing import Any
 
 MASK = "********"
@@ -30,10 +32,16 @@ class Redactor:
         """The value with all secrets masked."""
         if self._pattern is None:
             return value
+        if isinstance(value, StrEnum):
+            return value
         if isinstance(value, str):
             return self._pattern.sub(MASK, value)
         if isinstance(value, dict):
             return {key: self(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self(item) for item in value]
+        if isinstance(value, list | tuple):
+            return type(value)(self(item) for item in value)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return dataclasses.replace(
+                value, **{f.name: self(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            )
         return value

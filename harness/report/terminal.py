@@ -134,6 +134,8 @@ class Terminal:
         if record["test.suite.name"] == "target":
             return
         outcome = Outcome(record["harness.outcome"])
+        if outcome is Outcome.UNREACHABLE and not record["harness.attempts"] and self._verbosity < 1:
+            return  # the target itself was told to be unreachable, once
         row.passed += outcome is Outcome.PASSED
         row.bad += outcome not in (Outcome.PASSED, Outcome.SKIPPED)
         name = f"{record['test.suite.name']}::{record['test.case.name']}"
@@ -149,7 +151,8 @@ class Terminal:
         self._line(target, outcome.value, _check_line(name, notes, shown), _STYLE[outcome])
 
     def _warn(self, target: str, row: _Row, record: Record) -> None:
-        self._line(target, record["event.action"].replace(".", " "), record["message"], "yellow")
+        words = record["event.action"].rpartition(".")[2].replace("_", " ")
+        self._line(target, words, record["message"].partition("\n")[0].removeprefix(f"{target}: "), "yellow")
 
     def _console_line(self, target: str, _row: _Row, record: Record) -> None:
         if self._verbosity >= 2:
@@ -204,7 +207,7 @@ class Terminal:
             self._print(Text(f"    {line}"))
         if target.console_log:
             self._print(Text(f"    console: {target.console_log}"))
-        self._print(Text(f"    {len(target.checks)} checks have no verdict"))
+        self._print(Text(f"    no verdict: {', '.join(check.label for check in target.checks)}"))
         self._print(Text(""))
 
     def _failure(self, check: CheckResult, told: dict[str, str]) -> None:

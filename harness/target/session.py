@@ -265,7 +265,14 @@ class _Counted:
         transport: str | None = None,
         repeatable: bool = False,
     ) -> CommandResult:
-        result = self._link.run(command, deadline=deadline, stdin=stdin, transport=transport, repeatable=repeatable)
+        result = self._link.run(
+            command,
+            deadline=deadline,
+            stdin=stdin,
+            transport=transport,
+            repeatable=repeatable,
+            events=self._events,
+        )
         self._on_result(result)
         return result
 

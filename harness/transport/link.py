@@ -150,6 +150,7 @@ class Link:
         stdin: bytes | None = None,
         transport: str | None = None,
         repeatable: bool = False,
+        events: Emitter | None = None,
     ) -> CommandResult:
         """Runs a command over the first transport that serves, or over the named one only.
 
@@ -158,6 +159,7 @@ class Link:
         Raises Timeout, TransportLost (it may have run), :class:`Unreachable`, Cancelled, UsageError.
         Each call is one
         `command` event; its stdin is never recorded.
+        It goes to `events` where the caller has an emitter of its own (an attempt's).
         """
         began = self._clock.monotonic()
         try:
@@ -169,12 +171,12 @@ class Link:
             )
         except HarnessError as error:
             self._count_failure(error)
-            self._tell_failure(command, error, self._clock.monotonic() - began)
+            self._tell_failure(events or self._events, command, error, self._clock.monotonic() - began)
             raise
         if attempts > 1 or notes:
             result = replace(result, attempts=result.attempts + attempts - 1, fallbacks=(*notes, *result.fallbacks))
         self._count_result(result)
-        self._tell(result)
+        self._tell(events or self._events, result)
         return result
 
     def put(
@@ -354,9 +356,9 @@ class Link:
             self._counts["commands"] += 1
             self._counts["timeouts" if isinstance(error, Timeout) else "failures"] += 1
 
-    def _tell(self, result: CommandResult) -> None:
+    def _tell(self, events: Emitter, result: CommandResult) -> None:
         damage = {name: getattr(result.damage, name) for name in _DAMAGE}
-        self._events.emit(
+        events.emit(
             "command",
             f"exit status {result.exit_status}",
             transport=result.transport,
@@ -370,8 +372,8 @@ class Link:
             fallbacks=[note.transport for note in result.fallbacks],
         )
 
-    def _tell_failure(self, command: str, error: HarnessError, duration: float) -> None:
-        self._events.emit(
+    def _tell_failure(self, events: Emitter, command: str, error: HarnessError, duration: float) -> None:
+        events.emit(
             "command",
             error.message,
             level="warning",

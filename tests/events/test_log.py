@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.engine.outcome import CheckResult, Observation, Outcome
 from harness.events import EventLog, Record
 from harness.events.log import RecordWriteError
 from harness.events.record import plain, to_record
@@ -161,3 +162,17 @@ def test_a_record_handler_sees_them_in_order(tmp_path: Path) -> None:
     for number in range(3):
         log.emit("run.note", str(number))
     assert [record["message"] for record in seen] == ["0", "1", "2"]
+
+
+def test_results_are_masked_like_events(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events.jsonl", run="r")
+    log.add_secret("hunter2")
+    result = CheckResult(
+        "vm1", "c", "m", "m.py::c", Outcome.FAILED, "it said hunter2", 0.0, 0.0, 1,
+        observations=(Observation(1, 0.0, Outcome.FAILED, "hunter2"),), console=("login hunter2",),
+        repeat="harness run -e ansible_password=hunter2",
+    )  # fmt: skip
+    masked = log.redact(result)
+    assert "hunter2" not in repr(masked)
+    assert masked.outcome is Outcome.FAILED
+    assert masked.observations[0].attempt == 1
