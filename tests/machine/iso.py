@@ -11,7 +11,8 @@ def _print_code(text: bytes, *, origin: int, after: bytes = b"") -> bytes:
     """16-bit code that sends `text` to COM1, runs `after`, and halts."""
     # xor bx,bx; mov ds,bx; mov si,text; loop: lodsb; or al,al; jz done; mov ah,al; wait: mov dx,3fd; in al,dx;
     # test al,20; jz wait; mov dx,3f8; mov al,ah; out dx,al; jmp loop; done:
-    head = b"\x31\xdb\x8e\xdb\xbe"
+    # cli first: SeaBIOS would print the rest of its own line, held back until the next timer interrupt, after the text.
+    head = b"\xfa\x31\xdb\x8e\xdb\xbe"
     loop = b"\xac\x08\xc0\x74\x12\x88\xc4\xba\xfd\x03\xec\xa8\x20\x74\xf8\xba\xf8\x03\x88\xe0\xee\xeb\xe9"
     loop = loop[:4] + bytes([len(loop) - 5]) + loop[5:]
     end = after + b"\xf4\xeb\xfd"  # hlt; jmp back to it
