@@ -204,7 +204,7 @@ def test_an_existing_disk_is_left_as_it_is_unless_persistent(guest: Any, tmp_pat
     from tests.machine.iso import boot_sector_that_writes
 
     disk = tmp_path / "mine.raw"
-    disk.write_bytes(boot_sector_that_writes(b"login: ").ljust(1 << 20, b"\0"))
+    disk.write_bytes(boot_sector_that_writes(b"\r\nlogin: ").ljust(1 << 20, b"\0"))
     before = disk.read_bytes()
     one = guest(qemu_image=str(disk), qemu_memory=64)
     one.boot()
