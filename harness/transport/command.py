@@ -181,6 +181,14 @@ class Command:
                 may_have_run=True,
                 hint=f"free some space below {folder}, or let the command write less",
             )
+        if message == "!encode":
+            raise Damaged(
+                "the guest's shell has no means to hand over output that is not plain text",
+                cause=Cause.DAMAGED,
+                transport="serial",
+                may_have_run=True,
+                hint="it has neither base64 nor od, nor a `read -d`; let the command write ASCII text",
+            )
         if message == "*s":
             self._drains += 1
             if self._drains == 1:

@@ -54,13 +54,15 @@ hW() { hS=; hL=-; if [ ! -s "$2" ]; then echo 0 >"${hO}n"; else case $hT in
 *,gzip,*base64,*) gzip -1 -c <"$2" | base64 $hWR | hV $1; hL=z;;
 *,base64,*sum,*) base64 $hWR <"$2" | hV $1; hY "$2"; hL=b$hL;;
 *sum,*od,*) od -An -v -tx1 <"$2" | hV $1; hY "$2"; hL=x$hL;;
-*) hN $1 "$2"; hL=d$hZ;; esac; fi; hS=$hL; read -r hL <"${hO}n"; hS="$hS:$hL"; };
+*) if [ -n "$hRD" ]; then hN $1 "$2"; hL=d$hZ; else hL=!encode; echo 0 >"${hO}n"; fi;; esac; fi; hS=$hL; read
+-r hL <"${hO}n"; hS="$hS:$hL"; };
 h1() { hZ=; hB=;
 if [ -n "$hPROC" ]; then read -r hI h6 </proc/self/fdinfo/7; read -r hI h7 </proc/self/fdinfo/8;
 if [ $((h6+h7)) -le $hMAX ]; then
 hR "${hO}o$hK"; h4=$hS; [ -n "$hB" ] || { hR "${hO}e$hK"; h5=$hS; };
 [ -z "$hB" ] && [ ${#h4} -eq $h6 ] && [ ${#h5} -eq $h7 ] && hZ="=$h3:$h6:$h7:$h4$h5"; fi; fi;
-[ -n "$hZ" ] || { : >"${hO}a$hK"; hW p "${hO}o$hK"; hB=$hS; hW q "${hO}e$hK"; hZ="+$h3:$hB:$hS"; };
+[ -n "$hZ" ] || { : >"${hO}a$hK"; hW p "${hO}o$hK"; hB=$hS; hW q "${hO}e$hK"; hZ="+$h3:$hB:$hS";
+case $hZ in *!*) hZ=!encode;; esac; };
 printf '%s\n' "$hZ" >"${hO}h$hK"; hD $hQ "$hZ"; };
 h8() { trap - 0 1 2 15; umask $hM; exec 9>&-; set +f;
 if [ -n "$hF" ]; then LC_ALL=$hE; else unset LC_ALL; fi; };
@@ -84,6 +86,8 @@ set --; for hL in $h4; do [ "$hL" = "$hP" ] && [ $h6 = KILL ] || set -- "$@" "$h
 hWR='-w 304'; base64 $hWR </dev/null >/dev/null 2>&1 || hWR=; hAWK=; case $hT in *,awk,*) hAWK=1;; esac;
 hPROC=; exec 7</dev/null; hI=;
 read -r hI hL </proc/self/fdinfo/7 && [ "$hI" = pos: ] && hPROC=1; exec 7<&-; hMAX=@MAX@;
+hRD=; hL=; echo x >"${hO}t"; IFS= read -r -d '' -n 1 hL <"${hO}t"; [ "$hL" = x ] && hRD=1;
+case $hT$hRD in *base64*|*,od,*|*,1) ;; *) hMAX=1000000;; esac;
 hCAT=p; case $hT in *,cat,*) ;; *) hCAT=f;; esac; [ -n "$hO" ] || hCAT=v;
 read -r hB </proc/sys/kernel/random/boot_id; read -r hU hI </proc/uptime;
 hI=; while read -r hL h4 h5; do [ "$hL" = Uid: ] && hI=$h4; done </proc/self/status; hJC=; case $- in *m*) hJC=m;; esac;

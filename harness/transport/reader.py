@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 from harness.deadline import Deadline
@@ -21,6 +22,10 @@ def again(error: TransportError) -> TransportError:
         may_have_run=error.may_have_run,
         hint=error.hint,
     )
+
+
+def _stands_in(wanted: bytes | re.Pattern[bytes], text: bytes) -> bool:
+    return wanted in text if isinstance(wanted, bytes) else wanted.search(text) is not None
 
 
 class Reader:
@@ -56,11 +61,11 @@ class Reader:
             count = self._total - place
             return self._tail[-count:] if count > 0 else b""
 
-    def wait_until(self, wanted: bytes, place: int, deadline: Deadline, *, at_most: float) -> bool:
-        """Waits until `wanted` stands after `place`; false when `at_most` seconds or the deadline went by."""
+    def wait_until(self, wanted: bytes | re.Pattern[bytes], place: int, deadline: Deadline, *, at_most: float) -> bool:
+        """Waits until `wanted` (bytes or a pattern) stands after `place`; false when `at_most` seconds or the deadline went by."""
         end = deadline.clamp(at_most)
         with _woken_by(deadline, self._condition), self._condition:
-            while wanted not in self.since(place):
+            while not _stands_in(wanted, self.since(place)):
                 self._check(deadline)
                 if end.expired:
                     return False

@@ -164,8 +164,9 @@ class Session(Reader):
     def _given_back(self, place: int, mark: Nonce, deadline: Deadline) -> bytes | None:
         """What stands between two marks in the next answer; None where nothing whole came."""
         edge = mark.whole.encode()
-        self.wait_until(edge + b"\n", place, deadline, at_most=2.0)
-        whole = re.search(re.escape(edge) + b":([^\r\n]*):" + re.escape(edge) + b"\r*\n", self.since(place))
+        pattern = re.compile(edge + b":([^\r\n]*):" + edge + b"\r*\n")
+        self.wait_until(pattern, place, deadline, at_most=2.0)
+        whole = pattern.search(self.since(place))
         return whole[1] if whole else None
 
     def _hello(self, deadline: Deadline, place: int) -> str:
