@@ -62,7 +62,8 @@ class Reader:
             return self._tail[-count:] if count > 0 else b""
 
     def wait_until(self, wanted: bytes | re.Pattern[bytes], place: int, deadline: Deadline, *, at_most: float) -> bool:
-        """Waits until `wanted` (bytes or a pattern) stands after `place`; false when `at_most` seconds or the deadline went by."""
+        """Waits until `wanted` (bytes or a pattern) stands after `place`; false when `at_most` seconds or the
+        deadline went by."""
         end = deadline.clamp(at_most)
         with _woken_by(deadline, self._condition), self._condition:
             while not _stands_in(wanted, self.since(place)):
