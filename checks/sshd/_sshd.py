@@ -17,13 +17,24 @@ SOCKETS = ("ssh.socket", "sshd.socket")
 class SshdUnits:
     """sshd's service and, where the socket is what is started, its socket."""
 
-    service: UnitState
+    service: UnitState | None
     socket: UnitState | None
+
+    @property
+    def all(self) -> tuple[UnitState, ...]:
+        """Those that there are, the one that must be up for the port to answer first."""
+        return tuple(unit for unit in (self.socket, self.service) if unit is not None)
 
     @property
     def leading(self) -> UnitState:
         """The unit that must be up for the port to answer."""
-        return self.socket or self.service
+        return self.all[0]
+
+    @property
+    def journals(self) -> tuple[str, ...]:
+        """Whose journal is sshd's: its units', and, where each connection has a service of its own, those."""
+        stems = {unit.name.partition(".")[0] for unit in self.all}
+        return (*(unit.name for unit in self.all), *(f"{stem}@*.service" for stem in sorted(stems)))
 
 
 def sshd_units(target: Target) -> SshdUnits:
@@ -33,13 +44,28 @@ def sshd_units(target: Target) -> SshdUnits:
     """
     states = target.units(*SERVICES, *SOCKETS)
     services = [state for state in states[: len(SERVICES)] if state.load_state != "not-found"]
-    sockets = [state for state in states[len(SERVICES) :] if state.load_state in ("loaded",)]
-    if not services:
-        raise Never(f"sshd has no unit here: neither {' nor '.join(SERVICES)} is installed")
+    sockets = [state for state in states[len(SERVICES) :] if state.load_state == "loaded"]
+    if not services and not sockets:
+        raise Never(f"sshd has no unit here: none of {', '.join((*SERVICES, *SOCKETS))} is installed")
     # One is often an alias of the other; systemd then answers twice with the same Id.
-    service = next((state for state in services if state.standing is not Standing.IDLE), services[0])
-    started = [state for state in sockets if state.standing is not Standing.IDLE and state.active_state != "inactive"]
-    return SshdUnits(service, started[0] if started else None)
+    service = min(services, key=_rank, default=None)
+    socket = min((state for state in sockets if state.active_state != "inactive"), key=_rank, default=None)
+    if (
+        service is not None
+        and service.standing is Standing.UP
+        and socket is not None
+        and socket.standing is not Standing.UP
+    ):
+        socket = None  # it serves by itself
+    if service is None and socket is None:
+        raise Never(f"{sockets[0].name} {sockets[0].reason}, and there is no service that could serve without it")
+    return SshdUnits(service, socket)
+
+
+def _rank(state: UnitState) -> tuple[bool, int]:
+    """Which of several units is the one that serves: the one that is up, else the one that should have been."""
+    order = (Standing.UP, Standing.COMING, Standing.NEVER, Standing.IDLE)
+    return (state.load_state == "masked", order.index(state.standing))
 
 
 def sshd_up(target: Target) -> SshdUnits:

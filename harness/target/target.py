@@ -148,13 +148,14 @@ class Target:
                 waiting = explain_jobs(state.name, (state,), self.jobs()) if state.job else ""
                 raise NotYet(waiting or f"{name} {state.reason}")
 
-    def journal(self, unit: str, *, priority: int = 7, lines: int = 200) -> tuple[JournalEntry, ...]:
-        """The last entries of a unit's journal in this boot, up to this syslog priority."""
-        text = self._systemd(f"journalctl -b -u {shlex.quote(unit)} -p {priority} -n {lines} -o json --no-pager")
+    def journal(self, *units: str, priority: int = 7, lines: int = 200) -> tuple[JournalEntry, ...]:
+        """The last entries of the units' journals in this boot, up to this syslog priority. Globs are understood."""
+        chosen = " ".join(f"-u {shlex.quote(unit)}" for unit in units)
+        text = self._systemd(f"journalctl -b {chosen} -p {priority} -n {lines} -o json --no-pager")
         try:
             return parse_journal(text)
         except ValueError as error:
-            raise NotYet(f"the journal of {unit} could not be read: {error}") from error
+            raise NotYet(f"the journal of {', '.join(units)} could not be read: {error}") from error
 
     def _systemd(self, command: str) -> str:
         """As `read`, for systemd's own programs: skips the check where systemd is not the init."""

@@ -1,0 +1,98 @@
+"""sshd under its other names and ways of starting: by its socket, and as sshd.service. One machine, kept and attached to."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .conftest import INVENTORIES, SSHD, Run, gone
+
+pytestmark = pytest.mark.guest
+
+BY_SOCKET = """\
+from harness import check
+
+@check(transport="serial")
+def start_by_socket(target):
+    assert target.run("systemctl disable --now ssh.service && systemctl enable --now ssh.socket").ok
+    assert target.unit_up("ssh.socket").sub_state == "listening"
+"""
+
+AS_SSHD = """\
+from harness import check
+
+@check(transport="serial")
+def start_as_sshd(target):
+    commands = (
+        "systemctl disable --now ssh.socket",
+        "systemctl stop ssh.service",
+        "cp /lib/systemd/system/ssh.service /tmp/unit",
+        "systemctl mask ssh.service",
+        "rm -f /etc/systemd/system/sshd.service",
+        "grep -v Alias= /tmp/unit > /etc/systemd/system/sshd.service",
+        "systemctl daemon-reload",
+        "systemctl start sshd.service",
+    )
+    for command in commands:
+        result = target.run(command)
+        assert result.ok, result.err
+    assert target.unit_up("sshd.service").active_state == "active"
+"""
+
+
+def attach(reach: list[str], file: Path) -> str:
+    """An inventory that attaches to a kept machine by what the run printed."""
+    text = "\n".join(reach)
+    found = {
+        name: re.search(pattern, text)
+        for name, pattern in {
+            "ansible_port": r"-p (\d+)",
+            "ansible_ssh_private_key_file": r"-i (\S+)",
+            "serial_socket": r"UNIX-CONNECT:(\S+)",
+            "known": r"UserKnownHostsFile=(\S+)",
+            "manifest": r"password in (\S+)",
+        }.items()
+    }
+    values = {name: match[1] for name, match in found.items() if match}
+    assert set(values) == set(found), text
+    password = re.search(r'"password": "([^"]+)"', Path(values.pop("manifest")).read_text())
+    assert password
+    known = values.pop("known")
+    words = " ".join(f"{name}={value}" for name, value in values.items())
+    file.write_text(
+        f"vm1 ansible_host=127.0.0.1 ansible_user=root {words} serial_password={password[1]} "
+        f"ansible_ssh_common_args='-o UserKnownHostsFile={known}'\n"
+    )
+    return password[1]
+
+
+def test_socket_activation_and_the_other_name(harness: Callable[..., Run], tmp_path: Path) -> None:
+    (tmp_path / "by_socket.py").write_text(BY_SOCKET)
+    (tmp_path / "as_sshd.py").write_text(AS_SSHD)
+    first = harness("-i", str(INVENTORIES / "local.ini"), "--keep", str(tmp_path / "by_socket.py"), SSHD)
+    code = first.finish()
+    (pid,) = first.machines()
+    try:
+        assert code == 0, first.stdout + first.stderr
+        by_name = {check["check"]: check for check in first.results["targets"][0]["checks"]}
+        assert by_name["listening_sockets"]["observations"][-1]["seen"].startswith("systemd listens on")
+        assert "ssh.socket" in by_name["unit_settled"]["observations"][-1]["seen"]
+        password = attach(first.results["targets"][0]["reach"], tmp_path / "attach.ini")
+        second = harness("-i", str(tmp_path / "attach.ini"), str(tmp_path / "as_sshd.py"), SSHD)
+        assert second.finish() == 0, second.stdout + second.stderr
+        by_name = {check["check"]: check for check in second.results["targets"][0]["checks"]}
+        assert "sshd.service" in by_name["unit_settled"]["observations"][-1]["seen"]
+        assert by_name["listening_sockets"]["observations"][-1]["seen"].startswith("sshd listens on")
+        # The console's password was typed, and stands in no file that either run left.
+        for run in (first, second):
+            for file in run.record.rglob("*"):
+                if file.is_file():
+                    assert password.encode() not in file.read_bytes(), file
+    finally:
+        os.kill(pid, signal.SIGTERM)
+    assert gone([pid])
