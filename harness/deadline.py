@@ -97,7 +97,9 @@ class Deadline:
     cancellation: Cancellation = field(default_factory=Cancellation, compare=False)
 
     @classmethod
-    def after(cls, seconds: float, *, clock: Clock = SYSTEM_CLOCK, cancellation: Cancellation | None = None) -> Deadline:
+    def after(
+        cls, seconds: float, *, clock: Clock = SYSTEM_CLOCK, cancellation: Cancellation | None = None
+    ) -> Deadline:
         """The deadline that many seconds from now."""
         return cls(clock.monotonic() + seconds, clock, cancellation or Cancellation())
 

@@ -76,7 +76,7 @@ def test_values_are_read_as_their_type(tmp_path: Path, pair: str, expected: obje
 
 def test_defaults(tmp_path: Path) -> None:
     host = inventory(tmp_path, "h\n").host("h")
-    assert host.setting("qemu_memory") == 512
+    assert host.setting("qemu_memory") == 1024
     assert host.setting("harness_transports") == ["ssh", "serial"]
     assert host.setting("serial_socket") is None
     with pytest.raises(KeyError):
