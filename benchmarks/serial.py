@@ -23,8 +23,8 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.events.emitter import NullEmitter
 from harness.testing.pty_guest import PtyGuest
-from harness.transport.console import Console
-from harness.transport.serial import SerialSpec, SerialTransport
+from harness.transport.serial.console import Console
+from harness.transport.serial.transport import SerialSpec, SerialTransport
 
 COMMANDS = (
     "true",

@@ -76,9 +76,9 @@ def harness(load: dict[str, Any]) -> int:
     """Us: the link, a `command` event on file for each command, host keys checked."""
     from harness.deadline import Deadline
     from harness.events import EventLog
-    from harness.transport.hostkeys import parse_public_keys
     from harness.transport.link import Link
-    from harness.transport.ssh import SshSpec, SshTransport
+    from harness.transport.ssh.hostkeys import parse_public_keys
+    from harness.transport.ssh.transport import SshSpec, SshTransport
 
     keys = parse_public_keys(Path(load["host_key"]).read_text())
     with tempfile.TemporaryDirectory() as folder:

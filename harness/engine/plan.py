@@ -85,7 +85,8 @@ class Plan:
 
 
 def make_plan(hosts: Sequence[Host], checks: Sequence[Check], options: Options) -> Plan:
-    """Every check on every host. Raises UsageError for a host whose variables cannot be used: nothing is touched yet."""
+    """Every check on every host. Raises UsageError for a host whose variables cannot be used: nothing is touched
+    yet."""
     return Plan(
         tuple(
             TargetPlan(

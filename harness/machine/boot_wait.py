@@ -23,7 +23,7 @@ _DYING = 3.0
 
 
 class BootConsole(Protocol):
-    """What waiting for a boot needs of a console; :class:`harness.transport.console.Console` is one."""
+    """What waiting for a boot needs of a console; :class:`harness.transport.serial.console.Console` is one."""
 
     def subscribe(self, listener: BootListener) -> Callable[[], None]:
         """Lets the listener hear everything from now on; returns the call that ends this."""

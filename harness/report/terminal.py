@@ -115,7 +115,7 @@ class Terminal:
             self._line(
                 target,
                 "attempt",
-                f"{record['test.case.name']} {record['harness.attempt']}: {_short(record['harness.seen']) or 'holds so far'}",
+                f"{record['test.case.name']} {row.attempt - 1}: {_short(row.seen) or 'holds so far'}",
                 "dim",
             )
 

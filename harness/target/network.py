@@ -11,7 +11,7 @@ from harness.deadline import Deadline
 if TYPE_CHECKING:
     import paramiko
 
-    from harness.transport.ssh_probe import Banner, HostKey, KexInit
+    from harness.transport.ssh.probe import Banner, HostKey, KexInit
 
 
 FIRST_WORDS = 5.0
@@ -37,8 +37,8 @@ class SshEndpoint:
 
         A forwarded port accepts for a machine where nobody listens, and closes at once: that is a refusal.
         """
-        from harness.transport import ssh_probe
         from harness.transport.errors import Cause, Unavailable
+        from harness.transport.ssh import probe as ssh_probe
 
         seconds = ssh_probe.tcp_connect(self.host, self.port, self.deadline)
         try:
@@ -55,36 +55,36 @@ class SshEndpoint:
 
     def banner(self) -> Banner:
         """The identification string that the server sends (RFC 4253, section 4.2)."""
-        from harness.transport import ssh_probe
+        from harness.transport.ssh import probe as ssh_probe
 
         return ssh_probe.read_banner(self.host, self.port, self.deadline)
 
     def kexinit(self) -> KexInit:
         """The algorithms that the server offers (RFC 4253, section 7.1)."""
-        from harness.transport import ssh_probe
+        from harness.transport.ssh import probe as ssh_probe
 
         return ssh_probe.read_kexinit(self.host, self.port, self.deadline)
 
     def host_keys(self) -> Mapping[str, HostKey]:
         """The server's host keys by type, each proved in a key exchange."""
-        from harness.transport import ssh_probe
+        from harness.transport.ssh import probe as ssh_probe
 
         return ssh_probe.host_keys(self.host, self.port, self.deadline)
 
     def auth_methods(self) -> tuple[str, ...]:
         """The authentication methods that the server offers to the user."""
-        from harness.transport import ssh_probe
+        from harness.transport.ssh import probe as ssh_probe
 
         return tuple(ssh_probe.auth_methods(self.host, self.port, self.user, self.deadline))
 
     def accepts_key(self, key: paramiko.PKey) -> bool:
         """Whether a login with this key succeeds."""
-        from harness.transport import ssh_probe
+        from harness.transport.ssh import probe as ssh_probe
 
         return ssh_probe.try_key(self.host, self.port, self.user, key, self.deadline)
 
     def accepts_password(self, password: str) -> bool:
         """Whether a login with this password succeeds."""
-        from harness.transport import ssh_probe
+        from harness.transport.ssh import probe as ssh_probe
 
         return ssh_probe.try_password(self.host, self.port, self.user, password, self.deadline)

@@ -19,14 +19,14 @@ from harness.machine.spec import MachineSpec
 from harness.target.network import SshEndpoint
 from harness.target.spec import TargetSpec, connection_variables
 from harness.target.target import Target
-from harness.transport import ssh_probe
-from harness.transport.console import Console
 from harness.transport.contract import CommandResult, Transport
 from harness.transport.errors import TransportError
-from harness.transport.hostkeys import parse_public_keys
 from harness.transport.link import Link
-from harness.transport.serial import SerialSpec, SerialTransport
-from harness.transport.ssh import SshTransport
+from harness.transport.serial.console import Console
+from harness.transport.serial.transport import SerialSpec, SerialTransport
+from harness.transport.ssh import probe as ssh_probe
+from harness.transport.ssh.hostkeys import parse_public_keys
+from harness.transport.ssh.transport import SshTransport
 
 IMAGE_TIMEOUT = 1800.0
 """Seconds that building an image may take; they are not part of the boot's time."""

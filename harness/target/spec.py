@@ -9,8 +9,8 @@ from harness.errors import UsageError
 from harness.inventory import Host
 from harness.inventory.variables import BY_ANY_NAME
 from harness.machine.spec import MachineSpec
-from harness.transport.serial import SerialSpec
-from harness.transport.ssh_config import SshSpec
+from harness.transport.serial.transport import SerialSpec
+from harness.transport.ssh.config import SshSpec
 
 _PATHS = ("serial_socket", "ansible_ssh_private_key_file", "ansible_private_key_file")
 
@@ -35,9 +35,9 @@ def target_spec(host: Host) -> TargetSpec:
         value = variables.get(name)
         if isinstance(value, str) and value and "://" not in value:
             variables[name] = str(host.path(name))
-    serial = SerialSpec.from_vars(host.name, variables)
-    ssh = SshSpec.from_vars(host.name, variables)
     wanted = _wanted(host)
+    serial = SerialSpec.from_vars(host.name, variables) if "serial" in wanted else None
+    ssh = SshSpec.from_vars(host.name, variables) if "ssh" in wanted else None
     # A machine that we start has both: a forwarded port and a console.
     described = {name for name, spec in (("ssh", ssh), ("serial", serial)) if spec is not None or machine is not None}
     transports = tuple(name for name in wanted if name in described)

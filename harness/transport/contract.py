@@ -107,7 +107,9 @@ class Transport(Protocol):
         or :class:`~harness.errors.Cancelled`.
         """
 
-    def put(self, data: bytes | Path, path: str, *, deadline: Deadline, mode: int = 0o600, progress: Progress | None = None) -> None:
+    def put(
+        self, data: bytes | Path, path: str, *, deadline: Deadline, mode: int = 0o600, progress: Progress | None = None
+    ) -> None:
         """Writes a file on the target, its content verified before it takes its name."""
 
     def get(self, path: str, *, deadline: Deadline, progress: Progress | None = None) -> bytes:

@@ -77,7 +77,8 @@ class Damaged(TransportLost):
 
 
 class Timeout(TransportError):
-    """The deadline passed while the command ran. It was ended on the target; `stdout`/`stderr` hold what it wrote so far."""
+    """The deadline passed while the command ran. It was ended on the target; `stdout`/`stderr` hold what it wrote
+    so far."""
 
     def __init__(
         self,

@@ -23,8 +23,8 @@ from harness.errors import Cancelled, DeadlineExpired, HarnessError, UsageError
 from harness.events.emitter import Emitter
 from harness.transport.contract import CommandResult, Damage, Fallback, Progress, Transport
 from harness.transport.errors import Cause, Timeout, TransportError, TransportLost, Unavailable
-from harness.transport.hostkeys import HostKey, read_host_keys
 from harness.transport.link_recovery import Backoff, Recovery, note
+from harness.transport.ssh.hostkeys import HostKey, read_host_keys
 
 __all__ = ["Backoff", "Link", "Unreachable"]
 

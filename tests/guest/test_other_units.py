@@ -1,4 +1,5 @@
-"""sshd under its other names and ways of starting: by its socket, and as sshd.service. One machine, kept and attached to."""
+"""sshd under its other names and ways of starting: by its socket, and as sshd.service. One machine, kept and
+attached to."""
 
 from __future__ import annotations
 

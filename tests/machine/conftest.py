@@ -18,7 +18,7 @@ from harness.machine.boot_wait import BootReport, wait_for_boot
 from harness.machine.image import Image, ensure_image
 from harness.machine.machine import Machine
 from harness.machine.spec import MachineSpec
-from harness.transport.console import Console
+from harness.transport.serial.console import Console
 
 
 class Recorder:

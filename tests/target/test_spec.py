@@ -11,7 +11,7 @@ from harness.inventory import Host, load
 from harness.inventory.variables import TABLE
 from harness.machine.spec import VARIABLES, MachineSpec
 from harness.target.spec import target_spec
-from harness.transport.serial import SerialSpec
+from harness.transport.serial.transport import SerialSpec
 
 
 def host(tmp_path: Path, line: str) -> Host:

@@ -18,8 +18,8 @@ from harness.errors import Cancelled, ExitCode, UsageError
 from harness.events.emitter import Emitter, Level
 from harness.transport.contract import CommandResult, Damage, Progress, Transport
 from harness.transport.errors import Cause, Damaged, Eof, Timeout, TransportError, TransportLost, Unavailable
-from harness.transport.hostkeys import HostKey, parse_public_keys
 from harness.transport.link import Backoff, Link, Unreachable
+from harness.transport.ssh.hostkeys import HostKey, parse_public_keys
 
 KEY = parse_public_keys("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINZ8q9AG7WpvZFqz6c1hYl2pLiusoWjxf7U+BWi9qR7G x")[0]
 

@@ -12,8 +12,8 @@ import pytest
 from harness.deadline import Deadline
 from harness.events.emitter import Emitter, Level
 from harness.testing.pty_guest import PtyGuest
-from harness.transport.console import Console
-from harness.transport.serial import SerialSpec, SerialTransport
+from harness.transport.serial.console import Console
+from harness.transport.serial.transport import SerialSpec, SerialTransport
 
 
 class Recorder:

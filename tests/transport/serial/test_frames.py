@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.transport.frames import (
+from harness.transport.serial.frames import (
     Answer,
     Exchange,
     Missing,
@@ -22,7 +22,7 @@ from harness.transport.frames import (
     parse_message,
     posix_cksum,
 )
-from harness.transport.requests import Nonce, escape, pieces, request
+from harness.transport.serial.requests import Nonce, escape, pieces, request
 
 NONCE = Nonce("ab2d", "efgh")
 MANY = int(os.environ.get("HARNESS_MANY") or 0)

@@ -16,7 +16,7 @@ import pytest
 from harness.deadline import Cancellation, Deadline
 from harness.errors import Cancelled
 from harness.transport.errors import Cause, Damaged, Unavailable
-from harness.transport.login import Prompt, classify
+from harness.transport.serial.login import Prompt, classify
 
 Within = Callable[..., Deadline]
 GETTY = [sys.executable, str(Path(__file__).with_name("getty.py"))]
@@ -122,7 +122,7 @@ def test_an_earlier_run_that_was_killed(bench: Any, within: Within) -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to become somebody else first")
 def test_su_makes_root(bench: Any, within: Within) -> None:
     """Somebody who is root already needs nothing; somebody who is not gets told what su said."""
-    from harness.transport.become import Become
+    from harness.transport.serial.become import Become
 
     argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "bash", "--norc", "-i"]
     guest = bench.guest(argv, env={"HOME": "/tmp"})

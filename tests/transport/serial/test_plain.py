@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.transport.plain import analyse
+from harness.transport.serial.plain import analyse
 
 FILES = [
     "true",

@@ -20,8 +20,8 @@ import pytest
 
 from harness.deadline import Cancellation, Deadline
 from harness.events.emitter import Emitter, Level
-from harness.transport.hostkeys import HostKey, parse_public_keys
-from harness.transport.ssh import SshSpec, SshTransport
+from harness.transport.ssh.hostkeys import HostKey, parse_public_keys
+from harness.transport.ssh.transport import SshSpec, SshTransport
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 

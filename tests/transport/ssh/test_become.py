@@ -13,8 +13,8 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.transport.errors import Cause, Timeout, Unavailable
-from harness.transport.ssh import SshTransport
-from harness.transport.ssh_spec import Become, SshSpec
+from harness.transport.ssh.spec import Become, SshSpec
+from harness.transport.ssh.transport import SshTransport
 
 if TYPE_CHECKING:
     from tests.transport.ssh.conftest import Events, Sshd

@@ -20,8 +20,8 @@ import pytest
 from harness.deadline import Cancellation, Deadline
 from harness.errors import Cancelled
 from harness.transport.errors import Cause, Timeout, TransportLost, Unavailable
-from harness.transport.hostkeys import parse_public_keys
-from harness.transport.ssh import SshTransport
+from harness.transport.ssh.hostkeys import parse_public_keys
+from harness.transport.ssh.transport import SshTransport
 
 if TYPE_CHECKING:
     from tests.transport.ssh.conftest import Events, FaultProxy, Sshd

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.transport.contract import CommandResult
-from harness.transport.hostkeys import (
+from harness.transport.ssh.hostkeys import (
     HostKey,
     Known,
     Verdict,

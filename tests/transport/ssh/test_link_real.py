@@ -16,7 +16,7 @@ from harness.deadline import Deadline
 from harness.transport.contract import CommandResult, Progress, Transport
 from harness.transport.errors import Cause, TransportLost
 from harness.transport.link import Backoff, Link
-from harness.transport.ssh import SshTransport
+from harness.transport.ssh.transport import SshTransport
 
 if TYPE_CHECKING:
     from tests.transport.ssh.conftest import Events, Sshd

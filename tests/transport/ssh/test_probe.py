@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from harness.deadline import Cancellation, Deadline
 from harness.errors import Cancelled
-from harness.transport import ssh_probe
 from harness.transport.errors import Cause, Unavailable
+from harness.transport.ssh import probe as ssh_probe
 
 if TYPE_CHECKING:
     from tests.transport.ssh.conftest import FaultProxy, Sshd

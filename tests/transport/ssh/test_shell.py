@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.transport.ssh_shell import (
+from harness.transport.ssh.shell import (
     EXTERNAL,
     LEFTOVERS,
     Answer,

@@ -15,8 +15,8 @@ from harness.deadline import Cancellation, Deadline
 from harness.errors import Cancelled, UsageError
 from harness.transport.contract import Transport
 from harness.transport.errors import Timeout, TransportLost, Unavailable
-from harness.transport.ssh import END_GRACE, SshTransport
-from harness.transport.ssh_files import FileError
+from harness.transport.ssh.files import FileError
+from harness.transport.ssh.transport import END_GRACE, SshTransport
 
 if TYPE_CHECKING:
     from tests.transport.ssh.conftest import Events, Sshd

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from harness.transport.ssh_config import expand_tokens, jumps, parse_dash_g, resolve
-from harness.transport.ssh_options import apply_arguments
-from harness.transport.ssh_spec import Become, SshSpec
+from harness.transport.ssh.config import expand_tokens, jumps, parse_dash_g, resolve
+from harness.transport.ssh.options import apply_arguments
+from harness.transport.ssh.spec import Become, SshSpec
 
 
 def of(**variables: Any) -> SshSpec:

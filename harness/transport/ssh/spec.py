@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from harness.errors import UsageError
-from harness.transport.hostkeys import HostKey
+from harness.transport.ssh.hostkeys import HostKey
 
 HostKeyPolicy = Literal["strict", "accept-new", "off"]
 
@@ -125,7 +125,7 @@ class SshSpec:
         args = ""
         for name in ("ansible_ssh_common_args", "ansible_ssh_extra_args"):
             args += " " + _text(vars, name)
-        from harness.transport.ssh_options import apply_arguments
+        from harness.transport.ssh.options import apply_arguments
 
         return apply_arguments(spec, args)
 

@@ -9,10 +9,10 @@ from harness.deadline import Deadline
 from harness.errors import Cancelled
 from harness.transport.contract import Damage
 from harness.transport.errors import Cause, Damaged, Timeout, TransportLost
-from harness.transport.frames import Answer, Exchange, Missing
-from harness.transport.reader import woken_by
-from harness.transport.requests import Nonce
-from harness.transport.session import Session
+from harness.transport.serial.frames import Answer, Exchange, Missing
+from harness.transport.serial.reader import woken_by
+from harness.transport.serial.requests import Nonce
+from harness.transport.serial.session import Session
 
 _FIRST_POLL = 0.3
 _LONGEST_POLL = 5.0

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 from harness.deadline import Deadline
 from harness.events.emitter import NullEmitter
 from harness.transport.errors import Cause, Unavailable
-from harness.transport.hostkeys import HostKey
-from harness.transport.ssh_connection import Connection, LibraryLog
-from harness.transport.ssh_library import load_paramiko
-from harness.transport.ssh_spec import SshSpec
-from harness.transport.ssh_wire import SocketWire
-from harness.transport.ssh_wire import tcp_connect as _tcp_connect
+from harness.transport.ssh.connection import Connection, LibraryLog
+from harness.transport.ssh.hostkeys import HostKey
+from harness.transport.ssh.library import load_paramiko
+from harness.transport.ssh.spec import SshSpec
+from harness.transport.ssh.wire import SocketWire
+from harness.transport.ssh.wire import tcp_connect as _tcp_connect
 
 if TYPE_CHECKING:
     import paramiko
@@ -248,7 +248,7 @@ def _spec(host: str, port: int) -> SshSpec:
 @contextlib.contextmanager
 def _session(host: str, port: int, deadline: Deadline, *, algorithms: tuple[str, ...] = ()) -> Iterator[Connection]:
     """A connection after its key exchange, not logged in."""
-    from harness.transport.ssh_connect import handshake, new_connection
+    from harness.transport.ssh.connect import handshake, new_connection
 
     load_paramiko()
     spec = _spec(host, port)

@@ -4,7 +4,8 @@ Nothing is installed. The program reads checked requests, one a line, runs each 
 own and keeps its output until the next command, so that a damaged answer is *read again* and never run again. It
 needs only builtins; base64, gzip, awk, sed, sha256sum, md5sum and cksum are used where the guest has them.
 
-How a request and an answer look is told in :mod:`harness.transport.requests` and :mod:`harness.transport.frames`.
+How a request and an answer look is told in :mod:`harness.transport.serial.requests` and
+:mod:`harness.transport.serial.frames`.
 """
 
 from __future__ import annotations

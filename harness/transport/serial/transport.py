@@ -11,17 +11,17 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired, UsageError
 from harness.events.emitter import Emitter
-from harness.transport.become import Become, become_from_vars, become_root
-from harness.transport.command import Command
-from harness.transport.console import Console
 from harness.transport.contract import CommandResult, Damage, Progress
 from harness.transport.errors import Cause, Timeout, TransportError, TransportLost, Unavailable
-from harness.transport.login import Credentials, Login
-from harness.transport.plain import analyse
-from harness.transport.reader import Reader
-from harness.transport.requests import fits_one_line
-from harness.transport.session import Guest, Session
-from harness.transport.transfer import get_file, put_file, send_command, send_input
+from harness.transport.serial.become import Become, become_from_vars, become_root
+from harness.transport.serial.command import Command
+from harness.transport.serial.console import Console
+from harness.transport.serial.login import Credentials, Login
+from harness.transport.serial.plain import analyse
+from harness.transport.serial.reader import Reader
+from harness.transport.serial.requests import fits_one_line
+from harness.transport.serial.session import Guest, Session
+from harness.transport.serial.transfer import get_file, put_file, send_command, send_input
 
 _RESYNC = 3.0
 # Linux takes no longer argument (MAX_ARG_STRLEN, 128 KiB), so such a command cannot be given to `sh -c`: it runs in a

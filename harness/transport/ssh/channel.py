@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired
-from harness.transport.ssh_shell import Answer, AnswerReader
+from harness.transport.ssh.shell import Answer, AnswerReader
 
 if TYPE_CHECKING:
     import paramiko
 
-    from harness.transport.ssh_connection import Connection
+    from harness.transport.ssh.connection import Connection
 
 _PIECE = 262144
 _STDIN_PIECE = 32768

@@ -19,8 +19,8 @@ from harness.transport.errors import Cause, Unavailable
 if TYPE_CHECKING:
     import paramiko
 
-    from harness.transport.ssh_connection import Connection
-    from harness.transport.ssh_spec import SshSpec
+    from harness.transport.ssh.connection import Connection
+    from harness.transport.ssh.spec import SshSpec
 
 _AGENT_PATIENCE = 10.0
 _DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
@@ -217,7 +217,7 @@ def _load_key(
 
 
 def _from_agent(path: Path, problems: list[str], agent_keys: list[paramiko.AgentKey]) -> paramiko.PKey | None:
-    from harness.transport.hostkeys import parse_public_keys
+    from harness.transport.ssh.hostkeys import parse_public_keys
 
     public = Path(f"{path}.pub")
     if public.is_file():

@@ -11,7 +11,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.transport.guest import digest
+from harness.transport.serial.guest import digest
 
 _LETTERS = "abcdefghijkmnopqrstuvwxyz23456789"
 PIECE = 640  # characters of payload a line: with its head below 1,023, where the narrowest reader cuts

@@ -26,7 +26,7 @@ from harness.transport.errors import Cause, Unavailable
 if TYPE_CHECKING:
     from paramiko import Channel
 
-    from harness.transport.ssh_spec import SshSpec
+    from harness.transport.ssh.spec import SshSpec
 
 _CHUNK = 65536
 _BUSY_POLL = 0.1

@@ -13,10 +13,10 @@ from enum import Enum
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired
 from harness.events.emitter import Emitter
-from harness.transport.console import Console, strip_ansi
 from harness.transport.errors import Cause, Unavailable
-from harness.transport.reader import Reader
-from harness.transport.requests import Nonce
+from harness.transport.serial.console import Console, strip_ansi
+from harness.transport.serial.reader import Reader
+from harness.transport.serial.requests import Nonce
 
 _QUIET = 0.12
 _PROBE_WAIT = 1.5

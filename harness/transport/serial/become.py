@@ -9,10 +9,10 @@ from typing import Literal
 
 from harness.deadline import Deadline
 from harness.errors import UsageError
-from harness.transport.console import Console, strip_ansi
 from harness.transport.errors import Cause, Unavailable
-from harness.transport.reader import Reader
-from harness.transport.requests import Nonce
+from harness.transport.serial.console import Console, strip_ansi
+from harness.transport.serial.reader import Reader
+from harness.transport.serial.requests import Nonce
 
 _REFUSED = re.compile(
     rb"sorry, try again|incorrect password|authentication failure|not in the sudoers|may not run|not allowed"
@@ -38,6 +38,12 @@ def become_from_vars(host_name: str, variables: Mapping[str, object]) -> Become 
     wanted = variables.get("ansible_become", False)
     if str(wanted).strip().lower() not in ("true", "yes", "on", "1", "y", "t"):
         return None
+    user = str(variables.get("ansible_become_user") or "root")
+    if user != "root":
+        raise UsageError(
+            f"host {host_name}: ansible_become_user is {user!r}; on a console only root can be become",
+            hint="leave the console out with harness_transports=ssh, or run the command with `su` itself",
+        )
     method = str(variables.get("ansible_become_method") or "sudo")
     password = variables.get("ansible_become_password") or variables.get("ansible_become_pass")
     text = None if password in (None, "") else str(password)

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired
 from harness.events.emitter import Emitter
-from harness.transport.console import Console, as_text, strip_ansi
 from harness.transport.contract import Damage
 from harness.transport.errors import Cause, Damaged, TransportError, TransportLost, Unavailable
-from harness.transport.frames import Exchange
-from harness.transport.guest import DIRS, loader, program
-from harness.transport.reader import Reader, again, woken_by
-from harness.transport.requests import Nonce, Verb, request
-from harness.transport.signs import Sign, find_sign
+from harness.transport.serial.console import Console, as_text, strip_ansi
+from harness.transport.serial.frames import Exchange
+from harness.transport.serial.guest import DIRS, loader, program
+from harness.transport.serial.reader import Reader, again, woken_by
+from harness.transport.serial.requests import Nonce, Verb, request
+from harness.transport.serial.signs import Sign, find_sign
 
 _ASK_AGAIN = 1.5  # seconds without an acknowledgement after which a request is typed again
 _RETIRED = 512

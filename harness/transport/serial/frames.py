@@ -20,7 +20,7 @@ import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 
-from harness.transport.requests import Nonce
+from harness.transport.serial.requests import Nonce
 
 _LONGEST_SEGMENT = 1 << 20
 

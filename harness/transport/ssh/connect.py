@@ -14,9 +14,10 @@ from typing import cast
 from harness.deadline import Deadline
 from harness.errors import Cancelled, UsageError
 from harness.events.emitter import Emitter
-from harness.transport import ssh_config
 from harness.transport.errors import Cause, Unavailable
-from harness.transport.hostkeys import (
+from harness.transport.ssh import config as ssh_config
+from harness.transport.ssh.connection import Connection, LibraryLog
+from harness.transport.ssh.hostkeys import (
     HostKey,
     Known,
     Verdict,
@@ -25,10 +26,9 @@ from harness.transport.hostkeys import (
     known_name,
     look_up,
 )
-from harness.transport.ssh_connection import Connection, LibraryLog
-from harness.transport.ssh_library import load_paramiko
-from harness.transport.ssh_spec import SshSpec
-from harness.transport.ssh_wire import ChannelWire, ProxyProcess, SocketWire, Wire, tcp_connect
+from harness.transport.ssh.library import load_paramiko
+from harness.transport.ssh.spec import SshSpec
+from harness.transport.ssh.wire import ChannelWire, ProxyProcess, SocketWire, Wire, tcp_connect
 
 _FULL = b"Exceeded MaxStartups"
 """What sshd says instead of its banner to a connection too many (sshd_config(5), MaxStartups; OpenSSH
@@ -114,7 +114,7 @@ def _connect_once(
         known = known_keys(spec, pinned)
         key = handshake(connection, deadline, types=known.types)
         _check_host_key(spec, key, known, events)
-        from harness.transport.ssh_auth import authenticate
+        from harness.transport.ssh.auth import authenticate
 
         authenticate(connection, deadline)
     except BaseException:

@@ -7,9 +7,9 @@ from __future__ import annotations
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired
 from harness.transport.errors import Cause, Unavailable
-from harness.transport.ssh_channel import ChannelClosedError, ChannelIO
-from harness.transport.ssh_shell import encode, quote
-from harness.transport.ssh_spec import Become
+from harness.transport.ssh.channel import ChannelClosedError, ChannelIO
+from harness.transport.ssh.shell import encode, quote
+from harness.transport.ssh.spec import Become
 
 _GATE = b"harness-become-done"
 

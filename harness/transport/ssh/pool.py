@@ -13,14 +13,15 @@ from functools import partial
 from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired
 from harness.events.emitter import Emitter
-from harness.transport import ssh_become, ssh_config
 from harness.transport.errors import Cause, TransportLost, Unavailable
-from harness.transport.hostkeys import HostKey
-from harness.transport.ssh_channel import ChannelClosedError, ChannelIO, PeerSilentError
-from harness.transport.ssh_connect import UnknownHostKeyError, connect
-from harness.transport.ssh_connection import Connection, library_error
-from harness.transport.ssh_shell import AnswerReader, end_program, fresh_nonce, opening
-from harness.transport.ssh_spec import SshSpec
+from harness.transport.ssh import become as ssh_become
+from harness.transport.ssh import config as ssh_config
+from harness.transport.ssh.channel import ChannelClosedError, ChannelIO, PeerSilentError
+from harness.transport.ssh.connect import UnknownHostKeyError, connect
+from harness.transport.ssh.connection import Connection, library_error
+from harness.transport.ssh.hostkeys import HostKey
+from harness.transport.ssh.shell import AnswerReader, end_program, fresh_nonce, opening
+from harness.transport.ssh.spec import SshSpec
 
 STALE_AFTER = 1.0
 """Seconds of silence after which an idle connection is asked for a sign of life before a command is

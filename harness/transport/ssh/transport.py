@@ -1,6 +1,6 @@
 """The SSH transport: commands over paramiko that cannot lie, hang, or leave things behind.
 
-A command takes one round trip on a persistent shell (:mod:`harness.transport.ssh_shell`); one with stdin
+A command takes one round trip on a persistent shell (:mod:`harness.transport.ssh.shell`); one with stdin
 has a channel of
 its own. Shells are opened as commands run side by side, within a bound, and kept.
 """
@@ -14,13 +14,13 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired
 from harness.events.emitter import Emitter
-from harness.transport import ssh_files
 from harness.transport.contract import CommandResult, Damage, Progress
 from harness.transport.errors import Timeout, TransportError
-from harness.transport.hostkeys import HostKey
-from harness.transport.ssh_channel import ChannelClosedError, PeerSilentError
-from harness.transport.ssh_pool import ChannelPool, Lease
-from harness.transport.ssh_shell import (
+from harness.transport.ssh import files as ssh_files
+from harness.transport.ssh.channel import ChannelClosedError, PeerSilentError
+from harness.transport.ssh.hostkeys import HostKey
+from harness.transport.ssh.pool import ChannelPool, Lease
+from harness.transport.ssh.shell import (
     ARGUMENT_LIMIT,
     EXTERNAL,
     LEFTOVERS,
@@ -35,7 +35,7 @@ from harness.transport.ssh_shell import (
     quote,
     request,
 )
-from harness.transport.ssh_spec import SshSpec
+from harness.transport.ssh.spec import SshSpec
 
 _RESTED = 0.05
 """Seconds between two commands after which others may have started more processes than are worth looking at."""

@@ -43,8 +43,8 @@ class Port:
         """Opens it. Raises OSError (pyserial's SerialException is one) where it cannot be had."""
         import serial
 
-        if "harness.transport.protocols" not in serial.protocol_handler_packages:
-            serial.protocol_handler_packages.append("harness.transport.protocols")
+        if "harness.transport.serial.protocols" not in serial.protocol_handler_packages:
+            serial.protocol_handler_packages.append("harness.transport.serial.protocols")
         self.address = normalise(address)
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._closed = False

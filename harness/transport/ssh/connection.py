@@ -12,8 +12,8 @@ from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired
 from harness.events.emitter import Emitter
 from harness.transport.errors import Cause, TransportLost
-from harness.transport.ssh_spec import SshSpec
-from harness.transport.ssh_wire import Wire
+from harness.transport.ssh.spec import SshSpec
+from harness.transport.ssh.wire import Wire
 
 if TYPE_CHECKING:
     import paramiko

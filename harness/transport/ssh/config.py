@@ -18,8 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import UsageError
-from harness.transport.ssh_options import apply_options, first_of
-from harness.transport.ssh_spec import KNOWN_HOSTS, SshSpec, port_of
+from harness.transport.ssh.options import apply_options, first_of
+from harness.transport.ssh.spec import KNOWN_HOSTS, SshSpec, port_of
 
 __all__ = ["SshSpec", "expand_tokens", "jumps", "parse_dash_g", "replace_jump", "resolve"]
 

@@ -7,12 +7,12 @@ import gzip
 import shlex
 
 from harness.deadline import Deadline
-from harness.transport.command import Command
 from harness.transport.contract import Progress
 from harness.transport.errors import Cause, Damaged
-from harness.transport.frames import checksum_holds
-from harness.transport.requests import Nonce, escape, pieces
-from harness.transport.session import Session
+from harness.transport.serial.command import Command
+from harness.transport.serial.frames import checksum_holds
+from harness.transport.serial.requests import Nonce, escape, pieces
+from harness.transport.serial.session import Session
 
 _WHOLE_TRIES = 3
 _CHUNK = 1 << 20  # bytes of a file that are read at a time: what a lost console costs at most

@@ -18,8 +18,8 @@ from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired
 from harness.events.emitter import Emitter
 from harness.transport.errors import Cause, Eof, TransportError, TransportLost, Unavailable
-from harness.transport.ownership import Ownership
-from harness.transport.ports import Port, PortClosed, normalise
+from harness.transport.serial.ownership import Ownership
+from harness.transport.serial.ports import Port, PortClosed, normalise
 
 _QUIET_SECONDS = 1.0  # after this long without a newline the open line (a prompt) is recorded as it stands
 _LONGEST_LINE = 65536

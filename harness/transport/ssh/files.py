@@ -16,7 +16,7 @@ from harness.deadline import Deadline
 from harness.errors import HarnessError
 from harness.transport.contract import CommandResult, Progress
 from harness.transport.errors import Cause, Damaged
-from harness.transport.ssh_shell import quote
+from harness.transport.ssh.shell import quote
 
 # sha256sum is in coreutils and busybox; cksum (POSIX) is the fallback; with neither, the file is read back.
 _SUM = (

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Literal
 
 from harness.errors import UsageError
-from harness.transport.ssh_spec import HostKeyPolicy, SshSpec, port_of, seconds_of
+from harness.transport.ssh.spec import HostKeyPolicy, SshSpec, port_of, seconds_of
 
 # Options of a multiplexing or chatty client that mean nothing to us; Ansible's users have them by habit.
 _FLAGS_WITHOUT_MEANING = frozenset("AaCfgKkMNnqTtVvXxYy")

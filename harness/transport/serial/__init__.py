@@ -1,0 +1,1 @@
+"""Commands over a serial console (pyserial), whatever else is printed on it."""

@@ -1,0 +1,1 @@
+"""Commands over SSH (paramiko), and sshd looked at from outside."""
