@@ -22,6 +22,7 @@ from harness.transport.serial.ownership import Ownership
 from harness.transport.serial.ports import Port, PortClosed, normalise
 
 _QUIET_SECONDS = 1.0  # after this long without a newline the open line (a prompt) is recorded as it stands
+_READER_NOTICES = 2.0  # the reader's poll is woken by the same event that the writer met
 _LONGEST_LINE = 65536
 # ECMA-48 control sequences, OSC strings (xterm), and two-character escapes.
 _ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*\x1b\\|[ -/]*[0-~])")
@@ -150,7 +151,7 @@ class Console:
     def close(self) -> None:
         """Disconnects and gives ownership back. Safe to call twice; listeners hear that it is lost."""
         with self._lock:
-            port, thread = self._port, self._thread
+            port, thread, listeners = self._port, self._thread, self._listeners
             self._port = self._thread = None
         if port is not None:
             port.wake()
@@ -160,7 +161,7 @@ class Console:
             self._release()
         if port is not None:
             port.close()
-            self._tell_lost(TransportLost("the console was closed", cause=Cause.LOST, transport="serial"))
+            _tell_lost(listeners, TransportLost("the console was closed", cause=Cause.LOST, transport="serial"))
             self._events.emit("console.closed", f"the console {self.name} is closed", console=self.name)
 
     def _release(self) -> None:
@@ -268,27 +269,30 @@ class Console:
             if self._port is not port:
                 return
             self._port = self._thread = None
+            # Those who hear it now: who subscribes later listens to the next connection, which is not lost.
+            listeners = self._listeners
             if self._claimed_by is None:
                 self._record_open_line()
         port.close()
         self._events.emit(
             "console.lost", f"the console {self.name} is gone: {closed}", level="warning", console=self.name
         )
-        self._tell_lost(
+        _tell_lost(
+            listeners,
             Eof(
                 f"the console {self.name} at {self.address} is gone: {closed}",
                 cause=Cause.EOF,
                 transport="serial",
                 hint="the machine was stopped, or somebody took its console away",
-            )
+            ),
         )
 
-    def _tell_lost(self, error: TransportError) -> None:
-        with self._lock:
-            listeners = self._listeners
-        for listener in listeners:
-            with contextlib.suppress(Cancelled, DeadlineExpired):
-                listener.lost(error)
+    def _wait_for_reader(self) -> None:
+        """The writer may meet the end of the line first. Until the reader has met it too, the console would still
+        pass for open, and the next user would type into the dead port."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_READER_NOTICES)
 
     # -- out ---------------------------------------------------------------------------------------------------
 
@@ -309,6 +313,7 @@ class Console:
                     # In slices, so that a cancelled run does not hang on a console that takes nothing.
                     at += port.write(piece, min(0.2, deadline.remaining()))
                 except PortClosed as closed:
+                    self._wait_for_reader()
                     raise Eof(
                         f"the console {self.name} is gone: {closed}", cause=Cause.EOF, transport="serial"
                     ) from closed
@@ -316,3 +321,9 @@ class Console:
                     deadline.sleep(self.pace)
         text = "********" if secret else data.decode("utf-8", "backslashreplace").rstrip("\r\n")
         self._events.emit("console.input", text, level="debug", text=text, console=self.name)
+
+
+def _tell_lost(listeners: Iterable[Listener], error: TransportError) -> None:
+    for listener in listeners:
+        with contextlib.suppress(Cancelled, DeadlineExpired):
+            listener.lost(error)
