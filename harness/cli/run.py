@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from harness.deadline import Cancellation
     from harness.engine.outcome import RunResult
     from harness.engine.plan import Plan
+    from harness.engine.scheduler import Scheduler
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -115,7 +116,8 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     from harness.errors import NothingSelected
     from harness.inventory import load
 
-    folders = list(dict.fromkeys(str(_folder(Path(each.partition("::")[0]))) for each in arguments.checks))
+    paths = [Path(each.partition("::")[0]) for each in arguments.checks]
+    folders = list(dict.fromkeys(str(path if path.is_dir() else path.parent) for path in paths))
     found = discover(arguments.checks)
     checks = select(
         found, keyword=arguments.keyword, tags=_words(arguments.tags), skip_tags=_words(arguments.skip_tags)
@@ -213,7 +215,7 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
     )
     with contextlib.closing(log):
         with terminal:
-            result: RunResult = log.redact(_until_done(scheduler, cancellation))
+            result: RunResult = log.redact(_until_done(scheduler, cancellation, terminal.abandon))
         write_reports(result, folder)
         log.emit(
             "run.end",
@@ -226,22 +228,19 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
     terminal.summary(result, str(folder.path))
     if arguments.json:
         print(results_json(result), end="")
-    return int(result.exit_code)
+    return _leave(int(result.exit_code))
 
 
-def _until_done(scheduler: object, cancellation: Cancellation) -> RunResult:
+def _until_done(scheduler: Scheduler, cancellation: Cancellation, abandon: Callable[[], None]) -> RunResult:
     """Runs the event loop. The first SIGINT or SIGTERM ends all waits and shuts down in order; the second leaves
     at once."""
     import asyncio
     import os
     import signal
 
-    from harness.engine.scheduler import Scheduler
-
-    assert isinstance(scheduler, Scheduler)
-
     def interrupted(name: str) -> None:
         if cancellation.cancelled:
+            abandon()
             os._exit(130)  # machines end by themselves: their supervisors see that we are gone
         cancellation.cancel(f"interrupted by {name}")
 
@@ -252,6 +251,26 @@ def _until_done(scheduler: object, cancellation: Cancellation) -> RunResult:
         return await scheduler.run()
 
     return asyncio.run(main())
+
+
+def _leave(code: int) -> int:
+    """Returns the exit code, unless a check that pays no heed to its deadline still holds a thread: then everything
+    is written, and the process ends without waiting for it."""
+    import os
+    import threading
+    import time
+
+    from harness.engine.scheduler import WORKERS
+
+    end = time.monotonic() + 1.0
+    stuck = [thread for thread in threading.enumerate() if thread.name.startswith(WORKERS)]
+    for thread in stuck:
+        thread.join(max(0.0, end - time.monotonic()))
+    if any(thread.is_alive() for thread in stuck):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def _repeat_command(arguments: argparse.Namespace) -> Callable[[str, Check], str]:
@@ -272,26 +291,21 @@ def _repeat_command(arguments: argparse.Namespace) -> Callable[[str, Check], str
     return repeat
 
 
-def _folder(path: object) -> object:
-    from pathlib import Path
-
-    assert isinstance(path, Path)
-    return path if path.is_dir() else path.parent
-
-
 def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} must be at least 1")
-    return value
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
+    return int(text)
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} must be a number that is not negative")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 up")
     return value

@@ -28,6 +28,8 @@ from harness.transport.errors import Timeout, TransportError
 KEPT_OBSERVATIONS = 3
 # A check that pays no heed to its deadline (an endless loop of its own) is given up this long after it.
 GRACE = 5.0
+# Transports end a cancelled call within a tenth of a second; a check's own sleep does not.
+CANCEL_GRACE = 1.0
 # An interval of 0 must still leave the target some time of its own.
 SHORTEST_PAUSE = 0.01
 
@@ -198,17 +200,10 @@ class CheckRun:
         call = loop.run_in_executor(self._pool, self._check.function, target)
         code = self._check.function.__code__.co_filename
         try:
-            seen = await asyncio.wait_for(asyncio.shield(call), deadline.remaining() + GRACE)
+            seen = await _outcome_of(call, deadline.remaining() + GRACE, deadline.cancellation)
         except TimeoutError:
-            call.add_done_callback(
-                lambda done: done.exception()
-            )  # the thread is given up; its late answer is of no use
-            return (
-                Outcome.ERROR,
-                f"the check did not return {GRACE:.0f} s after its attempt's deadline",
-                True,
-                str(self._check.source),
-            )
+            said = f"the check did not return {GRACE:.0f} s after its attempt's deadline"
+            return Outcome.ERROR, said, True, str(self._check.source)
         except Cancelled:
             raise
         except Skip as skip:
@@ -273,19 +268,30 @@ class CheckRun:
         return last.outcome, f"{last.seen} (after {spent})", ""
 
 
+async def _outcome_of(call: asyncio.Future[Any], seconds: float, cancellation: Cancellation) -> Any:
+    """What a call on the pool returns or raises. Raises TimeoutError when it takes longer, and Cancelled when the run
+    was cancelled and the call, which should have noticed, did not end soon after."""
+    cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    forget = _wake_on(cancellation, cancelled)
+    try:
+        await asyncio.wait({call, cancelled}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if not call.done() and cancelled.done():
+            await asyncio.wait({call}, timeout=CANCEL_GRACE)
+    finally:
+        forget()
+    if call.done():
+        return call.result()
+    # The thread is given up; its late answer is of no use.
+    call.add_done_callback(lambda done: done.cancelled() or done.exception())
+    if cancelled.done():
+        raise Cancelled(cancellation.reason)
+    raise TimeoutError
+
+
 async def sleep_cancellably(seconds: float, cancellation: Cancellation) -> None:
     """Sleeps without a thread; raises :class:`~harness.errors.Cancelled` at once when cancelled."""
-    loop = asyncio.get_running_loop()
-    woken: asyncio.Future[None] = loop.create_future()
-
-    def settle() -> None:
-        if not woken.done():
-            woken.set_result(None)
-
-    def wake() -> None:
-        loop.call_soon_threadsafe(settle)
-
-    forget = cancellation.on_cancel(wake)
+    woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    forget = _wake_on(cancellation, woken)
     try:
         await asyncio.wait_for(woken, seconds)
     except TimeoutError:
@@ -293,3 +299,17 @@ async def sleep_cancellably(seconds: float, cancellation: Cancellation) -> None:
     finally:
         forget()
     raise Cancelled(cancellation.reason)
+
+
+def _wake_on(cancellation: Cancellation, future: asyncio.Future[None]) -> Callable[[], None]:
+    """Settles the future when cancelled, from whichever thread that happens in; returns the call that forgets it."""
+    loop = asyncio.get_running_loop()
+
+    def settle() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    def wake() -> None:
+        loop.call_soon_threadsafe(settle)
+
+    return cancellation.on_cancel(wake)

@@ -26,6 +26,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _CONSOLE_LINES = 12
+WORKERS = "harness-worker"
+"""What the names of the pool's threads begin with."""
 
 
 class Session(Protocol):
@@ -279,7 +281,7 @@ class WorkerPool:
     """A bounded pool of worker threads for blocking calls."""
 
     def __init__(self, size: int) -> None:
-        self.executor = ThreadPoolExecutor(size, thread_name_prefix="harness")
+        self.executor = ThreadPoolExecutor(size, thread_name_prefix=WORKERS)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs a blocking call on the pool."""

@@ -65,10 +65,11 @@ class Terminal:
             self._live.stop()
             self._live = None
 
-    def say(self, message: str) -> None:
-        """A line about the run as a whole."""
-        if self._verbosity >= 0:
-            self._print(message)
+    def abandon(self) -> None:
+        """Gives the cursor back, for a process that leaves at once. May be called from a signal's handler."""
+        if self._live is not None:
+            self._console.file.write("\x1b[?25h\n")
+            self._console.file.flush()
 
     def __call__(self, record: Record) -> None:
         """Takes one record; to be subscribed to the event log."""

@@ -5,14 +5,25 @@ from __future__ import annotations
 import orjson
 
 from harness.engine.outcome import RunResult, plain
+from harness.errors import HarnessError
 from harness.report.folder import RunFolder, write_private
 from harness.report.junit import render
 
 
+class ReportError(HarnessError):
+    """A report cannot be written; the record is what is left."""
+
+
 def write_reports(result: RunResult, folder: RunFolder) -> None:
-    """`results.json` and `junit.xml`, each whole or absent."""
-    write_private(folder.path / "results.json", results_json(result))
-    write_private(folder.path / "junit.xml", render(result))
+    """`results.json` and `junit.xml`, each whole or absent. Raises ReportError where they cannot be written."""
+    for name, text in (("results.json", results_json(result)), ("junit.xml", render(result))):
+        try:
+            write_private(folder.path / name, text)
+        except OSError as error:
+            raise ReportError(
+                f"cannot write {folder.path / name}: {error.strerror}",
+                hint=f"What was recorded before is intact: {folder.events}",
+            ) from error
 
 
 def results_json(result: RunResult) -> str:

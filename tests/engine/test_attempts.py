@@ -265,3 +265,17 @@ def test_an_assertion_shows_its_line_and_values(tmp_path: Path) -> None:
     except AssertionError as error:
         said = explain(error, found.function.__code__.co_filename)
     assert said == "assert state == 'active'  (line 6), where state = 'activating'"
+
+
+def test_a_check_that_sleeps_by_itself_does_not_hold_up_an_interrupt() -> None:
+    stop = Cancellation()
+    release = threading.Event()
+
+    def stubborn(_target: Target) -> None:
+        threading.Timer(0.05, stop.cancel, args=("interrupted by SIGINT",)).start()
+        release.wait(60)
+
+    result, _, _ = carry(stubborn, cancellation=stop, budget=1000.0, attempt_timeout=1000.0)
+    assert not release.is_set()
+    release.set()
+    assert "SIGINT" in result.message
