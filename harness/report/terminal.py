@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any
 
 from rich.console import Console
@@ -238,13 +239,16 @@ class Terminal:
         facts = [f"{check.attempts} attempt{'s' if check.attempts != 1 else ''}", f"{check.duration:.1f} s"]
         if check.transports:
             facts.append("over " + ", ".join(check.transports))
-        self._print(Text(f"    {', '.join(facts)}{f'; {check.location}' if check.location else ''}", "dim"))
+        self._print(Text(f"    {', '.join(facts)}{f'; {_near(check.location)}' if check.location else ''}", "dim"))
         if check.repeat:
             self._print(Text(f"    repeat: {check.repeat}"))
         self._print(Text(""))
 
     def _totals(self, result: RunResult, folder: str) -> None:
         counts = result.counts
+        for target in result.targets:
+            if target.settled and any(check.outcome is Outcome.FAILED for check in target.checks):
+                self._print(Text.assemble((target.target, "bold"), f" as a whole: {target.settled}"))
         line = Text()
         for outcome in Outcome:
             if counts[outcome.value] or outcome in (Outcome.PASSED, Outcome.FAILED):
@@ -273,6 +277,12 @@ class Terminal:
 
 def _check_line(name: str, notes: list[str], shown: str) -> str:
     return f"{name}{' (' + ', '.join(notes) + ')' if notes else ''}{shown}"
+
+
+def _near(location: str) -> str:
+    """`file:line` as it is called from here, where it lies below this folder."""
+    path = Path(location)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else location
 
 
 def _seconds(record: Record) -> str:
