@@ -88,6 +88,9 @@ def _show(inventory: Inventory, args: argparse.Namespace) -> int:
     from harness.errors import UsageError
     from harness.inventory import render
 
+    if args.limit and (args.explain or args.host or args.graph):
+        # They show what they are asked for, as Ansible does; but a misspelt limit is told.
+        inventory.select_names(limit=args.limit)
     if args.explain:
         text = render.explanation(inventory.explain(*args.explain))
     elif args.host:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from harness.errors import UsageError
 from harness.inventory.addresses import expand_pattern
 from harness.inventory.draft import AddChild, AddGroup, AddHosts, Draft, SetVars
-from harness.inventory.places import Assigned, Place, did_you_mean
+from harness.inventory.places import Assigned, Place, did_you_mean, mask_secrets
 from harness.inventory.values import Unsafe
 
 _SECTION = re.compile(r"\[([^:\]\s]+)(?::(\w+))?\]\s*(?:#.*)?")
@@ -172,7 +172,9 @@ class _Reader:
         for token in tokens[1:]:
             name, equals, text = token.partition("=")
             if not equals:
-                raise self._error(f"expected key=value after the host, got {token!r}", place, token)
+                # The rest of a secret with a blank and without quotes must not be shown either.
+                shown = f", got {token!r}" if token in mask_secrets(line) else ""
+                raise self._error(f"expected key=value after the host{shown}", place, token)
             variables[name] = Assigned(self._value(text, place), place)
         self._draft.steps.append(AddHosts(names, group, port, variables, place))
 

@@ -11,11 +11,13 @@ from pathlib import Path
 from harness.errors import NothingSelected, Source, UsageError
 from harness.inventory.merge import Merger
 from harness.inventory.patterns import Matcher
-from harness.inventory.places import Assigned, Notice, did_you_mean, is_secret_name
+from harness.inventory.places import MASK, Assigned, Notice, did_you_mean, is_secret_name
 from harness.inventory.templates import Templater
-from harness.inventory.values import Vaulted, jsonable
+from harness.inventory.values import Unsafe, Vaulted, jsonable
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+]*)://", re.IGNORECASE)
+_BLOCK = re.compile(r"\{[{%].*?[}%]\}", re.DOTALL)
+_WORD = re.compile(r"[^\W\d]\w*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,9 @@ class Explanation:
     value: object
     givers: tuple[Giver, ...]
     secret: bool
+    holds_secret: bool
+    """`value` must not be shown: it is a secret, or a template made it of one. What was written may be shown
+    unless `secret`."""
 
 
 _SIMPLE = frozenset({int, bool, float, type(None)})
@@ -161,7 +166,10 @@ class Host:
         return variable.read(variable.default) if variable.default is not None else None
 
     def error(self, var: str, problem: str, *, hint: str = "") -> UsageError:
-        """The error for a value that cannot be used."""
+        """The error for a value that cannot be used. What stands behind `, got` is masked where it holds a secret."""
+        said, got, _ = problem.partition(", got ")
+        if got and self.holds_secret(var):
+            problem = f"{said}{got}{MASK}"
         return UsageError(f"host {self.name!r}, variable {var!r}: {problem}", source=self.source(var), hint=hint)
 
     def resolved(self, names: Collection[str] | None = None) -> dict[str, object]:
@@ -181,6 +189,23 @@ class Host:
             for name, assigned in self.vars.merged.items()
             if is_secret_name(name) or assigned.place.path in sealed or _holds_vaulted(assigned.value)
         )
+
+    def holds_secret(self, name: str) -> bool:
+        """Whether a variable is a secret, or a template that uses one, itself or by way of other variables.
+
+        It goes by the names that stand in templates, so it may say yes where no harm would be done.
+        """
+        merged, secret = self.vars.merged, self.secret_names
+        seen: set[str] = set()
+        waiting = [name]
+        while waiting:
+            name = waiting.pop()
+            if name in secret or is_secret_name(name):
+                return True
+            if name in merged and name not in seen:
+                seen.add(name)
+                waiting.extend(_names_in_templates(merged[name].value))
+        return False
 
     @property
     def secret_values(self) -> frozenset[str]:
@@ -203,6 +228,18 @@ def _holds_vaulted(value: object) -> bool:
     if isinstance(value, Mapping):
         return any(_holds_vaulted(item) for item in value.values())
     return isinstance(value, list) and any(_holds_vaulted(item) for item in value)
+
+
+def _names_in_templates(value: object) -> Iterator[str]:
+    if isinstance(value, str) and not isinstance(value, Unsafe):
+        for block in _BLOCK.findall(value):
+            yield from _WORD.findall(block)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _names_in_templates(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _names_in_templates(item)
 
 
 def _collect(value: object, found: set[str], *, numbers: bool) -> None:
@@ -302,7 +339,7 @@ class Inventory:
         if not givers:
             raise UsageError(f"host {host!r} has no variable {var!r}", hint=did_you_mean(var, target.vars))
         secret = var in target.secret_names
-        return Explanation(host, var, target.vars[var], tuple(givers), secret)
+        return Explanation(host, var, target.vars[var], tuple(givers), secret, target.holds_secret(var))
 
     def magic(self, name: str) -> object | None:
         """The variables that templates see of the inventory as a whole."""

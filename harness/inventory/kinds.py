@@ -109,7 +109,11 @@ def mebibytes(value: object) -> int:
 
 def _items(value: object, separator: str = ",") -> list[str]:
     if isinstance(value, str):
-        return [part.strip() for part in value.split(separator) if part.strip()]
+        text = value.strip()
+        if text[:1] == "[" and text[-1:] == "]":
+            # A list as YAML has it; in INI such a text is no Python literal, and stays one.
+            return [part.strip().strip("'\"") for part in text[1:-1].split(separator) if part.strip()]
+        return [part.strip() for part in text.split(separator) if part.strip()]
     if isinstance(value, list) and all(isinstance(item, (str, int)) and not isinstance(item, bool) for item in value):
         return [str(item) for item in value]
     if isinstance(value, int) and not isinstance(value, bool):
@@ -133,7 +137,7 @@ def forwards(value: object) -> list[tuple[int, int]]:
     for item in _items(value):
         match = re.fullmatch(r"(\d{1,5}):(\d{1,5})", item)
         if not match or not (0 <= int(match[1]) <= 65535 and 1 <= int(match[2]) <= 65535):
-            raise _wrong(item, "HOST:GUEST, two ports (8080:80; 0 for HOST takes a free one)")
+            raise _wrong(item, "HOST:GUEST, two ports (8080:80, in quotes in YAML; 0 for HOST takes a free one)")
         found.append((int(match[1]), int(match[2])))
     return found
 

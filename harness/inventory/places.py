@@ -59,6 +59,15 @@ class Notice:
         return f"{self.source}: {self.message}" if self.source else self.message
 
 
+def _find(text: str, word: str) -> int:
+    """Where a word stands in a line, -1 for nowhere: as the name of a value if it can be, else as a whole word."""
+    name = re.escape(word)
+    for shape in (rf"(?<![\w-]){name}[\"']?\s*[=:]", rf"(?<![\w-]){name}(?![\w-])"):
+        if match := re.search(shape, text):
+            return match.start()
+    return text.find(word)
+
+
 @dataclass(slots=True)
 class Book:
     """The lines of all files read so far, so that a place can be shown with its text.
@@ -85,7 +94,7 @@ class Book:
         column = place.column
         if (not column and word) or text[: column - 1] != line[: column - 1]:
             # Masking has moved what stands behind it.
-            column = text.find(word) + 1 if word else 0
+            column = _find(text, word) + 1 if word else 0
         return Source(place.path, place.line, column, text)
 
     def error(self, message: str, place: Place, *, word: str = "", hint: str = "") -> UsageError:

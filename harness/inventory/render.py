@@ -61,8 +61,24 @@ def _shown(variables: Mapping[str, Assigned]) -> dict[str, object]:
 
 
 def host_json(inventory: Inventory, name: str) -> dict[str, object]:
-    """A host's merged variables, templates unresolved, as `ansible-inventory --host` gives them."""
-    return _shown(inventory.merger.merged(name))
+    """A host's merged variables, templates unresolved, as `ansible-inventory --host` gives them.
+
+    Unlike `--list`, that marks unsafe texts only in what lies below a second-level key `vars`, where it takes the
+    variable for a group.
+    """
+    merged = inventory.merger.merged(name)
+    return {var: _unmarked(merged[var].value) for var in merged if var not in _INTERNAL}
+
+
+def _unmarked(value: object) -> object:
+    shown = jsonable(value, marks=False)
+    if (
+        isinstance(value, Mapping)
+        and isinstance(shown, dict)
+        and isinstance(below := value.get("vars"), (Mapping, list))
+    ):
+        shown["vars"] = jsonable(below)
+    return shown
 
 
 def list_json(inventory: Inventory, names: Collection[str]) -> dict[str, object]:
@@ -86,7 +102,7 @@ def list_json(inventory: Inventory, names: Collection[str]) -> dict[str, object]
                 add(child)
 
     add("all")
-    hostvars = {name: shown for name in names if (shown := host_json(inventory, name))}
+    hostvars = {name: shown for name in names if (shown := _shown(inventory.merger.merged(name)))}
     result["_meta"] = {"hostvars": hostvars, "profile": "inventory_legacy"}
     return result
 
@@ -152,7 +168,7 @@ def explanation(found: Explanation) -> str:
         return MASK if found.secret else json.dumps(jsonable(item), ensure_ascii=False)
 
     first = found.givers[0]
-    lines = [f"{found.variable} of {found.host} is {value(found.value)}"]
+    lines = [f"{found.variable} of {found.host} is {MASK if found.holds_secret else value(found.value)}"]
     if first.value != jsonable(found.value):
         lines.append(f"  written as {value(first.value)}")
     for number, giver in enumerate(found.givers):

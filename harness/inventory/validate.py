@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -113,7 +114,11 @@ def _shared(hosts: Sequence[Host]) -> Iterator[UsageError]:
         for what, thing, variable, writes in _claims(host):
             claim = _Claim(host, variable, writes)
             first = claims.setdefault((what, thing), claim)
-            if first.host is not host and (first.writes or writes):
+            if first is not claim and first.host is host and variable != "serial_socket" and what != "disk":
+                if first.variable != "serial_socket":
+                    both = f" ({first.variable} and {variable})" if first.variable != variable else ""
+                    yield host.error(variable, f"{what} {thing} is taken twice by this host{both}")
+            elif first.host is not host and (first.writes or writes):
                 yield host.error(
                     variable,
                     f"{what} {thing} is also that of host {first.host.name!r} "
@@ -132,11 +137,13 @@ def _claims(host: Host) -> Iterator[tuple[str, str, str, bool]]:
     try:
         for name in ("qemu_console_socket", "qemu_qmp_socket"):
             if name in merged:
-                yield "socket", str(host.path(name)), name, True
+                yield "socket", os.path.realpath(host.path(name)), name, True
         if "serial_socket" in merged:
             text = str(host.setting("serial_socket"))
             address = "://" in text and not text.startswith("unix://")
-            yield "socket", text if address else str(host.path("serial_socket")), "serial_socket", True
+            # Both schemes lead to the same port, and two links to the same device.
+            place = "//" + text.split("://")[1].partition("/")[0].partition("?")[0].lower() if address else ""
+            yield "socket", place or os.path.realpath(host.path("serial_socket")), "serial_socket", True
         if "qemu_ssh_port" in merged and (port := host.setting("qemu_ssh_port")):
             yield "port", str(port), "qemu_ssh_port", True
         for pair in _list(host, "qemu_ports"):

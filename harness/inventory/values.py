@@ -66,20 +66,23 @@ def json_key(key: object) -> str:
     return str(key)
 
 
-def jsonable(value: object) -> object:
-    """A value as `ansible-inventory --list` shows it: templates unresolved, vaulted texts still encrypted."""
+def jsonable(value: object, *, marks: bool = True) -> object:
+    """A value as `ansible-inventory --list` shows it: templates unresolved, vaulted texts still encrypted.
+
+    Without `marks`, unsafe texts are shown as any other text.
+    """
     if isinstance(value, Unsafe):
-        return {"__ansible_unsafe": str(value)}
+        return {"__ansible_unsafe": str(value)} if marks else str(value)
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
     if isinstance(value, Vaulted):
         return {"__ansible_vault": value.ciphertext}
     if isinstance(value, Mapping):
-        return {json_key(key): jsonable(item) for key, item in value.items()}
+        return {json_key(key): jsonable(item, marks=marks) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [jsonable(item) for item in value]
+        return [jsonable(item, marks=marks) for item in value]
     if isinstance(value, (set, frozenset)):
-        return [jsonable(item) for item in sorted(value, key=repr)]
+        return [jsonable(item, marks=marks) for item in sorted(value, key=repr)]
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
     if isinstance(value, bytes):

@@ -88,6 +88,28 @@ def test_explain_masks_secrets(hosts: Path, capsys: pytest.CaptureFixture[str]) 
     assert "********" in out
 
 
+def test_a_secret_inside_another_value_is_masked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "hosts.yml"
+    source.write_text(
+        "all:\n  vars:\n    api_token: s3cret\n    dsn: 'pg://u:{{ api_token }}@h'\n    again: '{{ dsn | upper }}'\n"
+        "    other: \"{{ hostvars['h'].api_token }}\"\n    ansible_port: '{{ dsn }}'\n    plain: '{{ 1 + 1 }}'\n"
+        "    ansible_password: [s3cret]\n  hosts:\n    h:\n"
+    )
+    for name in ("dsn", "again", "other"):
+        assert harness("-i", source, "--explain", "h", name) == 0
+        out = capsys.readouterr().out
+        assert "s3cret" not in out.lower()
+        assert f"{name} of h is ********" in out
+        assert "written as" in out
+    harness("-i", source, "--explain", "h", "plain")
+    assert "plain of h is 2" in capsys.readouterr().out
+    assert harness("-i", source, "check") == ExitCode.USAGE
+    err = capsys.readouterr().err
+    assert "s3cret" not in err
+    assert "expected a whole number from 1 to 65535, got ********" in err
+    assert "expected a text, got ********" in err
+
+
 def test_explain_of_what_is_not_there(hosts: Path) -> None:
     with pytest.raises(UsageError, match="did you mean 'colour'"):
         harness("-i", hosts, "--explain", "w1", "color")
@@ -113,6 +135,12 @@ def test_limit(hosts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert list(json.loads(capsys.readouterr().out)["_meta"]["hostvars"]) == ["w1"]
     with pytest.raises(UsageError, match="matches no group and no host"):
         harness("-i", hosts, "--list", "--limit", "nobody")
+
+
+@pytest.mark.parametrize("what", [["--graph"], ["--host", "w1"], ["--explain", "w1", "colour"], ["check"]])
+def test_a_limit_that_names_nothing_is_an_error_everywhere(hosts: Path, what: list[str]) -> None:
+    with pytest.raises(UsageError, match="matches no group and no host"):
+        harness("-i", hosts, *what, "--limit", "nobody")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from harness.errors import HarnessError
 from harness.inventory import load
-from harness.inventory.render import graph, list_json, to_json
+from harness.inventory.render import graph, host_json, list_json, to_json
 
 FILES = Path(__file__).with_name("files")
 EXAMPLES = int(os.environ.get("HARNESS_DIFFERENTIAL_EXAMPLES", "40"))
@@ -53,6 +53,19 @@ def test_graph_with_variables_is_ansibles(ansible: Any) -> None:
     inventory = load([str(source)], validate=False)
     theirs = ansible.inventory("-i", source, "--graph", "--vars").out.rstrip("\n")
     assert graph(inventory, "all", show_vars=True) == theirs
+
+
+def test_host_is_ansibles(ansible: Any, tmp_path: Path) -> None:
+    """Unlike `--list`, `--host` marks no text as unsafe, but for those in a mapping below the key `vars`."""
+    source = tmp_path / "hosts.yml"
+    source.write_text(
+        "all:\n  hosts:\n    h:\n      a: !unsafe '{{ x }}'\n      b: [!unsafe x]\n"
+        "      c: {vars: {k: !unsafe x}, k: !unsafe x}\n"
+        "      d: {vars: [!unsafe x]}\n      e: {vars: !unsafe x}\n      f: {g: {vars: {k: !unsafe x}}}\n"
+    )
+    inventory = load([str(source)], validate=False)
+    assert json.loads(to_json(host_json(inventory, "h"))) == ansible.inventory("-i", source, "--host", "h").json
+    assert ours(source) == ansible.inventory("-i", source, "--list").json
 
 
 # --- INI made by Hypothesis -----------------------------------------------------------------------------------

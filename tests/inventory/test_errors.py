@@ -266,6 +266,11 @@ def test_secrets_are_masked_in_shown_lines(tmp_path: Path) -> None:
     assert "qemu_memory=lots" in str(error)
     assert error.source is not None
     assert error.source.text[error.source.column - 1 :].startswith("qemu_memory")
+    # A password with a blank and no quotes: the word behind the blank is a part of it.
+    for line in ("h ansible_password=hunter two", "h ansible_password= two", "h a=1 api_token=x two b=1"):
+        error = refused(write(tmp_path, "hosts.ini", line + "\n"))
+        assert "two" not in str(error)
+        assert "expected key=value after the host" in str(error)
 
 
 @settings(deadline=None)

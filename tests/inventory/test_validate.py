@@ -153,6 +153,7 @@ def test_names_that_ansible_warns_of(tmp_path: Path) -> None:
 SHARED = [
     ("serial_socket=run/a.sock", "serial_socket=unix://run/a.sock", "socket"),
     ("serial_socket=socket://lab:4001", "serial_socket=socket://lab:4001", "socket"),
+    ("serial_socket=socket://lab:4001", "serial_socket=rfc2217://LAB:4001/?x", "socket"),
     ("serial_socket=/dev/ttyUSB0", "serial_socket=/dev/ttyUSB0", "socket"),
     ("serial_socket=a.sock", "qemu_console_socket=a.sock", "socket"),
     ("qemu_qmp_socket=a.sock", "qemu_qmp_socket=./a.sock", "socket"),
@@ -174,6 +175,38 @@ def test_two_hosts_cannot_share(tmp_path: Path, first: str, second: str, what: s
     assert "hosts.ini:2" in text
     assert "hosts.ini:1" in text
     assert what in text
+
+
+def test_two_names_of_one_device_are_one_device(tmp_path: Path) -> None:
+    (tmp_path / "ttyUSB0").touch()
+    (tmp_path / "by-id").symlink_to("ttyUSB0")
+    with pytest.raises(UsageError, match="two hosts cannot share it"):
+        inventory(tmp_path, "one serial_socket=ttyUSB0\ntwo serial_socket=by-id\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["qemu_ssh_port=2222 qemu_ports=2222:80", "qemu_ports=80:80,80:81", "qemu_console_socket=s qemu_qmp_socket=./s"],
+)
+def test_a_host_takes_each_port_and_socket_once(tmp_path: Path, words: str) -> None:
+    with pytest.raises(UsageError, match="is taken twice by this host"):
+        inventory(tmp_path, f"one {words}\n")
+
+
+def test_the_place_is_that_of_the_whole_name(tmp_path: Path) -> None:
+    for line in ("box settle_timeout=5 settle=maybe", "my_settle settle=maybe", "a x=settle settle=maybe"):
+        with pytest.raises(UsageError) as caught:
+            inventory(tmp_path, line + "\n")
+        assert caught.value.source is not None
+        assert caught.value.source.column == line.rindex("settle") + 1
+
+
+def test_a_list_in_brackets_is_a_list_in_ini_too(tmp_path: Path) -> None:
+    words = 'qemu_disks="[data.qcow2, 8G]" qemu_ports="[8080:80, \'81:81\']" harness_transports="[serial, ssh]"'
+    host = inventory(tmp_path, f"h {words}\n").host("h")
+    assert host.setting("qemu_disks") == ["data.qcow2", "8G"]
+    assert host.setting("qemu_ports") == [(8080, 80), (81, 81)]
+    assert host.setting("harness_transports") == ["serial", "ssh"]
 
 
 @pytest.mark.parametrize(
