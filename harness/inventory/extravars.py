@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from harness.errors import UsageError
 from harness.inventory.documents import load_document
 from harness.inventory.model import Model
-from harness.inventory.places import Assigned, Place
+from harness.inventory.places import Assigned, Place, mask_secrets
 from harness.inventory.tree import assigned
 from harness.inventory.values import kind
 from harness.inventory.varsfiles import read_variables
@@ -60,7 +60,9 @@ def _pairs(word: str, place: Place, model: Model) -> dict[str, str]:
         text = _unescape(part)
         at = next((i for i, c in enumerate(text) if c == "=" and i > 0 and text[i - 1] != "\\"), -1)
         if at < 0:
-            raise _error(f"expected key=value, got {part.strip()!r}", place, model)
+            # The rest of a secret with a blank and without quotes must not be shown either.
+            shown = f", got {part.strip()!r}" if part.strip() in mask_secrets(word) else ""
+            raise _error(f"expected key=value{shown}", place, model)
         pairs[text[:at].strip()] = _unquote(text[at + 1 :].strip())
     return pairs
 

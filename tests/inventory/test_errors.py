@@ -224,6 +224,12 @@ def test_extra_vars(tmp_path: Path, word: str, message: str) -> None:
     assert message in str(refused(hosts, extra_vars=[word]))
 
 
+def test_the_rest_of_a_secret_in_extra_vars_is_masked(tmp_path: Path) -> None:
+    error = refused(write(tmp_path, "hosts", "h\n"), extra_vars=["ansible_password=hunter two"])
+    assert "two" not in str(error)
+    assert "expected key=value" in str(error)
+
+
 def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
     for name in ("hosts", "hosts.ini"):
         assert load([str(write(tmp_path, name, b"\xef\xbb\xbfweb1\n"))]).hosts == ("web1",)
