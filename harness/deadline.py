@@ -65,6 +65,11 @@ class Cancellation:
         for callback in callbacks:
             callback()
 
+    def check(self) -> None:
+        """Raises :class:`Cancelled` when it was cancelled."""
+        if self.cancelled:
+            raise Cancelled(self.reason)
+
     def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Calls `callback` once when cancelled (now, if it is already); returns the call that unregisters it."""
         with self._lock:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from dataclasses import dataclass
 from typing import NoReturn
 
 from harness import Never, NotYet, Skip, Target
 from harness.target.units import Standing, UnitState
+from harness.transport.contract import CommandResult
 from harness.transport.errors import TransportError, Unavailable
 
+SSHD = 'PATH="$PATH:/usr/sbin:/usr/local/sbin"; sshd'
 SERVICES = ("ssh.service", "sshd.service")
 SOCKETS = ("ssh.socket", "sshd.socket")
 
@@ -90,3 +94,24 @@ def explain_silence(target: Target, refusal: Unavailable) -> NoReturn:
     except (Skip, TransportError) as blind:
         raise NotYet(f"{said}; why could not be seen from inside: {blind}") from refusal
     raise NotYet(f"{said}, although {sshd_units(target).leading.name} is up") from refusal
+
+
+def ask_sshd(target: Target, option: str) -> CommandResult:
+    """Asks the program sshd, whether or not its service runs."""
+    result = target.run(f"{SSHD} {option}")
+    missing = re.match(r"Missing privilege separation directory: (/\S+)", result.err)
+    if missing is None:
+        return result
+    # Its service makes this folder and takes it along. Where a socket starts sshd for each connection there is none
+    # between them, which says nothing of the settings: the question gets one for as long as it takes.
+    folder = shlex.quote(missing[1])
+    return target.run(f"mkdir -m 0755 {folder} && {{ {SSHD} {option}; status=$?; rmdir {folder}; exit $status; }}")
+
+
+def parse_settings(text: str) -> dict[str, tuple[str, ...]]:
+    """Each setting with its values, names in lower case; a setting that is given twice has two."""
+    settings: dict[str, tuple[str, ...]] = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(" ")
+        settings[name.lower()] = (*settings.get(name.lower(), ()), value)
+    return settings

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections import Counter
 
 from harness import Never, NotYet, Skip, Target, check
 from harness.target.target import ERROR
 from harness.target.units import explain_jobs
-from harness.transport.contract import CommandResult
 from harness.transport.errors import Unavailable
 
-from ._sshd import explain_silence, sshd_units, sshd_up
+from ._sshd import ask_sshd, explain_silence, parse_settings, sshd_units, sshd_up
 
-SSHD = 'PATH="$PATH:/usr/sbin:/usr/local/sbin"; sshd'
 # sshd's own safe answers; a target that means otherwise says so in its host variable `sshd_settings`.
 UNSAFE_SETTINGS = {"permitemptypasswords": "yes", "strictmodes": "no", "ignorerhosts": "no"}
 
@@ -42,7 +39,7 @@ def no_job_queued(target: Target) -> str:
 @check(tags=["sshd", "inside", "config"])
 def config_valid(target: Target) -> str:
     """`sshd -t` finds nothing wrong with the settings and keys."""
-    result = _sshd(target, "-t")
+    result = ask_sshd(target, "-t")
     if result.exit_status == 127:
         raise Never("the program sshd is not installed")
     said = result.err or result.out
@@ -100,11 +97,11 @@ def listening_sockets(target: Target) -> str:
 
 @check(tags=["sshd", "inside", "keys"])
 def host_keys_safe(target: Target) -> str:
-    """Each host key is there, belongs to root, and nobody else can read it."""
+    """Host keys are there, and each of them belongs to root and can be read by nobody else."""
     # Settings that sshd cannot read say nothing of its keys: then those in the usual places are looked at.
-    listed = _sshd(target, "-T")
+    listed = ask_sshd(target, "-T")
     if listed.ok:
-        files = _parse_settings(listed.out).get("hostkey", ())
+        files = parse_settings(listed.out).get("hostkey", ())
     else:
         files = tuple(target.run("ls -d /etc/ssh/ssh_host_*_key").out.split())
     present = []
@@ -160,7 +157,7 @@ def journal_clean(target: Target) -> str:
 
 @check(tags=["sshd", "inside", "ordering"])
 def ordering(target: Target) -> str:
-    """No unit that sshd is ordered after is still on its way or has failed to let it go."""
+    """No unit that sshd is ordered after has a job queued: nothing is left to wait for."""
     units = sshd_units(target)
     unit = units.leading
     queue = {job.unit: job for job in target.jobs()}
@@ -174,33 +171,12 @@ def ordering(target: Target) -> str:
     return f"{unit.name} comes after {len(unit.after)} units (services: {named}); none of them has a job"
 
 
-def _sshd(target: Target, option: str) -> CommandResult:
-    """Asks the program sshd, whether or not its service runs."""
-    result = target.run(f"{SSHD} {option}")
-    missing = re.match(r"Missing privilege separation directory: (/\S+)", result.err)
-    if missing is None:
-        return result
-    # Its service makes this folder and takes it along. Where a socket starts sshd for each connection there is none
-    # between them, which says nothing of the settings: the question gets one for as long as it takes.
-    folder = shlex.quote(missing[1])
-    return target.run(f"mkdir -m 0755 {folder} && {{ {SSHD} {option}; status=$?; rmdir {folder}; exit $status; }}")
-
-
 def _settings(target: Target) -> dict[str, tuple[str, ...]]:
     """sshd's effective settings, as `sshd -T` prints them."""
-    result = _sshd(target, "-T")
+    result = ask_sshd(target, "-T")
     if not result.ok:
         raise Never(f"`sshd -T` ended with exit status {result.exit_status}: {result.err or 'no message'}")
-    return _parse_settings(result.out)
-
-
-def _parse_settings(text: str) -> dict[str, tuple[str, ...]]:
-    """Each setting with its values, names in lower case; a setting that is given twice has two."""
-    settings: dict[str, tuple[str, ...]] = {}
-    for line in text.splitlines():
-        name, _, value = line.partition(" ")
-        settings[name.lower()] = (*settings.get(name.lower(), ()), value)
-    return settings
+    return parse_settings(result.out)
 
 
 def _socket_ports(target: Target, socket: str) -> set[str]:

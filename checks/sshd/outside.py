@@ -9,7 +9,7 @@ from typing import TypeVar
 from harness import NotYet, Skip, Target, check
 from harness.transport.errors import Unavailable
 
-from ._sshd import explain_silence
+from ._sshd import ask_sshd, explain_silence, parse_settings
 
 T = TypeVar("T")
 
@@ -57,13 +57,10 @@ def key_exchange(target: Target) -> str:
     return f"{strong[0]}; host keys proved: {', '.join(sorted(keys))}"
 
 
-@check(tags=["sshd", "outside", "login"], transport="ssh")
+@check(tags=["sshd", "outside", "login"])
 def login_with_key(target: Target) -> str:
-    """A login with the inventory's credentials succeeds and runs a command."""
-    try:
-        result = target.run("id -un")
-    except Unavailable as refusal:
-        explain_silence(target.over(None), refusal)
+    """A new login with the inventory's credentials succeeds and runs a command."""
+    result = _ask(target, lambda: target.ssh.log_in("id -un"))
     assert result.ok, f"`id -un` ended with exit status {result.exit_status}: {result.err}"
     return f"logged in as {result.out}"
 
@@ -84,11 +81,10 @@ def wrong_key_refused(target: Target) -> str:
 def password_refused(target: Target) -> str:
     """Where password authentication is disabled, it is not offered, and a password is refused."""
     methods = _ask(target, target.ssh.auth_methods)
-    try:
-        settings = target.read("sshd -T 2>/dev/null || /usr/sbin/sshd -T").lower().splitlines()
-    except NotYet:
-        settings = []
-    if "passwordauthentication yes" in settings or (not settings and "password" in methods):
+    listing = ask_sshd(target, "-T")
+    if not listing.ok:
+        raise NotYet(f"sshd's settings cannot be read: {listing.err or f'exit status {listing.exit_status}'}")
+    if "yes" in parse_settings(listing.out).get("passwordauthentication", ()):
         raise Skip("password authentication is enabled here")
     assert "password" not in methods, (
         f"passwords are disabled in sshd's settings, yet offered on the wire: {', '.join(methods)}"

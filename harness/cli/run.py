@@ -205,8 +205,13 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
     scheduler = Scheduler(
         plan,
         run=folder.run,
-        open_session=lambda target, events: TargetSession(
-            target.host, target.spec, folder=folder.target(target.host.name), events=events, run=folder.run, secrets=log
+        open_session=lambda target, events, scale: TargetSession(
+            target.host,
+            target.spec.stretched(scale),
+            folder=folder.target(target.host.name),
+            events=events,
+            run=folder.run,
+            secrets=log,
         ),
         events=log,
         console_tail=tail,

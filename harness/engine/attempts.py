@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
@@ -25,6 +25,9 @@ from harness.target.target import Target
 from harness.transport.contract import CommandResult
 from harness.transport.errors import Timeout, TransportError
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 KEPT_OBSERVATIONS = 3
 # A check that pays no heed to its deadline (an endless loop of its own) is given up this long after it.
 GRACE = 5.0
@@ -35,6 +38,16 @@ SHORTEST_PAUSE = 0.01
 
 Sleep = Callable[[float, Cancellation], Awaitable[None]]
 MakeTarget = Callable[[Deadline, Emitter, Callable[[CommandResult], None]], Target]
+
+
+class Workers(Protocol):
+    """The bounded pool of threads that checks run on."""
+
+    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Runs a call on one of its threads."""
+
+    def replace(self) -> None:
+        """Fills the place of a thread that is given up, since its call does not return."""
 
 
 class _Again(Exception):
@@ -67,7 +80,7 @@ class CheckRun:
         *,
         target_name: str,
         make_target: MakeTarget,
-        pool: Executor,
+        pool: Workers,
         events: Emitter,
         clock: Clock,
         cancellation: Cancellation,
@@ -196,14 +209,17 @@ class CheckRun:
         deadline = self._deadline.clamp(self._settings.attempt_timeout)
         made = self._make_target(deadline, self._events.bind(attempt=number), self._tally.count)
         target = made.over(self._check.transport or self._transport)
-        loop = asyncio.get_running_loop()
-        call = loop.run_in_executor(self._pool, self._check.function, target)
+        call = asyncio.wrap_future(self._pool.submit(_look, self._check.function, target))
         code = self._check.function.__code__.co_filename
-        try:
-            seen = await _outcome_of(call, deadline.remaining() + GRACE, deadline.cancellation)
-        except TimeoutError:
+        if not await _ended(call, deadline.remaining() + GRACE, deadline.cancellation):
+            self._pool.replace()  # the thread is given up, and its place is filled
+            deadline.cancellation.check()
             said = f"the check did not return {GRACE:.0f} s after its attempt's deadline"
             return Outcome.ERROR, said, True, str(self._check.source)
+        look = call.result()
+        try:
+            if look.error is not None:
+                raise look.error
         except Cancelled:
             raise
         except Skip as skip:
@@ -218,23 +234,26 @@ class CheckRun:
             return Outcome.UNREACHABLE, error.message, False, location(error, code)
         except HarnessError as error:
             return Outcome.FAILED, error.message, False, location(error, code)
-        except Exception as error:  # the check's own mistake, whatever it is: told once, with its place
+        except BaseException as error:  # the check's own mistake, `sys.exit()` too: told once, with its place
             self._events.emit(
                 "check.error", f"{self._check.label}: {type(error).__name__}: {error}", level="error",
                 error_type=type(error).__name__, error_message=str(error), stack=stack(error),
             )  # fmt: skip
             return Outcome.ERROR, explain(error, code), True, location(error, code)
-        self._observed = seen
-        return Outcome.PASSED, "" if seen is None else str(seen), False, ""
+        self._observed = look.observed
+        return Outcome.PASSED, look.seen, False, ""
 
     def _holds(self, began: float, ended: float) -> bool:
         """Whether the observation has held, unchanged, for the whole window."""
         if self._held_since is None:
-            self._held, self._held_since = self._observed, began
-        elif self._observed != self._held:
+            self._held, self._held_since = self._observed, ended
+            return self._settings.window == 0
+        if self._observed != self._held:
             self._changes.append(ended - self._started)
-            self._held, self._held_since = self._observed, began
-        return ended - self._held_since >= self._settings.window
+            self._held, self._held_since = self._observed, ended
+            return False
+        # From the end of the first look to the start of this one: a look itself may be slow, and is one look only.
+        return began - self._held_since >= self._settings.window
 
     def _next_pause(self, outcome: Outcome, now: float) -> float:
         """The interval, growing with jitter; within a window, at most what is left of it."""
@@ -268,24 +287,36 @@ class CheckRun:
         return last.outcome, f"{last.seen} (after {spent})", ""
 
 
-async def _outcome_of(call: asyncio.Future[Any], seconds: float, cancellation: Cancellation) -> Any:
-    """What a call on the pool returns or raises. Raises TimeoutError when it takes longer, and Cancelled when the run
-    was cancelled and the call, which should have noticed, did not end soon after."""
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a call of a check came to, as data: a future could not carry every exception that there is."""
+
+    observed: Any = None
+    seen: str = ""
+    error: BaseException | None = None
+
+
+def _look(function: Callable[[Target], Any], target: Target) -> _Look:
+    """Calls a check; runs on a worker thread, and never raises."""
+    try:
+        observed = function(target)
+        return _Look(observed, "" if observed is None else str(observed))
+    except BaseException as error:
+        return _Look(error=error)
+
+
+async def _ended(call: asyncio.Future[_Look], seconds: float, cancellation: Cancellation) -> bool:
+    """Whether a call on the pool ends in that time; a cancelled run gives it a moment more, since it should notice."""
     cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     forget = _wake_on(cancellation, cancelled)
     try:
-        await asyncio.wait({call, cancelled}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        both: set[asyncio.Future[Any]] = {call, cancelled}
+        await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if not call.done() and cancelled.done():
             await asyncio.wait({call}, timeout=CANCEL_GRACE)
     finally:
         forget()
-    if call.done():
-        return call.result()
-    # The thread is given up; its late answer is of no use.
-    call.add_done_callback(lambda done: done.cancelled() or done.exception())
-    if cancelled.done():
-        raise Cancelled(cancellation.reason)
-    raise TimeoutError
+    return call.done()
 
 
 async def sleep_cancellably(seconds: float, cancellation: Cancellation) -> None:

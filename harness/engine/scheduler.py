@@ -6,9 +6,8 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from typing import ParamSpec, Protocol, TypeVar
 
 from harness.api.check import Check
@@ -54,7 +53,8 @@ class Session(Protocol):
     def start_timeout(self) -> float: ...
 
 
-OpenSession = Callable[[TargetPlan, Emitter], Session]
+OpenSession = Callable[[TargetPlan, Emitter, float], Session]
+"""Makes a target's session; the last argument is the factor by which its times are stretched."""
 
 
 class ConsoleTail:
@@ -100,13 +100,16 @@ class Scheduler:
         self._enough = False
         forks = max(1, plan.options.forks)
         self._forks = asyncio.Semaphore(forks)
-        self._pool = WorkerPool(min(64, forks * 2 + 2))
+        self._pool = WorkerPool(min(48, forks + 2))
+        # Of its own, so that checks which do not return cannot keep a machine from being stopped.
+        self._life_pool = WorkerPool(min(16, forks))
 
     async def run(self) -> RunResult:
         """Carries the plan out to its end."""
         started, began = self._clock.time(), self._clock.monotonic()
         targets = await asyncio.gather(*(self._target(each) for each in self._plan.targets))
         self._pool.shutdown()
+        self._life_pool.shutdown()
         return RunResult(
             run=self._run,
             started=started,
@@ -121,7 +124,7 @@ class Scheduler:
             events = self._events.bind(target=name)
             began = self._clock.monotonic()
             events.emit("target.start", f"{name}: {len(plan.items)} checks", checks=len(plan.items))
-            session = self._open_session(plan, events)
+            session = self._open_session(plan, events, scale_for(plan.host, self._plan.options))
             life = _Life(name, events)
             try:
                 await self._live(session, plan, events, life)
@@ -144,8 +147,8 @@ class Scheduler:
         if self._cancellation.cancelled or self._enough:
             raise Cancelled(self._cancellation.reason or "enough failures")
         scale = scale_for(plan.host, self._plan.options)
-        deadline = Deadline.after(session.start_timeout * scale, clock=self._clock, cancellation=self._cancellation)
-        await self._pool.run(session.start, deadline)
+        deadline = Deadline.after(session.start_timeout, clock=self._clock, cancellation=self._cancellation)
+        await self._life_pool.run(session.start, deadline)
         if await self._settle(session, plan, events, life, scale):
             for item in plan.items:
                 if self._enough or self._cancellation.cancelled:
@@ -174,6 +177,8 @@ class Scheduler:
             return False
         else:
             life.settled = f"not settled: {result.message}"
+            life.checks.append(replace(result, console=self._console_tail.of(result.target)))
+            self._count(result)
         events.emit(
             "target.settled", f"{plan.host.name}: {life.settled}", duration=result.duration,
             level="info" if result.outcome in (Outcome.PASSED, Outcome.SKIPPED) else "warning",
@@ -189,7 +194,7 @@ class Scheduler:
             item.settings,
             target_name=name,
             make_target=session.target,
-            pool=self._pool.executor,
+            pool=self._pool,
             events=events,
             clock=self._clock,
             cancellation=self._cancellation,
@@ -236,9 +241,9 @@ class Scheduler:
         """Ends the target's machine (or leaves it up) whatever came before; an error there is told, not raised."""
         try:
             if self._plan.options.keep:
-                return await self._pool.run(session.keep)
-            await self._pool.run(session.stop)
-        except HarnessError as error:
+                return await self._life_pool.run(session.keep)
+            await self._life_pool.run(session.stop)
+        except Exception as error:  # the other targets' verdicts must not be lost for it
             events.emit("target.stop_failed", str(error), level="error", error_type=type(error).__name__)
         return ()
 
@@ -281,12 +286,22 @@ class WorkerPool:
     """A bounded pool of worker threads for blocking calls."""
 
     def __init__(self, size: int) -> None:
-        self.executor = ThreadPoolExecutor(size, thread_name_prefix=WORKERS)
+        self._size = size
+        self._executor = ThreadPoolExecutor(size, thread_name_prefix=WORKERS)
+
+    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Runs a call on one of the threads."""
+        return self._executor.submit(function, *args, **kwargs)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs a blocking call on the pool."""
-        return await asyncio.get_running_loop().run_in_executor(self.executor, partial(function, *args, **kwargs))
+        """Runs a blocking call on one of the threads, and waits for it without one."""
+        return await asyncio.wrap_future(self.submit(function, *args, **kwargs))
+
+    def replace(self) -> None:
+        """Starts afresh beside a thread that does not come back; what it had taken on is still done."""
+        given_up, self._executor = self._executor, ThreadPoolExecutor(self._size, thread_name_prefix=WORKERS)
+        given_up.shutdown(wait=False)
 
     def shutdown(self) -> None:
         """Takes no more work; a thread that is stuck in a check is not waited for."""
-        self.executor.shutdown(wait=False, cancel_futures=True)
+        self._executor.shutdown(wait=False, cancel_futures=True)

@@ -14,7 +14,7 @@ import structlog
 from harness.deadline import SYSTEM_CLOCK, Clock
 from harness.errors import HarnessError
 from harness.events.emitter import Emitter, Level
-from harness.events.record import ECS_VERSION, SCHEMA_VERSION, Record, plain, timestamp, to_record
+from harness.events.record import ECS_VERSION, ENVELOPE, SCHEMA_VERSION, Record, plain, timestamp, to_record
 from harness.events.redact import Redactor
 from harness.events.ulid import UlidFactory
 
@@ -101,7 +101,7 @@ class EventLog:
             "harness.schema": SCHEMA_VERSION,
         }
         record.update(to_record(fields))
-        return {key: self._redact(value) for key, value in record.items()}
+        return {key: value if key in ENVELOPE else self._redact(value) for key, value in record.items()}
 
     def _render(self, _logger: Any, _level: str, record: Any) -> tuple[tuple[Record], dict[str, Any]]:
         return (record,), {}

@@ -26,6 +26,17 @@ _NAMES = {
     "pid": "process.pid",
 }
 
+ENVELOPE = frozenset(
+    {
+        "@timestamp", "log.level", "ecs.version", "event.id", "event.sequence", "event.action", "event.dataset",
+        "event.outcome", "event.duration", "harness.schema", "harness.outcome", "harness.transport",
+        "harness.transports", "harness.attempt", "harness.stage", "harness.cause",
+        *_NAMES.values(),
+    }
+    - {"error.message", "error.type"}
+)  # fmt: skip
+"""Keys that name things: they are never masked, since no secret's text is put there."""
+
 # ECS knows only success, failure and unknown; the exact word stays in harness.outcome.
 _ECS_OUTCOME = {"passed": "success", "failed": "failure", "error": "failure", "unreachable": "failure"}
 

@@ -219,7 +219,32 @@ class Host:
                 # the variable meets the error there.
                 continue
             _collect(value, found, numbers=is_secret_name(name))
+        for name in self.vars.keys() - self.secret_names:
+            # A secret inside a structure: `users: [{name: bob, password: …}]`. A template in it is resolved with the rest.
+            if _holds_secret_name(self.vars.merged[name].value):
+                try:
+                    _collect_named(self.vars[name], found)
+                except UsageError:
+                    continue  # as above
         return frozenset(found)
+
+
+def _holds_secret_name(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(is_secret_name(str(key)) or _holds_secret_name(item) for key, item in value.items())
+    return isinstance(value, list) and any(_holds_secret_name(item) for item in value)
+
+
+def _collect_named(value: object, found: set[str]) -> None:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if is_secret_name(str(key)):
+                _collect(item, found, numbers=True)
+            else:
+                _collect_named(item, found)
+    elif isinstance(value, list):
+        for item in value:
+            _collect_named(item, found)
 
 
 def _holds_vaulted(value: object) -> bool:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from harness.engine.outcome import CheckResult, Outcome, RunResult, TargetResult
 from harness.events import Record
+from harness.target.settle import MODULE
 
 _STYLE = {
     Outcome.PASSED: "green",
@@ -109,7 +110,7 @@ class Terminal:
 
     def _check_start(self, _target: str, row: _Row, record: Record) -> None:
         row.check, row.attempt = f"{record['test.suite.name']}::{record['test.case.name']}", 1
-        row.stage = "settling" if record["test.suite.name"] == "target" else "checking"
+        row.stage = "settling" if record["test.suite.name"] == MODULE else "checking"
 
     def _attempt(self, target: str, row: _Row, record: Record) -> None:
         row.attempt, row.seen = record["harness.attempt"] + 1, record["harness.seen"]
@@ -133,7 +134,7 @@ class Terminal:
 
     def _check_end(self, target: str, row: _Row, record: Record) -> None:
         row.check = row.seen = ""
-        if record["test.suite.name"] == "target":
+        if record["test.suite.name"] == MODULE:
             return
         outcome = Outcome(record["harness.outcome"])
         if outcome is Outcome.UNREACHABLE and not record["harness.attempts"] and self._verbosity < 1:
@@ -179,7 +180,8 @@ class Terminal:
             for name, row in self._rows.items():
                 progress = f"{row.passed}✓ {row.bad}✗ of {row.total}"
                 doing = f"{row.check} attempt {row.attempt}" if row.check else ""
-                table.add_row(Text(name, "bold"), row.stage, progress, row.transport, Text(f"{doing} {row.seen}"))
+                cells = (row.stage, progress, row.transport, f"{doing} {_short(row.seen)}")
+                table.add_row(Text(_clean(name), "bold"), *(Text(_clean(cell)) for cell in cells))
         return table
 
     def summary(self, result: RunResult, folder: str) -> None:
@@ -270,13 +272,17 @@ class Terminal:
     def _print(self, text: Text | str) -> None:
         if isinstance(text, str):
             text = Text(text)
-        # What a machine printed must not drive the person's terminal.
-        text.plain = _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text.plain)
+        text.plain = _clean(text.plain)
         self._console.print(text)
 
 
 def _check_line(name: str, notes: list[str], shown: str) -> str:
     return f"{name}{' (' + ', '.join(notes) + ')' if notes else ''}{shown}"
+
+
+def _clean(text: str) -> str:
+    """What a machine printed must not drive the person's terminal: control characters are shown, not sent."""
+    return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def _near(location: str) -> str:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.deadline import Deadline
+from harness.events import Emitter
 
 if TYPE_CHECKING:
     import paramiko
 
+    from harness.transport.contract import CommandResult
     from harness.transport.ssh.probe import Banner, HostKey, KexInit
+    from harness.transport.ssh.spec import SshSpec
 
 
 FIRST_WORDS = 5.0
@@ -23,11 +26,22 @@ class SshEndpoint:
     """Where sshd should answer. Each method makes connections of its own and raises
     :class:`~harness.transport.errors.Unavailable` with a classified cause when the endpoint does not serve."""
 
-    host: str
-    port: int
-    user: str
+    spec: SshSpec
     deadline: Deadline
-    has_credentials: bool = True
+    events: Emitter
+
+    @property
+    def host(self) -> str:
+        return self.spec.host
+
+    @property
+    def port(self) -> int:
+        return self.spec.port
+
+    @property
+    def user(self) -> str:
+        """Whom the inventory logs in as."""
+        return self.spec.login
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -76,6 +90,19 @@ class SshEndpoint:
         from harness.transport.ssh import probe as ssh_probe
 
         return tuple(ssh_probe.auth_methods(self.host, self.port, self.user, self.deadline))
+
+    def log_in(self, command: str) -> CommandResult:
+        """Runs a command over a connection made for it alone, with the inventory's credentials.
+
+        Raises :class:`~harness.transport.errors.Unavailable` where the login is refused, and the other typed errors.
+        """
+        from harness.transport.ssh.transport import SshTransport
+
+        transport = SshTransport(self.spec, events=self.events)
+        try:
+            return transport.run(command, deadline=self.deadline)
+        finally:
+            transport.close()
 
     def accepts_key(self, key: paramiko.PKey) -> bool:
         """Whether a login with this key succeeds."""

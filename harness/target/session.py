@@ -124,7 +124,7 @@ class TargetSession:
         assert self._link is not None, "a session is started before it is used"
         endpoint = None
         if self._ssh is not None:
-            endpoint = SshEndpoint(self._ssh.host, self._ssh.port, self._ssh.login, deadline)
+            endpoint = SshEndpoint(self._ssh, deadline, events)
         return Target(
             name=self._spec.name,
             groups=self._host.groups,

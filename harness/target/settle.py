@@ -9,6 +9,9 @@ from harness.errors import Source
 from harness.target.target import Target
 from harness.target.units import explain_jobs
 
+MODULE = "(target)"
+"""Stands for a check module where there is none; no file can have this name as a module's."""
+
 WINDOW = 2.0
 """Seconds that the state must hold: a unit between two automatic restarts shows no job for at most RestartSec, 100
 ms by default."""
@@ -38,8 +41,8 @@ def settle_check(timeout: float) -> Check:
     """The wait for it, as a check like any other: attempts, window, events."""
     return Check(
         name="settled",
-        module="target",
-        path="target",
+        module=MODULE,
+        path=MODULE,
         function=settled,
         source=Source(str(Path(__file__))),
         settings=Settings(budget=timeout, attempt_timeout=30.0, interval=0.5, interval_max=2.0, window=WINDOW),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import UsageError
@@ -24,6 +24,17 @@ class TargetSpec:
     serial: SerialSpec | None
     machine: MachineSpec | None
     transports: tuple[str, ...]
+
+    def stretched(self, scale: float) -> TargetSpec:
+        """The same with all its times multiplied: for slow boards and emulation."""
+        machine, ssh, serial = self.machine, self.ssh, self.serial
+        return replace(
+            self,
+            machine=machine
+            and replace(machine, boot_timeout=machine.boot_timeout * scale, boot_stall=machine.boot_stall * scale),
+            ssh=ssh and replace(ssh, connect_timeout=ssh.connect_timeout * scale),
+            serial=serial and replace(serial, login_timeout=serial.login_timeout * scale),
+        )
 
 
 def target_spec(host: Host) -> TargetSpec:

@@ -98,8 +98,11 @@ class Target:
         self.link.put(data, path, deadline=self.deadline, mode=mode)
 
     def get(self, path: str) -> bytes:
-        """Reads a file of the target, verified."""
-        return self.link.get(path, deadline=self.deadline)
+        """Reads a file of the target, verified. Raises :class:`~harness.NotYet` where it cannot be read (yet)."""
+        try:
+            return self.link.get(path, deadline=self.deadline)
+        except OSError as error:
+            raise NotYet(f"{path} cannot be read on the target: {error}") from error
 
     def over(self, transport: str | None) -> Target:
         """The same target insisting on a transport, or (None) on none."""

@@ -10,7 +10,7 @@ from harness.deadline import Clock
 from harness.errors import Cancelled
 from harness.events.emitter import Emitter
 from harness.transport.contract import Fallback, Transport
-from harness.transport.errors import TransportError
+from harness.transport.errors import Cause, TransportError, Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +174,10 @@ class Recovery:
                 return
             except TransportError as error:
                 self._tried(one, error)
+            except Exception as error:
+                # Unreadable known_hosts, no descriptors left: told, and tried again; the background must not die of it.
+                told = f"{type(error).__name__}: {error}"
+                self._tried(one, Unavailable(told, cause=Cause.CONFIG, transport=one.name))
             else:
                 self.back(one)
 

@@ -6,7 +6,6 @@ import asyncio
 import random
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,14 @@ from harness.api.discovery import discover
 from harness.deadline import Cancellation, Deadline
 from harness.engine.attempts import CheckRun
 from harness.engine.outcome import CheckResult, Outcome
+from harness.engine.scheduler import WorkerPool
 from harness.errors import Cancelled, Source
 from harness.events import Emitter, NullEmitter
 from harness.target.target import Target
 from harness.transport.contract import CommandResult, Damage, Fallback
 from harness.transport.errors import Cause, Timeout, TransportLost, Unavailable
 
-POOL = ThreadPoolExecutor(2)
+POOL = WorkerPool(2)
 
 
 class FakeClock:
@@ -279,3 +279,39 @@ def test_a_check_that_sleeps_by_itself_does_not_hold_up_an_interrupt() -> None:
     assert not release.is_set()
     release.set()
     assert "SIGINT" in result.message
+
+
+def test_one_slow_look_is_still_one_look() -> None:
+    result, _, starts = carry(lambda _t: "fine", cost=3.0, window=2.0, budget=60.0)
+    assert result.outcome is Outcome.PASSED
+    assert len(starts) >= 2
+    assert starts[-1] - (starts[0] + 3.0) >= 2.0
+
+
+def raising(error: BaseException) -> Callable[[Target], None]:
+    def function(_target: Target) -> None:
+        raise error
+
+    return function
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise ValueError("no words for it")
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        raising(SystemExit(0)),
+        raising(TimeoutError("my socket")),
+        raising(StopIteration()),
+        raising(KeyboardInterrupt()),
+        raising(GeneratorExit()),
+        lambda _target: Unprintable(),
+    ],
+)
+def test_any_mistake_of_a_check_is_told_as_one(function: Callable[[Target], Any]) -> None:
+    result, _, _ = carry(function)
+    assert (result.outcome, result.attempts) == (Outcome.ERROR, 1)
+    assert "did not return" not in result.message

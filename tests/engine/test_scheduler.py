@@ -77,7 +77,7 @@ class Trial:
         inventory = load([hosts])
         plan = make_plan(inventory.select("all"), checks, options or Options(settle=False))
 
-        def open_session(target: Any, _events: Emitter) -> FakeSession:
+        def open_session(target: Any, _events: Emitter, _scale: float) -> FakeSession:
             self.sessions.append(FakeSession(target.host.name, start))
             return self.sessions[-1]
 
@@ -210,3 +210,22 @@ def test_outcomes_do_not_depend_on_forks(tmp_path: Path) -> None:
         )
         seen.append([(c.target, c.check, c.outcome, c.message) for c in result.checks])
     assert seen[0] == seen[1] == seen[2]
+
+
+def test_checks_that_do_not_return_take_no_place_from_the_others(trial: Trial) -> None:
+    release = threading.Event()
+
+    def stuck(_target: Target) -> None:
+        release.wait(120)
+
+    checks = [
+        Check(f"stuck{n}", "m", "m.py", stuck, Source(__file__, 1), Settings(budget=0.1, attempt_timeout=0.1))
+        for n in range(4)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.engine.attempts.GRACE", 0.05)
+        result = trial.carry("a,", *checks, a_check("fine", fine), options=Options(settle=False, forks=1))
+    assert [check.outcome.value for check in result.checks] == ["error"] * 4 + ["passed"]
+    assert trial.sessions[0].ended == "stopped"
+    assert not release.is_set()
+    release.set()

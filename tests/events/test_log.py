@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import threading
 from pathlib import Path
 from typing import Any
@@ -176,3 +177,31 @@ def test_results_are_masked_like_events(tmp_path: Path) -> None:
     assert "hunter2" not in repr(masked)
     assert masked.outcome is Outcome.FAILED
     assert masked.observations[0].attempt == 1
+
+
+@pytest.mark.parametrize("secret", ["pa'ss-word", 'pa"ss', "pa\\ss", "pä ss\tx"])
+def test_a_secret_is_known_in_the_forms_that_it_takes(tmp_path: Path, secret: str) -> None:
+    log = EventLog(tmp_path / "events.jsonl", run="r")
+    log.add_secret(secret)
+    for shown in (
+        repr(secret),
+        json.dumps(secret),
+        shlex.quote(secret),
+        shlex.join(["-e", f"x={secret}"]),
+        f"<{secret}>",
+    ):
+        assert MASK in log.redact(shown), shown
+
+
+def test_a_password_that_is_a_name_masks_no_names(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events.jsonl", run="r")
+    for word in ("failed", "debian", "ssh"):
+        log.add_secret(word)
+    log.emit("check.note", "debian failed", target="debian", transport="ssh", outcome="failed")
+    (record,) = lines(log.path)
+    assert (record["host.name"], record["harness.transport"], record["harness.outcome"]) == ("debian", "ssh", "failed")
+    assert record["message"] == f"{MASK} {MASK}"
+    result = CheckResult("debian", "c", "m", "m.py::c", Outcome.FAILED, "it failed", 0.0, 0.0, 1, transports=("ssh",))
+    masked = log.redact(result)
+    assert (masked.target, masked.outcome, masked.transports) == ("debian", Outcome.FAILED, ("ssh",))
+    assert masked.message == f"it {MASK}"

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import signal
 import stat
 import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from .conftest import INVENTORIES, SSHD, Run, alive, gone
+from .conftest import INVENTORIES, ROOT, SSHD, Run, alive, gone
 
 pytestmark = pytest.mark.guest
 
@@ -26,10 +28,10 @@ def test_a_healthy_machine_passes(harness: Callable[..., Run]) -> None:
     run = harness("-i", LOCAL, SSHD)
     assert run.finish() == 0, run.stdout + run.stderr
     outcomes = run.outcomes()
-    assert len(outcomes) == 16
+    assert len(outcomes) == 17
     assert set(outcomes.values()) == {"passed"}, outcomes
     # Outside and inside, and what they saw is what is there.
-    for words in ("sshd/outside::banner", "sshd/inside::unit_settled", "16 passed, 0 failed"):
+    for words in ("sshd/outside::banner", "sshd/inside::unit_settled", "17 passed, 0 failed"):
         assert words in run.stdout
     assert "\x1b" not in run.stdout
     stages = [event["harness.stage"] for event in run.of("boot.stage")]
@@ -78,9 +80,12 @@ def test_a_broken_sshd_is_explained_over_the_console(harness: Callable[..., Run]
     # A forwarded port accepts and hangs up; one without a forwarder refuses.
     assert fallback[0]["harness.cause"] in ("refused", "banner")
     assert "repeat: harness run -i" in run.stdout
-    # The password of the console login is in no file that the run left.
-    typed = [event for event in run.of("console.input") if "*" in event["harness.text"]]
-    assert typed
+    # The password of the console login was typed, and is in no file that the run left, nor on its terminal.
+    assert [event for event in run.of("console.input") if event["harness.text"] == "********"]
+    secret = password_of_the_image()
+    assert secret not in run.stdout + run.stderr
+    for file in run.record.rglob("*"):
+        assert not file.is_file() or secret.encode() not in file.read_bytes(), file
     assert gone(run.machines())
 
 
@@ -106,6 +111,19 @@ def test_an_interrupted_run_tells_what_it_learnt(harness: Callable[..., Run], nu
     assert set(run.outcomes().values()) == {"skipped"}
     assert (run.record / "junit.xml").exists()
     assert "Traceback" not in run.stdout + run.stderr
+
+
+def password_of_the_image() -> str:
+    found = subprocess.run(
+        [sys.executable, "-m", "harness", "image", "path", "debian"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    password: str = json.loads((Path(found.stdout.strip()) / "manifest.json").read_text())["password"]
+    assert len(password) > 8
+    return password
 
 
 MINE = """\

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import stat
-import sys
 import time
 from pathlib import Path
 
@@ -65,7 +64,6 @@ class Ownership:
             "console": name,
             "address": address,
             "since": time.strftime("%Y-%m-%d %H:%M:%S%z"),
-            "program": " ".join(sys.argv)[:200],
         }
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, json.dumps(about).encode(), 0)
@@ -89,8 +87,6 @@ def _holder(content: bytes) -> str:
         text += f" since {about['since']}"
         if about["pid"] == os.getpid():
             text += ", which is this very process"
-        elif about.get("program"):
-            text += f": {about['program']}"
     except (ValueError, KeyError, TypeError):
         return "another process"
     return text
