@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -20,6 +21,10 @@ def _validator() -> Draft202012Validator:
 
 
 VALIDATOR = _validator()
+
+# A job in the background of a script starts with Ctrl-C ignored, and hands that on to every program that it starts;
+# the tests interrupt programs, so they begin as at a terminal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

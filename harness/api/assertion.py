@@ -16,7 +16,7 @@ def explain(error: BaseException, filename: str) -> str:
 
     `filename` is the check's own file: of all frames, the last one in it is the one that its author knows.
     """
-    message = str(error).strip()
+    message = _words(error)
     frame, line = _frame_in(error.__traceback__, filename)
     if frame is None:
         return message or type(error).__name__
@@ -103,6 +103,17 @@ def _lookup(node: ast.expr, frame: FrameType) -> object:
     return _UNKNOWN
 
 
+def _words(error: BaseException) -> str:
+    """The error's own words; an exception of the check's own may have none that can be had."""
+    try:
+        return str(error).strip()
+    except Exception as worse:
+        return f"(no words: its __str__ raised {type(worse).__name__})"
+
+
 def _short(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception as worse:  # a `__repr__` of the check's own objects may raise anything
+        text = f"<{type(value).__name__}, whose __repr__ raised {type(worse).__name__}>"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"

@@ -20,7 +20,7 @@ exit codes:
   2    usage or inventory error; nothing was started
   3    a target could not be reached at all
   4    nothing was selected
-  5    internal error: a fault of harness itself
+  5    internal error: a fault of harness itself, or a record that cannot be written
   130  interrupted
 """
 

@@ -171,6 +171,7 @@ def _list(plan: Plan, *, as_json: bool) -> int:
 
 def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
     import contextlib
+    import os
     import time
     from pathlib import Path
 
@@ -184,7 +185,8 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
     from harness.target.session import TargetSession
 
     folder = run_folder.create(Path(arguments.logs), time.time())
-    log = EventLog(folder.events, run=folder.run)
+    cancellation = Cancellation()
+    log = EventLog(folder.events, run=folder.run, on_failure=lambda error: cancellation.cancel(error.message))
     for target in plan.targets:
         for secret in target.host.secret_values:
             log.add_secret(secret)
@@ -201,7 +203,6 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
         version=__version__,
         plan=plan.plain(),
     )
-    cancellation = Cancellation()
     scheduler = Scheduler(
         plan,
         run=folder.run,
@@ -221,7 +222,8 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
     with contextlib.closing(log):
         with terminal:
             result: RunResult = log.redact(_until_done(scheduler, cancellation, terminal.abandon))
-        write_reports(result, folder)
+        if log.failed is None:
+            write_reports(result, folder)
         log.emit(
             "run.end",
             ", ".join(f"{count} {outcome}" for outcome, count in result.counts.items()),
@@ -230,9 +232,16 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
             exit_code=int(result.exit_code),
             level="info" if result.exit_code == 0 else "error",
         )  # fmt: skip
-    terminal.summary(result, str(folder.path))
-    if arguments.json:
-        print(results_json(result), end="")
+    if log.failed is not None:
+        raise log.failed
+    try:
+        terminal.summary(result, str(folder.path))
+        if arguments.json:
+            print(results_json(result), end="")
+        sys.stdout.flush()
+    except (OSError, SystemExit):
+        # The reader (`| head`) has gone, or the terminal. The verdict stands in the record, and in the exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return _leave(int(result.exit_code))
 
 
@@ -279,6 +288,7 @@ def _leave(code: int) -> int:
 
 
 def _repeat_command(arguments: argparse.Namespace) -> Callable[[str, Check], str]:
+    import re
     import shlex
 
     def repeat(target: str, check: Check) -> str:
@@ -289,9 +299,16 @@ def _repeat_command(arguments: argparse.Namespace) -> Callable[[str, Check], str
             words += ["-e", assignment]
         if arguments.vault_password_file:
             words += ["--vault-password-file", arguments.vault_password_file]
-        if arguments.transport:
-            words += ["--transport", arguments.transport]
-        return shlex.join([*words, "--limit", target, check.id])
+        for flag in ("transport", "budget", "window", "timeout_scale"):
+            value = getattr(arguments, flag)
+            if value is not None:
+                words += [f"--{flag.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else value]
+        if arguments.settle is False:
+            words.append("--no-settle")
+        # With the equals sign a name may begin with a dash; one that would be read as a pattern is given as a regex.
+        plain = re.fullmatch(r"[\w.-]+", target)
+        words.append(f"--limit={target if plain else f'~^{re.escape(target)}$'}")
+        return shlex.join([*words, check.id])
 
     return repeat
 
@@ -304,6 +321,13 @@ def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
     return int(text)
+
+
+def _factor(text: str) -> float:
+    value = _seconds(text)
+    if not value:
+        raise argparse.ArgumentTypeError("a factor of 0 leaves no time at all")
+    return value
 
 
 def _seconds(text: str) -> float:

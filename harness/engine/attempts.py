@@ -23,7 +23,8 @@ from harness.errors import Cancelled, HarnessError
 from harness.events import Emitter
 from harness.target.target import Target
 from harness.transport.contract import CommandResult
-from harness.transport.errors import Timeout, TransportError
+from harness.transport.errors import Cause, Timeout, TransportError
+from harness.transport.link import Unreachable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,6 +34,9 @@ KEPT_OBSERVATIONS = 3
 GRACE = 5.0
 # Transports end a cancelled call within a tenth of a second; a check's own sleep does not.
 CANCEL_GRACE = 1.0
+REFUSALS = frozenset({Cause.LOGIN, Cause.PASSWORD_EXPIRED})
+# One may come of a line that was damaged while the password was typed.
+REFUSALS_BELIEVED = 2
 # An interval of 0 must still leave the target some time of its own.
 SHORTEST_PAUSE = 0.01
 
@@ -108,6 +112,9 @@ class CheckRun:
         self._held: Any = None
         self._held_since: float | None = None
         self._changes: list[float] = []
+        self._where = ""
+        self._cut_short = False
+        self._refusals = 0
         self._verdict: tuple[Outcome, str, str] | None = None
 
     async def run(self) -> CheckResult:
@@ -182,6 +189,7 @@ class CheckRun:
         self._attempts += 1
         began = self._clock.monotonic()
         outcome, seen, final, where = await self._once(self._attempts)
+        self._where = where or self._where
         ended = self._clock.monotonic()
         self._observations.append(Observation(self._attempts, ended - self._started, outcome, seen))
         if not final and outcome is Outcome.PASSED:
@@ -229,9 +237,12 @@ class CheckRun:
         except AssertionError as error:
             return Outcome.FAILED, explain(error, code), False, location(error, code)
         except Timeout as error:
+            # The budget's end, not the attempt's own time-out, cut this look short: what was seen before counts.
+            self._cut_short = deadline.at >= self._deadline.at
             return Outcome.FAILED, error.message, False, location(error, code)
         except TransportError as error:
-            return Outcome.UNREACHABLE, error.message, False, location(error, code)
+            final = self._is_refused(error)
+            return Outcome.UNREACHABLE, error.message, final, location(error, code)
         except HarnessError as error:
             return Outcome.FAILED, error.message, False, location(error, code)
         except BaseException as error:  # the check's own mistake, `sys.exit()` too: told once, with its place
@@ -243,12 +254,20 @@ class CheckRun:
         self._observed = look.observed
         return Outcome.PASSED, look.seen, False, ""
 
+    def _is_refused(self, error: TransportError) -> bool:
+        """Whether the credentials were refused for the second time, on every transport that there is: waiting cures no
+        wrong password, and a third try may lock the account."""
+        errors = error.errors if isinstance(error, Unreachable) else (error,)
+        if errors and all(each.cause in REFUSALS for each in errors):
+            self._refusals += 1
+        return self._refusals >= REFUSALS_BELIEVED
+
     def _holds(self, began: float, ended: float) -> bool:
         """Whether the observation has held, unchanged, for the whole window."""
         if self._held_since is None:
             self._held, self._held_since = self._observed, ended
             return self._settings.window == 0
-        if self._observed != self._held:
+        if not _same(self._observed, self._held):
             self._changes.append(ended - self._started)
             self._held, self._held_since = self._observed, ended
             return False
@@ -270,6 +289,8 @@ class CheckRun:
     def _budget_spent(self) -> tuple[Outcome, str, str]:
         """The verdict when time is up: the last thing seen, and that it was not for want of looking."""
         last = self._observations[-1]
+        if self._cut_short and len(self._observations) > 1:
+            last = self._observations[-2]
         spent = f"{self._settings.budget:g} s and {self._attempts} attempt{'s' if self._attempts != 1 else ''}"
         if self._changes:
             times = ", ".join(f"{at:.1f} s" for at in self._changes[-5:])
@@ -284,7 +305,7 @@ class CheckRun:
                 f"held, but not for its window of {self._settings.window:g} s within {spent}",
                 "",
             )
-        return last.outcome, f"{last.seen} (after {spent})", ""
+        return last.outcome, f"{last.seen} (after {spent})", self._where
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,9 +321,18 @@ def _look(function: Callable[[Target], Any], target: Target) -> _Look:
     """Calls a check; runs on a worker thread, and never raises."""
     try:
         observed = function(target)
+        # A copy of its words: what the check holds may change, or have no words at all.
         return _Look(observed, "" if observed is None else str(observed))
     except BaseException as error:
         return _Look(error=error)
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether two observations are equal; those that cannot be compared are not."""
+    try:
+        return bool(one == other)
+    except Exception:  # an `__eq__` of the check's own objects may raise anything
+        return False
 
 
 async def _ended(call: asyncio.Future[_Look], seconds: float, cancellation: Cancellation) -> bool:

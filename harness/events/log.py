@@ -31,7 +31,16 @@ class EventLog:
     An event is on file before `emit` returns and before any subscriber sees it.
     """
 
-    def __init__(self, path: Path, *, run: str, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        run: str,
+        clock: Clock = SYSTEM_CLOCK,
+        on_failure: Callable[[RecordWriteError], None] | None = None,
+    ) -> None:
+        """`on_failure` is told once, from whichever thread it happens in, that the record cannot be written; nothing is
+        written after that. Without it, `emit` raises."""
         self.path = path
         self._clock = clock
         self._lock = threading.RLock()
@@ -40,6 +49,7 @@ class EventLog:
         self._redact = Redactor()
         self._subscribers: list[Subscriber] = []
         self._failed: RecordWriteError | None = None
+        self._on_failure = on_failure
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._size = os.fstat(self._fd).st_size
         self._logger = structlog.wrap_logger(
@@ -67,6 +77,11 @@ class EventLog:
         with self._lock:
             self._redact.add(secret)
 
+    @property
+    def failed(self) -> RecordWriteError | None:
+        """Why the record is not whole; None while it is."""
+        return self._failed
+
     def redact(self, value: Any) -> Any:
         """The value with every known secret masked, in strings, lists, tuples, mappings and dataclasses alike."""
         with self._lock:
@@ -82,7 +97,9 @@ class EventLog:
     def _emit(self, logger: Any, action: str, message: str, level: Level, fields: dict[str, Any]) -> None:
         with self._lock:
             if self._failed is not None:
-                raise self._failed
+                if self._on_failure is None:
+                    raise self._failed
+                return  # it was told; the run is ending
             getattr(logger, level)(message, action=action, **fields)
 
     def _envelope(self, _logger: Any, level: str, fields: Any) -> Record:
@@ -119,10 +136,23 @@ class EventLog:
             )
             if written:
                 os.ftruncate(self._fd, self._size)  # whole lines only
-            raise self._failed from error
+            if self._on_failure is None:
+                raise self._failed from error
+            self._on_failure(self._failed)
+            return
         self._size += len(line)
-        for subscriber in self._subscribers:
-            subscriber(record)
+        for subscriber in tuple(self._subscribers):
+            try:
+                subscriber(record)
+            except (Exception, SystemExit) as error:
+                # A reader must never change what it reads about: a closed pipe ends its reading, not the run.
+                self._subscribers.remove(subscriber)
+                self.emit(
+                    "run.reader_lost",
+                    f"a reader of the record has failed and is told no more: {type(error).__name__}: {error}",
+                    level="warning",
+                    error_type=type(error).__name__,
+                )
 
     # The methods that structlog calls on the logger it wraps.
     debug = info = warning = error = _write

@@ -50,7 +50,6 @@ class Redactor:
         if isinstance(value, list | tuple):
             return type(value)(self(item) for item in value)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return dataclasses.replace(
-                value, **{f.name: self(getattr(value, f.name)) for f in dataclasses.fields(value)}
-            )
+            names = [field.name for field in dataclasses.fields(value) if field.name not in NAMES]
+            return dataclasses.replace(value, **{name: self(getattr(value, name)) for name in names})
         return value

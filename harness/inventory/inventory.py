@@ -220,7 +220,7 @@ class Host:
                 continue
             _collect(value, found, numbers=is_secret_name(name))
         for name in self.vars.keys() - self.secret_names:
-            # A secret inside a structure: `users: [{name: bob, password: …}]`. A template in it is resolved with the rest.
+            # A secret inside a structure, such as `users: [{name: bob, password: …}]`.
             if _holds_secret_name(self.vars.merged[name].value):
                 try:
                     _collect_named(self.vars[name], found)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 from harness.errors import UsageError
+
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +27,12 @@ class RunFolder:
         return self.path / "events.jsonl"
 
     def target(self, name: str) -> Path:
-        """The folder of a target's own files; a name with a slash in it cannot lead out of the run's folder."""
-        folder = self.path / "targets" / name.replace("/", "_").replace("\0", "_").lstrip(".")
+        """The folder of a target's own files: one for each name, whatever characters it is made of."""
+        safe = quote(name, safe=" ", errors="backslashreplace")
+        if not safe.strip(". ") or safe != safe.strip() or len(safe) > _LONGEST_NAME:
+            digest = hashlib.sha256(safe.encode()).hexdigest()[:12]
+            safe = f"{safe.replace('.', '%2E')[:_LONGEST_NAME]}-{digest}"
+        folder = self.path / "targets" / safe
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
 

@@ -123,7 +123,7 @@ class Terminal:
             )
 
     def _command(self, target: str, row: _Row, record: Record) -> None:
-        row.transport = record["harness.transport"]
+        row.transport = record.get("harness.transport", "")
         if self._verbosity >= 2:
             self._line(
                 target,
@@ -282,6 +282,7 @@ def _check_line(name: str, notes: list[str], shown: str) -> str:
 
 def _clean(text: str) -> str:
     """What a machine printed must not drive the person's terminal: control characters are shown, not sent."""
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 

@@ -6,6 +6,7 @@ import orjson
 
 from harness.engine.outcome import RunResult, plain
 from harness.errors import HarnessError
+from harness.events.record import plain as plain_json
 from harness.report.folder import RunFolder, write_private
 from harness.report.junit import render
 
@@ -28,4 +29,4 @@ def write_reports(result: RunResult, folder: RunFolder) -> None:
 
 def results_json(result: RunResult) -> str:
     """The whole result as one JSON document."""
-    return orjson.dumps(plain(result), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+    return orjson.dumps(plain_json(plain(result)), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()

@@ -79,10 +79,11 @@ class Target:
         safe to run again:
         after a lost transport it is.
         """
+        insisted = transport or self.transport
+        if insisted is not None and self.transports and insisted not in self.transports:
+            raise Skip(f"the host has no transport {insisted!r}; it has {', '.join(self.transports)}")
         deadline = self.deadline if timeout is None else self.deadline.clamp(timeout)
-        return self.link.run(
-            command, deadline=deadline, stdin=stdin, transport=transport or self.transport, repeatable=True
-        )
+        return self.link.run(command, deadline=deadline, stdin=stdin, transport=insisted, repeatable=True)
 
     def read(self, command: str) -> str:
         """The text that a command prints. Raises :class:`~harness.NotYet` when it fails, with its words."""

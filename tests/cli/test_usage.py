@@ -147,3 +147,38 @@ def test_a_reader_that_goes_away_is_no_error(place: Path) -> None:
     )
     assert "Traceback" not in done.stderr
     assert "Broken" not in done.stderr
+
+
+def test_a_run_whose_reader_goes_away_keeps_its_verdict(place: Path) -> None:
+    command = f"{sys.executable} -m harness run -i inv.ini mine.py --no-settle | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=place,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(place)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert (place / "logs" / "latest" / "results.json").exists()
+
+
+def test_a_full_disk_ends_the_run_with_its_reason(place: Path) -> None:
+    done = harness("run", "-i", "inv.ini", "mine.py", "--no-settle", "--logs", "/dev/full/logs", cwd=place)
+    assert done.returncode == 2
+    assert "--logs" in done.stderr
+
+
+def test_texts_that_are_no_unicode_are_shown(place: Path) -> None:
+    (place / "surrogate.py").write_text(
+        "from harness import check\n@check\ndef c(target):\n    return b'caf\\xe9'.decode(errors='surrogateescape')\n"
+        "@check\ndef d(target):\n    raise AssertionError('\\udce9')\n"
+    )
+    done = harness(
+        "run", "-i", "inv.ini", "surrogate.py", "--no-settle", "--limit", "vm1", "--budget", "0", "-v", cwd=place
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "caf\\udce9" in done.stdout
+    assert (place / "logs" / "latest" / "junit.xml").exists()

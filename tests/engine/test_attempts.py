@@ -25,6 +25,7 @@ from harness.events import Emitter, NullEmitter
 from harness.target.target import Target
 from harness.transport.contract import CommandResult, Damage, Fallback
 from harness.transport.errors import Cause, Timeout, TransportLost, Unavailable
+from harness.transport.link import Unreachable
 
 POOL = WorkerPool(2)
 
@@ -315,3 +316,38 @@ def test_any_mistake_of_a_check_is_told_as_one(function: Callable[[Target], Any]
     result, _, _ = carry(function)
     assert (result.outcome, result.attempts) == (Outcome.ERROR, 1)
     assert "did not return" not in result.message
+
+
+def test_refused_credentials_are_believed_the_second_time() -> None:
+    refused = Unavailable("the login of root was refused", cause=Cause.LOGIN, transport="serial")
+    result, _, _ = carry(raising(Unreachable("vm1", [refused])), budget=1000.0)
+    assert (result.outcome, result.attempts) == (Outcome.UNREACHABLE, 2)
+    assert "refused" in result.message
+    other = Unavailable("refused", cause=Cause.REFUSED, transport="ssh")
+    result, _, _ = carry(raising(Unreachable("vm1", [other, refused])), budget=20.0)
+    assert result.attempts > 2, "the other transport may still come"
+
+
+def test_a_look_that_the_budget_cuts_short_does_not_hide_what_was_seen() -> None:
+    count = iter(range(1000))
+
+    def function(target: Target) -> None:
+        if target.deadline.remaining() < 1.0 or next(count) > 3:
+            raise Timeout("`uname` had not ended at its deadline", transport="ssh")
+        raise NotYet("the kernel is too old")
+
+    result, _, _ = carry(function, budget=5.0, attempt_timeout=20.0)
+    assert "the kernel is too old" in result.message
+
+
+class Incomparable:
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("no")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_observations_that_cannot_be_compared_do_not_settle() -> None:
+    result, _, _ = carry(lambda _t: Incomparable(), window=1.0)
+    assert result.outcome is Outcome.FAILED
+    assert result.flaky

@@ -205,3 +205,29 @@ def test_a_password_that_is_a_name_masks_no_names(tmp_path: Path) -> None:
     masked = log.redact(result)
     assert (masked.target, masked.outcome, masked.transports) == ("debian", Outcome.FAILED, ("ssh",))
     assert masked.message == f"it {MASK}"
+
+
+def test_a_reader_that_fails_is_told_no_more_and_changes_nothing(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events.jsonl", run="r")
+    calls = []
+
+    def reader(record: Record) -> None:
+        calls.append(record["message"])
+        raise SystemExit(1)  # as rich does where the pipe is closed
+
+    log.subscribe(reader)
+    log.emit("run.note", "one")
+    log.emit("run.note", "two")
+    assert calls == ["one"]
+    assert [record["event.action"] for record in lines(log.path)] == ["run.note", "run.reader_lost", "run.note"]
+
+
+def test_a_record_that_cannot_be_written_is_told_once() -> None:
+    told: list[RecordWriteError] = []
+    log = EventLog(Path("/dev/full"), run="r", on_failure=told.append)
+    log.emit("run.note", "one")
+    log.emit("run.note", "two")
+    assert [str(error).splitlines()[0] for error in told] == [
+        "cannot write the record /dev/full: No space left on device"
+    ]
+    assert log.failed is told[0]

@@ -100,8 +100,10 @@ def test_a_run_has_a_private_folder_and_latest_points_at_it(tmp_path: Path) -> N
 
 def test_a_target_name_cannot_leave_the_folder(tmp_path: Path) -> None:
     folder = create(tmp_path, 1e9)
-    for name in ("../../etc", "a/b", "..", "x"):
-        assert folder.path.resolve() in folder.target(name).resolve().parents
+    names = ("../../etc", "a/b", "a_b", "a%2Fb", "..", ".", "", " ", "x", "x" * 300, "x" * 301, "\u00fc", "a\0b")
+    folders = [folder.target(name).resolve() for name in names]
+    assert len(set(folders)) == len(names), "each target has a folder of its own"
+    assert {each.parent for each in folders} == {(folder.path / "targets").resolve()}
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
