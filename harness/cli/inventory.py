@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 from harness.cli.options import inventory_options
 
 if TYPE_CHECKING:
-    from harness.inventory import Inventory
+    from collections.abc import Iterable
+
+    from harness.errors import UsageError
+    from harness.inventory import Host, Inventory
 
 _DESCRIPTION = """\
 Shows the inventory as harness reads it, in the formats of ansible-inventory, and checks it.
@@ -114,7 +117,8 @@ def _check(inventory: Inventory, limit: str | None) -> int:
 
     hosts = inventory.select(limit=limit)
     inventory.model.notices.extend(odd_names(inventory))
-    found = problems(inventory, hosts)
+    # What the values are for is asked once they are values: whether a host can be reached at all, a disk is there, …
+    found = problems(inventory, hosts) or _target_problems(hosts)
     _warn(inventory)
     for problem in found:
         print(f"error: {problem}", file=sys.stderr)
@@ -124,6 +128,20 @@ def _check(inventory: Inventory, limit: str | None) -> int:
         return ExitCode.USAGE
     print(f"{targets}: no problem found")
     return ExitCode.PASSED
+
+
+def _target_problems(hosts: Iterable[Host]) -> list[UsageError]:
+    """What keeps hosts from becoming targets. Nothing is started or connected to."""
+    from harness.errors import UsageError
+    from harness.target.spec import target_spec
+
+    found = []
+    for host in hosts:
+        try:
+            target_spec(host)
+        except UsageError as error:
+            found.append(error)
+    return found
 
 
 def _warn(inventory: Inventory) -> None:

@@ -113,9 +113,13 @@ def _plan(arguments: argparse.Namespace) -> Plan:
 
     from harness.api.discovery import discover, select
     from harness.engine.plan import Options, make_plan
-    from harness.errors import NothingSelected
+    from harness.errors import NothingSelected, UsageError
     from harness.inventory import load
 
+    if not arguments.inventory:
+        raise UsageError(
+            "no inventory was given", hint="Name one with -i: a file, a folder, or hosts such as -i host1,"
+        )
     paths = [Path(each.partition("::")[0]) for each in arguments.checks]
     folders = list(dict.fromkeys(str(path if path.is_dir() else path.parent) for path in paths))
     found = discover(arguments.checks)

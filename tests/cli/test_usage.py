@@ -56,6 +56,8 @@ CASES = [
     (["run", "-i", "inv.ini"], 2, "CHECKS"),
     (["run", "-i", "inv.ini", "mine.py", "-e", "qemu_image=none-such"], 2, "none-such"),
     (["run", "-i", "inv.ini", "mine.py", "-e", "check_budget=soon"], 2, "check_budget"),
+    (["run", "mine.py"], 2, "no inventory was given"),
+    (["run", "-i", "inv.ini", "mine.py", "--timeout-scale", "0"], 2, "--timeout-scale"),
     (["walk"], 2, "walk"),
     ([], 2, "VERB"),
 ]
@@ -182,3 +184,13 @@ def test_texts_that_are_no_unicode_are_shown(place: Path) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     assert "caf\\udce9" in done.stdout
     assert (place / "logs" / "latest" / "junit.xml").exists()
+
+
+def test_inventory_check_tells_what_keeps_a_host_from_being_a_target(place: Path) -> None:
+    (place / "inv.ini").write_text("a qemu_kernel=none/vmlinuz\nb ansible_host=x harness_transports=serial\nc\n")
+    done = harness("inventory", "-i", "inv.ini", "check", cwd=place)
+    assert done.returncode == 2
+    assert "none/vmlinuz" in done.stderr
+    assert "'b' cannot be reached" in done.stderr
+    assert "3 targets: 2 problems" in done.stderr
+    assert harness("inventory", "-i", "inv.ini", "check", "--limit", "c", cwd=place).returncode == 0
