@@ -73,9 +73,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="S",
         help="seconds that each observation must hold, instead of the check's own",
     )
-    how.add_argument(
-        "--timeout-scale", type=_seconds, metavar="X", help="multiply the times allowed, for slow machines"
-    )
+    how.add_argument("--timeout-scale", type=_factor, metavar="X", help="multiply the times allowed, for slow machines")
     how.add_argument(
         "--max-fail", type=_positive, default=0, metavar="N", help="run no more checks after N have failed"
     )

@@ -11,7 +11,8 @@ class Emitter(Protocol):
     """Writes events; a bound emitter carries fields (target, check, attempt, transport…) to each of them.
 
     `action` is the event's stable dotted name (`ssh.connected`, `console.line`), `message` a sentence for people.
-    Field names become keys as :mod:`harness.events.record` says; durations are given in seconds as `duration=`. Values are
+    Field names become keys as :mod:`harness.events.record` says; durations are given in seconds as `duration=`.
+    Values are
     str, int, float, bool, None, or lists and dicts of them; bytes are shown with `backslashreplace`.
     """
 
