@@ -13,6 +13,7 @@ from harness.machine.boot_signs import (
     LOGIN_WITH_NOISE,
     RESTART,
     SHELL_PROMPT,
+    SHELL_WITH_NOISE,
     STAGE_SIGNS,
     BootFailure,
     Stage,
@@ -55,6 +56,8 @@ class BootWatcher:
         self._open = b""
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._heard = started
+        self.torn_prompt = False
+        """A kernel message was seen right behind what looks like a shell's prompt: asked again, it will say."""
         self._any_byte = started
         self._failing: tuple[BootFailure, float] | None = None
         self._stage: Stage | None = None
@@ -139,6 +142,8 @@ class BootWatcher:
                 break
         if self._failing is None and not self.done and LOGIN_WITH_NOISE.search(text):
             self._at_prompt("login", at, text)
+        if SHELL_WITH_NOISE.search(text):
+            self.torn_prompt = True
 
     def _at_prompt(self, prompt: Prompt, at: float, text: str) -> None:
         self.prompt = prompt

@@ -107,9 +107,9 @@ LOGIN_PROMPT = re.compile(r"(?:^|\s)(?!Last\b)[\w.()~@:/-]+ login: ?$|^login: ?$
 # The kernel's words may follow the prompt on its own line.
 LOGIN_WITH_NOISE = re.compile(r"^(?!Last\b)[\w.()-]+ login: *\[ *\d+\.\d{6}\]")
 # root@host:~# , / # , bash-5.2$ , [root@nixos:~]# , sh-5.2#
-SHELL_PROMPT = re.compile(
-    r"^(?:\[?[\w.-]+@[\w.-]+[^#$%]{0,60}|[~/][\w./-]{0,60} |(?:ba|da|z|k)?sh-[\d.]+|host)?[#$%] ?$"
-)
+_SHELL = r"^(?:\[?[\w.-]+@[\w.-]+[^#$%]{0,60}|[~/][\w./-]{0,60} |(?:ba|da|z|k)?sh-[\d.]+|host)?[#$%]"
+SHELL_PROMPT = re.compile(_SHELL + r" ?$")
+SHELL_WITH_NOISE = re.compile(_SHELL + r" *\[ *\d+\.\d{6}\]")
 
 MEANING = {
     BootFailure.PANIC: "its kernel panicked",

@@ -177,7 +177,8 @@ def _poke(
 ) -> float:
     """Types a newline at a console that is mute late in the boot: its prompt may have been printed long ago, or
     been torn apart by a message. Never earlier: Enter means something in a boot menu."""
-    late = watcher.stage is not None and watcher.stage.rank >= Stage.USERSPACE.rank
+    # In an initrd only behind a torn prompt: what asks there may be a disk's passphrase, which Enter would answer.
+    late = watcher.torn_prompt or (watcher.stage is not None and watcher.stage.rank >= Stage.USERSPACE.rank)
     mute = attached and watcher.stage is None
     after = _POKE_ATTACHED if mute else _POKE_AFTER
     if not (late or mute) or watcher.silent_for(now) < after or now - poked < after:

@@ -174,3 +174,17 @@ def test_stage_times_count_from_the_start() -> None:
     watcher = BootWatcher(started=100.0, stall=STALL)
     watcher.feed(b"[    0.000000] Linux version 6.1\n", 101.5)
     assert [(seen.stage, seen.seconds) for seen in watcher.stages] == [(Stage.KERNEL, 1.5)]
+
+
+def test_a_shell_prompt_torn_by_the_kernel_in_an_initrd_is_asked_for_again() -> None:
+    watcher = BootWatcher(started=0.0, stall=90.0)
+    watcher.feed(b"[    1.820780] Run /init as init process\r\n", 1.0)
+    watcher.feed(b"Please enter passphrase for disk: ", 1.5)
+    assert not watcher.torn_prompt, "Enter would answer it"
+    watcher.feed(b"\r\n/ # [    2.112570] tsc: Refined TSC clocksource calibration\r\n", 2.0)
+    watcher.tick(10.0)
+    assert watcher.torn_prompt
+    assert not watcher.prompt, "it is believed when it is seen whole"
+    watcher.feed(b"\r\n/ # ", 11.0)
+    watcher.tick(20.0)
+    assert watcher.prompt == "shell"
