@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _PIECE = 262144
 _STDIN_PIECE = 32768
+_MOST_AT_ONCE = 1048576
+"""Bytes that are sent before the time, and what came in meanwhile, are looked at again."""
 
 
 class PeerSilentError(Exception):
@@ -62,36 +64,49 @@ class ChannelIO:
         return bool(self.channel.closed or self.channel.eof_received) or not self.connection.alive
 
     def execute(self, program: str, deadline: Deadline) -> None:
-        """Asks for `program` to be run by the login shell.
+        """Asks for `program` to be run by the login shell. A no closes the channel, which every reader notices."""
+        self._request("exec", program, deadline)
 
-        The server's yes is not waited for: a no closes the channel, which every reader notices; so a
-        round trip is saved.
-        """
+    def subsystem(self, name: str, deadline: Deadline) -> None:
+        """Asks for a subsystem (sshd_config(5), `Subsystem`). A no closes the channel."""
+        self._request("subsystem", name, deadline)
+
+    def _request(self, kind: str, what: str, deadline: Deadline) -> None:
+        # The server's yes is not waited for: so a round trip is saved.
         import paramiko
         from paramiko.common import cMSG_CHANNEL_REQUEST
 
         message = paramiko.Message()
         message.add_byte(cMSG_CHANNEL_REQUEST)
         message.add_int(self.channel.remote_chanid)
-        message.add_string("exec")
+        message.add_string(kind)
         message.add_boolean(True)
-        message.add_string(program.encode("utf-8", "surrogateescape"))
+        message.add_string(what.encode("utf-8", "surrogateescape"))
         with self.connection.wire.bounded(deadline):
             self.connection.send(message)
 
     def write(self, data: bytes | memoryview, deadline: Deadline) -> int:
-        """Sends what the server's window takes now; the number of bytes sent. Raises ChannelClosedError."""
+        """Sends what the server's window takes now, within bounds; the number of bytes sent. Raises ChannelClosedError."""
         if self.channel.closed or not self.connection.alive:
             raise ChannelClosedError("the channel was closed")
-        if not self.channel.send_ready():
-            return 0
+        sent, most = 0, min(len(data), _MOST_AT_ONCE)
         try:
             with self.connection.wire.bounded(deadline):
-                return self.channel.send(bytes(data[:_STDIN_PIECE]))
+                while sent < most and self.channel.send_ready():
+                    size = self.channel.send(bytes(data[sent : sent + _STDIN_PIECE]))
+                    if not size:
+                        break
+                    sent += size
         except TimeoutError:
-            return 0
+            pass  # The window closed between the two calls.
         except (OSError, EOFError) as error:
             raise ChannelClosedError(str(error) or "the channel was closed") from None
+        return sent
+
+    @property
+    def window_is_full(self) -> bool:
+        """The peer takes no more for now."""
+        return not self.channel.send_ready()
 
     def write_all(self, data: bytes, deadline: Deadline) -> None:
         """Sends all of a small piece of data. Raises ChannelClosedError, DeadlineExpired, Cancelled."""
@@ -170,6 +185,13 @@ class ChannelIO:
             raise PeerSilentError(f"after {silence:.1f} s of silence")
         return min(left, spec.alive_interval)
 
+    def pause(self, *, more: bool) -> float:
+        """How long to wait for bytes, in seconds, with or without `more` to send."""
+        if not more:
+            return 3600.0
+        # A window that opens rings no bell: look again soon.
+        return 0.01 if self.window_is_full else 0.0
+
     def exchange(self, reader: AnswerReader, *, deadline: Deadline, stdin: bytes = b"", eof: bool = False) -> Answer:
         """Sends `stdin`, reads until the answer is whole.
 
@@ -188,8 +210,7 @@ class ChannelIO:
                         rest = memoryview(b"")
                     if not rest and eof:
                         self.end_of_input(deadline)
-                # A window that opens rings no bell: look again soon while there is more to send.
-                reader.feed(*self._read(deadline, 0.01 if rest else 3600.0))
+                reader.feed(*self._read(deadline, self.pause(more=bool(rest))))
                 answer = reader.answer
                 if answer is not None:
                     return answer

@@ -1,0 +1,67 @@
+"""A channel's streams, over a channel that only looks like one."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.deadline import Deadline
+from harness.transport.ssh import channel as channel_module
+from harness.transport.ssh.channel import ChannelIO
+from harness.transport.ssh.shell import AnswerReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class OpenWindow:
+    """A channel whose peer takes whatever it is sent, and answers once it has had `wants` bytes."""
+
+    closed = eof_received = False
+
+    def __init__(self, wants: int) -> None:
+        self.left = wants
+        self.in_buffer = self.in_stderr_buffer = SimpleNamespace(set_event=lambda event: None)
+
+    def settimeout(self, seconds: float) -> None:
+        del seconds
+
+    def send_ready(self) -> bool:
+        return True
+
+    def send(self, data: bytes) -> int:
+        self.left -= len(data)
+        return len(data)
+
+    def recv_ready(self) -> bool:
+        return self.left <= 0
+
+    recv_stderr_ready = recv_ready
+
+    def recv(self, size: int) -> bytes:
+        return b"nonce 0 0\n"
+
+    recv_stderr = recv
+
+
+def over(channel: OpenWindow) -> ChannelIO:
+    @contextmanager
+    def bounded(deadline: Deadline) -> Iterator[None]:
+        yield
+
+    wire = SimpleNamespace(bounded=bounded, heard=0.0)
+    spec = SimpleNamespace(alive_interval=60.0, alive_bound=60.0)
+    connection: Any = SimpleNamespace(alive=True, wire=wire, spec=spec, silence=lambda: 0.0)
+    return ChannelIO(channel, connection)  # type: ignore[arg-type]
+
+
+def test_sending_never_waits_while_the_peer_takes_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(channel_module._Bell, "wait", lambda bell, seconds: waits.append(seconds) if seconds else None)
+    io = over(OpenWindow(5_000_000))
+    answer = io.exchange(AnswerReader("nonce"), deadline=Deadline.after(60), stdin=b"x" * 5_000_000)
+    assert answer.number == 0
+    assert waits == []
