@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 import select
 import signal
@@ -15,6 +16,7 @@ import socket
 import subprocess
 import termios
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -30,7 +32,8 @@ class PtyGuest:
 
     `to_client` and `to_guest` may change the bytes on their way (noise, loss). `respawn` starts the program again
     whenever it ends, as init does with a getty. `controlling=False` leaves it without a
-    controlling terminal, as `init=/bin/sh` is.
+    controlling terminal, as `init=/bin/sh` is. `trickle=True` carries what the terminal says a few bytes at a time, as
+    a UART does, so that what `printk` says may stand between any two of them.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class PtyGuest:
         controlling: bool = True,
         to_client: Damager = _same,
         to_guest: Damager = _same,
+        trickle: bool = False,
     ) -> None:
         self.path = path
         self.to_client = to_client
@@ -51,6 +55,8 @@ class PtyGuest:
         self._env = {"PATH": os.environ["PATH"], "HOME": "/root", "TERM": "vt220", **(env or {})}
         self._respawn = respawn
         self._controlling = controlling
+        self._sizes = itertools.cycle((1, 3, 2, 4)) if trickle else None
+        self._wire = threading.Lock()
         self._master, self._slave = os.openpty()
         fcntl.ioctl(self._slave, termios.TIOCSWINSZ, b"\x18\x00\x50\x00\x00\x00\x00\x00")
         self._saved = termios.tcgetattr(self._slave)
@@ -96,6 +102,11 @@ class PtyGuest:
         """Writes to the terminal as another process (a kernel, a daemon) would."""
         os.write(self._slave, data)
 
+    def printk(self, line: bytes) -> None:
+        """Says it past the terminal, as a kernel's console driver does: as a whole, wherever the terminal stands."""
+        with self._wire:
+            self._send(line)
+
     @property
     def tty(self) -> str:
         """The terminal's device."""
@@ -133,14 +144,25 @@ class PtyGuest:
                             os.write(self._master, self.to_guest(data))
                     else:
                         poll.unregister(fd)
-                        self._client.close()
-                        self._client = None
+                        with self._wire:
+                            self._client.close()
+                            self._client = None
                         poll.register(self._server.fileno(), select.POLLIN)
 
     def _out(self, data: bytes) -> None:
+        data = self.to_client(data)
+        while data:
+            size = len(data) if self._sizes is None else next(self._sizes)
+            with self._wire:
+                self._send(data[:size])
+            data = data[size:]
+            if data:
+                time.sleep(0.0002)
+
+    def _send(self, data: bytes) -> None:
         if self._client is not None:
             with contextlib.suppress(OSError):
-                self._client.sendall(self.to_client(data))
+                self._client.sendall(data)
 
     def close(self) -> None:
         """Ends the program with its session, and the service."""

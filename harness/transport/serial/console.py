@@ -20,6 +20,7 @@ from harness.events.emitter import Emitter
 from harness.transport.errors import Cause, Eof, TransportError, TransportLost, Unavailable
 from harness.transport.serial.ownership import Ownership
 from harness.transport.serial.ports import Port, PortClosed, normalise
+from harness.transport.serial.sieve import Sieved
 
 _QUIET_SECONDS = 1.0  # after this long without a newline the open line (a prompt) is recorded as it stands
 _READER_NOTICES = 2.0  # the reader's poll is woken by the same event that the writer met
@@ -81,7 +82,7 @@ class Console:
         self._lock = threading.RLock()
         self._typing = threading.Lock()
         self._listeners: list[Listener] = []
-        self._claimed_by: Listener | None = None
+        self._claimed_by: Sieved[Listener] | None = None
         self._port: Port | None = None
         self._ownership: Ownership | None = None
         self._thread: threading.Thread | None = None
@@ -186,20 +187,30 @@ class Console:
         return unsubscribe
 
     def claim(self, listener: Listener) -> Callable[[], None]:
-        """Subscribes it, and leaves it to that listener to tell which lines are the console's (`record`)."""
+        """Subscribes it, and leaves it to that listener to tell which lines are the console's (`record`).
+
+        Until `let_all_through` the kernel's and systemd's lines are recorded here and kept from it.
+        """
+        sieved = Sieved(listener, self.record)
         with self._lock:
             self._record_open_line()
-            self._claimed_by = listener
-            unsubscribe = self.subscribe(listener)
+            self._claimed_by = sieved
+            unsubscribe = self.subscribe(sieved)
 
         def release() -> None:
             unsubscribe()
             with self._lock:
-                if self._claimed_by is listener:
+                if self._claimed_by is sieved:
                     self._claimed_by = None
                     self._line, self._line_recorded = b"", 0
 
         return release
+
+    def let_all_through(self) -> None:
+        """From now on whoever has claimed the console hears all of it."""
+        with self._lock:
+            if self._claimed_by is not None:
+                self._claimed_by.open()
 
     def record(self, lines: Iterable[bytes]) -> None:
         """Makes a `console.line` event of each line that has text in it."""

@@ -1,22 +1,26 @@
 """From a console in any state to a shell that answers.
 
 Prompts are never believed to be a shell: a shell is what joins two halves of a word that we typed apart. Prompts for
-a name and a password are recognised only at the very end of the stream, after it fell quiet.
+a name and a password are recognised only at the very end of the stream, after it fell quiet. The kernel's and systemd's
+lines are no part of that stream. Where it does not fall quiet all the same, a prompt is only likely: a name may be
+typed at it, a password not before the terminal has shown that it echoes nothing.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import Enum
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired
 from harness.events.emitter import Emitter
 from harness.transport.errors import Cause, Unavailable
 from harness.transport.serial.console import Console, strip_ansi
+from harness.transport.serial.echo import echo_is_off
+from harness.transport.serial.prompts import Prompt, booting, classify
 from harness.transport.serial.reader import Reader
 from harness.transport.serial.requests import Nonce
+from harness.transport.serial.sieve import Sieved
 
 _QUIET = 0.12
 _PROBE_WAIT = 1.5
@@ -39,53 +43,6 @@ _RESCUES = (
 _QUERIES = ((re.compile(rb"\x1b\[6n"), b"\x1b[1;1R"), (re.compile(rb"\x1b\[0?c"), b"\x1b[?6c"))
 
 
-class Prompt(Enum):
-    """What stands at the end of a console that fell quiet."""
-
-    NAME = "a login prompt"
-    PASSWORD = "a password prompt"  # noqa: S105 - a description
-    NEW_PASSWORD = "a demand for a new password"  # noqa: S105 - a description
-    REFUSED = "a refused login"
-    NOT_YET = "a machine that lets nobody in yet"
-    HARNESS = "a shell that an earlier run left behind"
-    OTHER = "something else"
-
-
-_NEW_PASSWORD = re.compile(
-    rb"(?:required to change your password|password (?:has )?expired|(?:new|retype|current|old)(?: unix)? password: *$"
-    rb"|\(current\) unix password: *$|must (?:be )?change)",
-    re.IGNORECASE,
-)
-_REFUSED = re.compile(
-    rb"(?:login incorrect|authentication failure|permission denied|incorrect password|maximum number of tries"
-    rb"|access denied|account (?:has )?expired|account is locked|not allowed)",
-    re.IGNORECASE,
-)
-_NOT_YET = re.compile(rb"(?:system is booting up|not permitted to log in yet|pam_nologin)", re.IGNORECASE)
-_BOOTING = re.compile(rb"\[ *\d+\.\d{6}\]|\[  OK  \]|A start job is running|Linux version|systemd\[1\]")
-_NAME = re.compile(rb"(?:^|[\n\s])(?:[\w.-]+ )?(?:login|user ?name|user) ?: *$", re.IGNORECASE)
-_PASSWORD = re.compile(rb"(?:password|passwort|passphrase|passcode)(?: for [^\n:]+)? ?: *$", re.IGNORECASE)
-_HARNESS = re.compile(rb"<(![a-z]+)\|\d:\1>|(?:^|\n)([a-z2-9]{8}):[^\n]*:\2(?:\n|$)")
-
-
-def classify(seen: bytes) -> Prompt:
-    """What the stream ends with. `seen` is everything since we last typed, as it came."""
-    text = strip_ansi(seen.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
-    if _HARNESS.search(text):
-        return Prompt.HARNESS
-    if _NEW_PASSWORD.search(text):
-        return Prompt.NEW_PASSWORD
-    if _NOT_YET.search(text):
-        return Prompt.NOT_YET
-    if _REFUSED.search(text):
-        return Prompt.REFUSED
-    if _NAME.search(text):
-        return Prompt.NAME
-    if _PASSWORD.search(text):
-        return Prompt.PASSWORD
-    return Prompt.OTHER
-
-
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """Who logs in on the console. No password means that none is asked for."""
@@ -97,14 +54,17 @@ class Credentials:
 class Login:
     """Gets a shell on an open console."""
 
-    def __init__(self, console: Console, reader: Reader, who: Credentials, *, events: Emitter) -> None:
+    def __init__(self, console: Console, heard: Sieved[Reader], who: Credentials, *, events: Emitter) -> None:
         self._console = console
-        self._reader = reader
+        self._heard = heard
+        self._reader = heard.listener
         self._who = who
         self._events = events
         self._names = 0
         self._passwords = 0
         self._place = 0
+        self._lines = 0  # of others, when we last typed
+        self._amid = False  # somebody wrote all the while that we waited for a quiet
         self._answered = 0
         self.logged_in = False
 
@@ -129,15 +89,15 @@ class Login:
         rested = False  # all rescues were tried: from here on only patience helps
         while True:
             deadline.check("waiting for a shell on the console")
-            prompt = classify(self._reader.since(self._place))
+            prompt = self._look(deadline)
             if prompt is Prompt.OTHER:
                 if rested:
                     deadline.sleep(_PROBE_WAIT)
                 if self._probe(deadline):
                     return
-                if classify(self._reader.since(self._place)) is not Prompt.OTHER:
+                if self._classify() is not Prompt.OTHER:
                     continue
-                if _BOOTING.search(self._reader.since(self._place)):
+                if booting(self._reader.since(self._place), self._heard.others(self._lines)):
                     # The machine is coming up: nothing to be rescued, and nothing to be typed into it in a hurry.
                     self._reader.settle(self._reader.total, deadline, quiet=1.0, at_most=3.0)
                     continue
@@ -180,6 +140,17 @@ class Login:
 
     # -- steps -------------------------------------------------------------------------------------------------
 
+    def _classify(self) -> Prompt:
+        return classify(self._reader.since(self._place), amid=self._amid)
+
+    def _look(self, deadline: Deadline) -> Prompt:
+        """What stands on the console. Amid somebody's writing a password prompt is one only where nothing is echoed."""
+        prompt = self._classify()
+        if prompt is not Prompt.PASSWORD or not self._amid or not self._names:
+            return prompt
+        asked = not self._passwords and echo_is_off(self._console, self._reader, deadline)
+        return Prompt.PASSWORD if asked else Prompt.OTHER
+
     def _probe(self, deadline: Deadline) -> bool:
         """Whether a shell answers. Waits for a login's slow shell, but not where a prompt shows up instead."""
         nonce = Nonce.fresh()
@@ -195,6 +166,8 @@ class Login:
                 self._reader.settle(place, deadline, quiet=_QUIET, at_most=0.5)
                 return nonce.whole.encode() in self._reader.since(place)
         deadline.check("waiting for a shell on the console")
+        if self._reader.total > place:
+            self._amid = not self._reader.settle(place, deadline, quiet=_QUIET, at_most=0.5)
         return False
 
     def _settle_after(self, place: int, deadline: Deadline) -> None:
@@ -235,7 +208,8 @@ class Login:
         self._passwords += 1
         self._type(f"{self._who.password}\n".encode(), deadline, secret=True)
         self.logged_in = True
-        self._settle_for_prompt(deadline, 15.0, echoed="")
+        # Amid somebody's writing a shell is not told from it by waiting.
+        self._settle_for_prompt(deadline, 6.0 if self._amid else 15.0, echoed="")
         return True
 
     def _rescue(self, strokes: tuple[bytes, ...], deadline: Deadline) -> None:
@@ -251,11 +225,11 @@ class Login:
     # -- typing and hearing ------------------------------------------------------------------------------------
 
     def _type(self, data: bytes, deadline: Deadline, *, secret: bool = False) -> None:
-        self._place = self._reader.total
+        self._place, self._lines = self._reader.total, self._heard.count
         self._console.write(data, deadline=deadline, secret=secret)
 
     def _settle(self, deadline: Deadline, at_most: float, *, beyond: int = 0) -> None:
-        self._reader.settle(self._place + beyond, deadline, quiet=_QUIET, at_most=at_most)
+        self._amid = not self._reader.settle(self._place + beyond, deadline, quiet=_QUIET, at_most=at_most)
         self._answer_queries(deadline)
 
     def _settle_for_prompt(self, deadline: Deadline, at_most: float, *, echoed: str) -> None:
@@ -264,12 +238,13 @@ class Login:
         quiet = _QUIET
         while not end.expired:
             deadline.check("waiting for the login to answer")
-            self._reader.settle(self._place, deadline, quiet=quiet, at_most=max(0.05, end.remaining()))
+            rest = max(0.05, min(2.0, end.remaining()))
+            self._amid = not self._reader.settle(self._place, deadline, quiet=quiet, at_most=rest)
             seen = self._reader.since(self._place)
-            if classify(seen) is not Prompt.OTHER:
+            if self._classify() is not Prompt.OTHER:
                 break
             more = strip_ansi(seen).decode("utf-8", "replace").replace("\r", "\n").strip() not in ("", echoed)
-            if more and quiet > _QUIET:
+            if more and quiet > _QUIET and not self._amid:
                 break
             if not more:
                 deadline.sleep(0.05)
@@ -294,7 +269,8 @@ class Login:
         )
 
     def _no_shell(self, seconds: float) -> Unavailable:
-        seen = self._reader.since(0)[-2048:]
+        own, others = self._reader.since(0)[-1024:], b"\n".join(self._heard.others()[-12:])
+        seen = others[-1024:] + b"\n" + own
         lines = strip_ansi(seen).decode("utf-8", "backslashreplace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         return Unavailable(

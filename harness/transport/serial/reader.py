@@ -73,8 +73,11 @@ class Reader:
                 self._condition.wait(end.remaining())
         return True
 
-    def settle(self, place: int, deadline: Deadline, *, quiet: float, at_most: float) -> None:
-        """Waits until something came after `place` and then nothing for `quiet` seconds; at most `at_most`."""
+    def settle(self, place: int, deadline: Deadline, *, quiet: float, at_most: float) -> bool:
+        """Waits until something came after `place` and then nothing for `quiet` seconds; at most `at_most`.
+
+        False where it did not fall quiet: something came, and more, until the time was over.
+        """
         end = deadline.clamp(at_most)
         with _woken_by(deadline, self._condition), self._condition:
             while not end.expired:
@@ -83,9 +86,10 @@ class Reader:
                 if self._total > place:
                     silent = deadline.clock.monotonic() - self._last
                     if silent >= quiet:
-                        return
+                        return True
                     rest = min(rest, quiet - silent)
                 self._condition.wait(rest)
+            return self._total <= place
 
     def _check(self, deadline: Deadline) -> None:
         if self._lost is not None:

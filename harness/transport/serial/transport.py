@@ -21,6 +21,7 @@ from harness.transport.serial.plain import analyse
 from harness.transport.serial.reader import Reader
 from harness.transport.serial.requests import fits_one_line
 from harness.transport.serial.session import Guest, Session
+from harness.transport.serial.sieve import Sieved
 from harness.transport.serial.transfer import get_file, put_file, send_command, send_input
 
 _RESYNC = 3.0
@@ -259,9 +260,10 @@ class SerialTransport:
 
     def _log_in(self, deadline: Deadline) -> Session:
         reader = Reader()
-        unsubscribe = self._console.subscribe(reader)
+        heard = Sieved(reader)
+        unsubscribe = self._console.subscribe(heard)
         try:
-            login = Login(self._console, reader, Credentials(self._spec.user, self._spec.password), events=self._events)
+            login = Login(self._console, heard, Credentials(self._spec.user, self._spec.password), events=self._events)
             login.get_shell(deadline)
             self._logged_in = login.logged_in
             session = self._load(deadline)
@@ -288,6 +290,8 @@ class SerialTransport:
         session = Session(self._console, events=self._events, inline=48 if slow else 256)
         try:
             session.load(deadline)
+            # Its answers are checked from here on, so that others' lines do no harm; and it may be asked for them.
+            self._console.let_all_through()
         except BaseException:
             session.detach()
             raise

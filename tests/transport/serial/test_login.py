@@ -16,7 +16,7 @@ import pytest
 from harness.deadline import Cancellation, Deadline
 from harness.errors import Cancelled
 from harness.transport.errors import Cause, Damaged, Unavailable
-from harness.transport.serial.login import Prompt, classify
+from harness.transport.serial.prompts import Prompt, classify
 
 Within = Callable[..., Deadline]
 GETTY = [sys.executable, str(Path(__file__).with_name("getty.py"))]
@@ -177,6 +177,8 @@ CLASSIFIED = {
     b"Last login: Mon Nov 23 10:00 on ttyS0\r\nroot@guest:~# ": Prompt.OTHER,
     b"[  OK  ] Started getty # $ > \r\n": Prompt.OTHER,
     b"login: timed out\r\n": Prompt.OTHER,
+    b"Password: \n": Prompt.OTHER,
+    b"guest login: \r\n": Prompt.OTHER,
     b"Login incorrect\r\nguest login: ": Prompt.REFUSED,
     b"(current) UNIX password: ": Prompt.NEW_PASSWORD,
     b"New password: ": Prompt.NEW_PASSWORD,

@@ -1,0 +1,79 @@
+"""What the end of a console's stream asks for. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from enum import Enum
+
+from harness.transport.serial.console import strip_ansi
+
+
+class Prompt(Enum):
+    """What stands at the end of a console's stream."""
+
+    NAME = "a login prompt"
+    PASSWORD = "a password prompt"  # noqa: S105 - a description
+    NEW_PASSWORD = "a demand for a new password"  # noqa: S105 - a description
+    REFUSED = "a refused login"
+    NOT_YET = "a machine that lets nobody in yet"
+    HARNESS = "a shell that an earlier run left behind"
+    OTHER = "something else"
+
+
+_NEW_PASSWORD = re.compile(
+    rb"(?:required to change your password|password (?:has )?expired|(?:new|retype|current|old)(?: unix)? password: *\Z"
+    rb"|\(current\) unix password: *\Z|must (?:be )?change)",
+    re.IGNORECASE,
+)
+_REFUSED = re.compile(
+    rb"(?:login incorrect|authentication failure|permission denied|incorrect password|maximum number of tries"
+    rb"|access denied|account (?:has )?expired|account is locked|not allowed)",
+    re.IGNORECASE,
+)
+_NOT_YET = re.compile(rb"(?:system is booting up|not permitted to log in yet|pam_nologin)", re.IGNORECASE)
+_NAME = re.compile(rb"(?:^|[\n\s])(?:[\w.-]+ )?(?:login|user ?name|user) ?: *\Z", re.IGNORECASE)
+_PASSWORD = re.compile(rb"(?:password|passwort|passphrase|passcode)(?: for [^\n:]+)? ?: *\Z", re.IGNORECASE)
+# The same where somebody else writes all the while: a prompt's own words, whatever stands behind them.
+_NAME_AMID = re.compile(rb"(?:^|[^\w.-])(?!last )(?:[\w.-]+ login|username) ?: (?!\S+ \(automatic)", re.IGNORECASE)
+_PASSWORD_AMID = re.compile(rb"(?:password|passwort|passphrase|passcode)(?: for [^\n:]+)? ?: ", re.IGNORECASE)
+_HARNESS = re.compile(rb"<(![a-z]+)\|\d:\1>|(?:^|\n)([a-z2-9]{8}):[^\n]*:\2(?:\n|$)")
+
+
+# A kernel that has run for longer than this is not booting any more: it only prints.
+_BOOT_SECONDS = 120
+_STAMP = re.compile(rb"\[ *(\d+)\.\d{6}\]")
+_BOOTING = re.compile(rb"\[  OK  \]|A start job is running|Linux version|systemd\[1\]")
+
+
+def classify(seen: bytes, *, amid: bool = False) -> Prompt:
+    """What the stream ends with. `seen` is everything since we last typed, without others' lines.
+
+    `amid`: somebody writes all the while, so a prompt may have stood at the end and does no more. Then
+    a prompt is only likely.
+    """
+    text = strip_ansi(seen.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+    if _HARNESS.search(text):
+        return Prompt.HARNESS
+    if _NEW_PASSWORD.search(text):
+        return Prompt.NEW_PASSWORD
+    if _NOT_YET.search(text):
+        return Prompt.NOT_YET
+    if _REFUSED.search(text):
+        return Prompt.REFUSED
+    if (_NAME_AMID if amid else _NAME).search(text):
+        return Prompt.NAME
+    if (_PASSWORD_AMID if amid else _PASSWORD).search(text):
+        return Prompt.PASSWORD
+    return Prompt.OTHER
+
+
+def booting(own: bytes, others: Iterable[bytes]) -> bool:
+    """Whether the machine is coming up, by what the terminal said and by the kernel's and systemd's lines."""
+    if _BOOTING.search(own):
+        return True
+    for line in others:
+        stamp = _STAMP.match(line)
+        if stamp is None or int(stamp[1]) < _BOOT_SECONDS:
+            return True
+    return False
