@@ -53,6 +53,7 @@ class Command:
         self._damage_seen = 0
         self._drains = 0
         self._lines = 0
+        self._bulk_began: tuple[float, int] | None = None
         self._earlier = Damage()
 
     def run(self) -> Outcome:
@@ -121,6 +122,8 @@ class Command:
                 messages = exchange.messages()
                 now = self._clock.monotonic()
                 if messages or exchange.lines_seen() > self._lines:
+                    if self._bulk_began is None:
+                        self._bulk_began = (now, session.total)
                     self._lines = exchange.lines_seen()
                     self._answered_at = now
                     self._polled_at = 0.0
@@ -274,6 +277,10 @@ class Command:
 
     def _finish(self, exchange: Exchange, answer: Answer) -> Outcome:
         damage = self._earlier + replace(self._session.damage(), re_reads=self._re_reads)
+        if self._bulk_began is not None:
+            began, heard = self._bulk_began
+            seconds = self._clock.monotonic() - began
+            self._session.measured(self._session.total - heard, seconds, answer.stdout)
         if self._killed:
             raise self._timeout(answer)
         return Outcome(answer, damage)

@@ -28,7 +28,7 @@ exec 9>&1 2>/dev/null; set -m 2>/dev/null; hBYE=; hQ=; hP=; hK=0; hA=; hJ=0; hT=
 hD() { printf '%s<%s|%s:%s>\n' "$1" "$2" "${#2}" "$2" >&9; };
 hH() { command -v "$1" >/dev/null 2>&1; };
 @SUM@
-for hL in stty cat gzip base64 awk sed sha256sum md5sum cksum od rm mkdir sleep sync;
+for hL in stty cat mkfifo gzip base64 awk sed sha256sum md5sum cksum od rm mkdir sleep sync;
 do hH $hL && hT="$hT,$hL"; done; hT="$hT,";
 hO=; for hL in @DIRS@; do
 [ -d "$hL" ] || continue;
@@ -51,8 +51,8 @@ if [ -z "$hL" ]; then hB="${hB}0,"; else hB="$hB$(printf %x, "'$hL")"; fi; hU=$(
 while IFS= read -r hL; do printf '%s\n' "$hL" >&9; done <"$hO$1$hK"; };
 hY() { hL=; case $hT in *,sha256sum,*) hL=$(sha256sum <"$1");; *,md5sum,*) hL=$(md5sum <"$1");;
 *,cksum,*) hL=$(cksum <"$1");; esac; hL=${hL%% *}; };
-hW() { hS=; hL=-; if [ ! -s "$2" ]; then echo 0 >"${hO}n"; else case $hT in
-*,gzip,*base64,*) gzip -1 -c <"$2" | base64 $hWR | hV $1; hL=z;;
+hW() { hS=; hL=-; if [ ! -s "$2" ]; then echo 0 >"${hO}n"; else case $hCZ$hT in
+,*,gzip,*base64,*) gzip -1 -c <"$2" | base64 $hWR | hV $1; hL=z;;
 *,base64,*sum,*) base64 $hWR <"$2" | hV $1; hY "$2"; hL=b$hL;;
 *sum,*od,*) od -An -v -tx1 <"$2" | hV $1; hY "$2"; hL=x$hL;;
 *) if [ -n "$hRD" ]; then hN $1 "$2"; hL=d$hZ; else hL=!encode; echo 0 >"${hO}n"; fi;; esac; fi; hS=$hL; read
@@ -74,6 +74,9 @@ case $1 in
 fe*) trap h5E 0; trap 'exit 143' 15; umask $hM; set +f; if [ -n "$hF" ]; then LC_ALL=$hE; else unset LC_ALL; fi; set --;
 { eval "$h9"; } <"$hI" >&7 2>&8; exit $?;;
 f*) trap : 15; ( exec <"$hI" >&7 2>&8 7>&- 8>&-; h8; hEX $1 ); h3=$?; echo $h3 >"${hO}s$hK";;
+p*) trap '' 15; cat <"${hO}v$hK" >&7 7>&- 8>&- & cat <"${hO}w$hK" >&8 7>&- 8>&- & trap : 15;
+( exec <"$hI" >"${hO}v$hK" 2>"${hO}w$hK" 7>&- 8>&-; h8; hEX $1 ); h3=$?; echo $h3 >"${hO}s$hK";
+while ! wait; do :; done;;
 *) trap '' 15; { { ( trap - 15; exec <"$hI" 3>&- 7>&- 8>&-; h8; hEX $1 ) 2>&1 >&3; echo $? >"${hO}s$hK"; } |
 cat >&8 3>&-; } 3>&1 | cat >&7; read -r h3 <"${hO}s$hK"; trap : 15;; esac;
 echo x >"${hO}t"; if [ ! -s "${hO}t" ]; then hZ=!full; hD $hQ "$hZ"; else h1; fi; };
@@ -84,6 +87,8 @@ if [ -n "$hJC" ] && [ "$3" = "$hP" ]; then h4="$h4$hU "; else case $h4 in *" $2 
 [ "$h4" != " $hP " ] || [ -n "$hPROC" ] || h4=" -$hP ";
 set --; for hL in $h4; do [ "$hL" = "$hP" ] && [ $h6 = KILL ] || set -- "$@" "$hL"; done;
 [ $# -eq 0 ] || [ -e "${hO}a$hK" ] || kill -s $h6 -- "$@"; };
+hFN=0; hFF() { case $hT in *,cat,mkfifo,*) ;; *) return;; esac; hU=$hK; while [ $hU -lt $((hK+16)) ];
+do set -- "$@" "${hO}v$hU" "${hO}w$hU"; hU=$((hU+1)); done; mkfifo "$@" && hFN=$((hK+16)); };
 hWR='-w 304'; base64 $hWR </dev/null >/dev/null 2>&1 || hWR=; hAWK=; case $hT in *,awk,*) hAWK=1;; esac;
 hPROC=; exec 7</dev/null; hI=;
 read -r hI hL </proc/self/fdinfo/7 && [ "$hI" = pos: ] && hPROC=1; exec 7<&-; hMAX=@MAX@;
@@ -97,22 +102,31 @@ hD @HELLO@ "$hHI"; while IFS= read -r hL; do hX=${hL#* * }; set -- $hL; hN=$4$5;
 if [ "${#hX}" -eq "$1" ] && h_S && [ "$h3" -eq "$2" ]; then case $3 in
 R) [ -n "$hP" ] && [ -s "${hO}h$hK" ] && wait $hP;
 hK=$((hK+1)); hQ=$hN; hC=${4#??}${5%??}; hI=/dev/null; case $6 in *i*) hI=${hO}i;; esac;
+hCZ=; case $6 in *n*) case $hT in *sum,*) hCZ=n;; esac;; esac;
 case $6 in *a*) h9=$(printf %bx "$hA"); h9=${h9%x};; *) h9=${hX#* * * * };; esac;
-( h2 $6 ) & hP=$!;
+case $6 in
+b*) hP=; { :; eval "$h9"; h3=$?; echo .; } </dev/null >"${hO}o" 2>"${hO}e"; hR "${hO}o"; h4=${hS%.~}; hZ=;
+[ "$h4" != "$hS" ] || hZ=!full; h5=; [ -s "${hO}e" ] && { h9=$hB; hR "${hO}e"; h5=$hS; hB=$hB$h9; };
+[ -z "$hB" ] || hZ=!encode; hZ=${hZ:-=$h3:${#h4}:${#h5}:$h4$h5}; hD $hQ "$hZ";;
+p*) [ $hK -lt $hFN ] || hFF; if [ $hK -lt $hFN ]; then ( h2 $6 ) & else ( h2 q${6#p} ) & fi; hP=$!;;
+*) ( h2 $6 ) & hP=$!;; esac;
 [ $((hK%16)) -eq 0 ] && hH rm && [ $hK -gt 20 ] && {
 set --; hI=$((hK-20)); while [ $hI -lt $((hK-2)) ]; do
 set -- "$@" "${hO}o$hI" "${hO}e$hI" "${hO}s$hI" "${hO}a$hI" "${hO}h$hI" "${hO}p$hI" "${hO}q$hI";
+set -- "$@" "${hO}v$hI" "${hO}w$hI";
 hI=$((hI+1)); done; rm -f "$@" & };;
 A) hI=${hX#* * * * }; [ $6 -eq 0 ] && hA=; [ ${#hA} -eq $6 ] && hA="$hA$hI"; hD $hN +${#hA};;
 I) hI=${hX#* * * * }; [ $6 -eq 0 ] && { hJ=0; : >"${hO}i"; };
 [ $hJ -eq $6 ] && { printf %b "$hI" >>"${hO}i"; hJ=$((hJ+${#hI})); }; hD $hN +$hJ;;
 D) case $6 in b) base64 -d <"${hO}i" >"${hO}j";; z) base64 -d <"${hO}i" | gzip -d >"${hO}j";; esac;
 case $6 in n) ;; *) cat <"${hO}j" >"${hO}i"; : >"${hO}j";; esac; hY "${hO}i"; hD $hN "+$hL";;
-S) if [ "$hN" != "$hQ" ]; then hD $hN -; elif [ -s "${hO}h$hK" ]; then IFS= read -r hI <"${hO}h$hK"; hD $hN "$hI";
+S) if [ "$hN" != "$hQ" ]; then hD $hN -; elif [ -z "$hP" ]; then hD $hN "$hZ";
+elif [ -s "${hO}h$hK" ]; then IFS= read -r hI <"${hO}h$hK"; hD $hN "$hI";
 elif ! kill -0 $hP; then hD $hN '*x'; elif [ -e "${hO}a$hK" ]; then hD $hN '*a';
 elif [ -e "${hO}s$hK" ]; then hD $hN '*s'; else hD $hN '*'; fi;;
-K) if [ "$hN" = "$hQ" ]; then h6=$6; set +f; h0; set -f; fi; hD $hN "k$6";;
-F) if [ "$hN" = "$hQ" ] && [ ! -s "${hO}h$hK" ]; then kill -s KILL $hP; wait $hP; hI=; read -r hI <"${hO}s$hK";
+K) if [ "$hN" = "$hQ" ] && [ -n "$hP" ]; then h6=$6; set +f; h0; set -f; fi; hD $hN "k$6";;
+F) if [ "$hN" = "$hQ" ] && [ -n "$hP" ] && [ ! -s "${hO}h$hK" ]; then kill -s KILL $hP; wait $hP; hI=;
+read -r hI <"${hO}s$hK";
 ( h3=${hI:-137}; h4=; h5=; exec 7>>"${hO}o$hK" 8>>"${hO}e$hK"; hPROC=; h1 ) & hP=$!; else hD $hN -; fi;;
 L) hI=${hX#* * * * * }; if [ "$hN" = "$hQ" ]; then case $hT in
 *,sed,*) sed -n "$hI" "$hO$6$hK" >&9;;
@@ -133,17 +147,17 @@ def _digest_function() -> str:
     return "h_S() { " + "\n".join(steps) + "\nunset IFS; h3=$(($h3)); };"
 
 
+_NOTHING = sum(WEIGHTS)
+_WORTH = tuple(sum(w for plane, w in zip(PLANES, WEIGHTS, strict=True) if chr(c) in plane) for c in range(128))
+
+
 def digest(text: str) -> int:
     """The check value of a typed line, as the guest's shell works it out with its own field splitting.
 
     Differs for any two lines that differ in one character. Lost and added characters are told by the length,
     which is sent beside it.
     """
-    total = 0
-    for plane, weight in zip(PLANES, WEIGHTS, strict=True):
-        members = frozenset(plane)
-        total += (1 + sum(1 for c in text if c in members)) * weight
-    return total
+    return _NOTHING + sum(map(_WORTH.__getitem__, text.encode("ascii")))
 
 
 def program(*, name: str, hello: tuple[str, str], inline: int, dirs: tuple[str, ...]) -> list[str]:

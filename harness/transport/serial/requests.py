@@ -30,7 +30,12 @@ class Nonce:
     @classmethod
     def fresh(cls) -> Nonce:
         """A new one; 33^8 are possible."""
-        return cls(*("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(2)))
+        number = secrets.randbelow(len(_LETTERS) ** 8)
+        text = ""
+        for _ in range(8):
+            number, index = divmod(number, len(_LETTERS))
+            text += _LETTERS[index]
+        return cls(text[:4], text[4:])
 
     @property
     def whole(self) -> str:

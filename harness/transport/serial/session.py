@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ from harness.transport.serial.signs import Sign, find_sign
 
 _ASK_AGAIN = 1.5  # seconds without an acknowledgement after which a request is typed again
 _RETIRED = 512
+_FAST_LINE = 2e6  # bytes a second from which compressing costs the guest more time than it saves the line
+_MEASURABLE = 100_000  # bytes that tell how fast a line is
+_SAMPLE = 65536
+_SHRINKS = 0.6  # what compresses to less than this is worth it on any line
 _LATE = re.compile(rb"([a-z2-9]{8})<")
 _LATE_LINE = re.compile(rb"([a-z2-9]{4})[pq][0-9]+:")
 
@@ -58,6 +63,8 @@ class Session(Reader):
         self.sign: Sign | None = None
         self.late = 0
         self.guest: Guest | None = None
+        self.compress = True
+        """Whether bulk output is better compressed, going by the last one: how fast it came, how far it shrank."""
         self._retired: OrderedDict[bytes, bool] = OrderedDict()
         self._loading = True
         self._release: Callable[[], None] | None = None
@@ -282,6 +289,13 @@ class Session(Reader):
             raise again(self.error)
         if deadline.cancellation.cancelled:
             raise Cancelled(deadline.cancellation.reason)
+
+    def measured(self, count: int, seconds: float, data: bytes) -> None:
+        """`data` came as so many bytes on the line, without a pause, in that time."""
+        if count >= _MEASURABLE:
+            sample = data[:_SAMPLE]
+            shrinks = len(zlib.compress(sample, 1)) < _SHRINKS * len(sample)
+            self.compress = shrinks or count < _FAST_LINE * seconds
 
     def damage(self) -> Damage:
         """What the present exchange met so far."""

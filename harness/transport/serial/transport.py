@@ -170,8 +170,12 @@ class SerialTransport:
             guest = session.guest
             plain = analyse(command)
             mode = "f" if plain.files or (guest is not None and guest.capture == "f") else "p"
-            if plain.fork or len(command) > _LONGEST_ARGUMENT:
+            if plain.builtin and not stdin:
+                mode = "b"
+            elif plain.fork or len(command) > _LONGEST_ARGUMENT:
                 mode += "e"
+            if not session.compress:
+                mode += "n"
             if stdin:
                 send_input(session, stdin, deadline)
                 mode += "i"

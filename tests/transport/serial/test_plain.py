@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from harness.transport.serial.plain import analyse
 
@@ -18,6 +23,14 @@ FILES = [
     "if true; then echo yes; else echo no; fi",
     'echo "$HOME"',
     "cat /etc/hostname >/dev/null 2>&1",
+    "sh -c 'echo x'",
+    "timeout 5 systemctl is-active ssh",
+    "timeout -k 1 2.5s ls",
+    "sudo -n journalctl -b",
+    "LC_ALL=C ls /",
+    "cat /proc/meminfo",
+    "lsblk /dev/vda",
+    "head -c 10 /dev/zero | tr a b",
 ]
 NOT_FILES = [
     "echo one >/dev/stderr; echo two >/dev/stderr",
@@ -45,6 +58,19 @@ NOT_FILES = [
     "true;",
     "/usr/local/bin/thing",
     "timeout 5 ./thing",
+    "sh -c './thing'",
+    "bash -c 'echo x >/dev/stderr'",
+    "sh script",
+    "sh",
+    "true; sh",
+    "sudo ./thing",
+    "sudo",
+    "uniq a /dev/stdout",
+    "cd /dev; uniq a stdout",
+    "uniq a /dev/../dev/stdout",
+    "cat /proc/123/fd/1",
+    "hA=1 ls",
+    "sort --output=x",
 ]
 
 
@@ -61,3 +87,42 @@ def test_not_known(command: str) -> None:
 @pytest.mark.parametrize("command", ["echo $$", "kill -9 $$", "set", "echo $PPID", "exec true", "trap x 0", "echo $hO"])
 def test_needs_a_shell_of_its_own(command: str) -> None:
     assert not analyse(command).fork
+
+
+BUILTIN = [
+    "true",
+    "false",
+    "echo hello",
+    "echo a; echo b >&2; false",
+    "echo 'a b' && echo \"c d\" || true",
+    "echo $?",
+]
+PIECES = [
+    *"a7'\"$`\\~*[#>&|(){}!=%<\n\té ",
+    *("true", "false", "echo", "; ", " && ", " || ", "$?", "$x", ">&2", "2>&1", "-n", "-e", "exit 3", "x=1"),
+]
+SIMPLE = st.tuples(
+    st.sampled_from(["true", "false", "echo", "echo "]), st.lists(st.sampled_from(PIECES), max_size=5).map("".join)
+).map(" ".join)
+
+
+@pytest.mark.parametrize("command", BUILTIN)
+def test_needs_no_process(command: str) -> None:
+    assert analyse(command).builtin
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash", "busybox"])
+@given(command=st.lists(SIMPLE, min_size=1, max_size=3).map("; ".join).filter(lambda text: analyse(text).builtin))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_what_needs_no_process_changes_nothing_in_the_shell_that_runs_it(shell: str, command: str) -> None:
+    argv = [shell, "sh", "-c"] if shell == "busybox" else [shell, "-c"]
+    script = """
+        o=$(mktemp); b=$(mktemp); a=$(mktemp); set -f
+        own() { set | grep -Ev '^(_|PIPESTATUS|LINENO|RANDOM|SECONDS|SRANDOM|BASH_|EPOCH)'; }
+        own >"$b"; eval "$C" </dev/null >"$o" 2>"$o"; own >"$a"
+        cmp "$a" "$b" && cat "$o"; rm -f "$o" "$a" "$b"; echo alive
+    """
+    ran = subprocess.run([*argv, script], env={**os.environ, "C": command}, capture_output=True, check=True)
+    assert ran.stdout.endswith(b"alive\n")
+    assert b"differ" not in ran.stdout
+    assert all(0x20 <= byte < 0x7E or byte == 0x0A for byte in ran.stdout)
