@@ -22,7 +22,7 @@ from harness.engine.outcome import CheckResult, Observation, Outcome
 from harness.errors import Cancelled, HarnessError
 from harness.events import Emitter
 from harness.target.target import Target
-from harness.transport.contract import CommandResult
+from harness.transport.contract import CommandResult, Result
 from harness.transport.errors import Cause, Timeout, TransportError
 from harness.transport.link import Unreachable
 
@@ -41,7 +41,7 @@ REFUSALS_BELIEVED = 2
 SHORTEST_PAUSE = 0.01
 
 Sleep = Callable[[float, Cancellation], Awaitable[None]]
-MakeTarget = Callable[[Deadline, Emitter, Callable[[CommandResult], None]], Target]
+MakeTarget = Callable[[Deadline, Emitter, Callable[[Result], None]], Target]
 
 
 class Workers(Protocol):
@@ -60,17 +60,18 @@ class _Again(Exception):
 
 @dataclass
 class _Tally:
-    """What the commands of a check met."""
+    """What the commands and files of a check met."""
 
     transports: dict[str, None] = field(default_factory=dict)
     commands: int = 0
     re_reads: int = 0
     fallbacks: list[str] = field(default_factory=list)
 
-    def count(self, result: CommandResult) -> None:
-        self.commands += 1
+    def count(self, result: Result) -> None:
         self.transports[result.transport] = None
-        self.re_reads += result.damage.re_reads
+        if isinstance(result, CommandResult):
+            self.commands += 1
+            self.re_reads += result.damage.re_reads
         self.fallbacks.extend(f"{f.transport}: {f.cause}: {f.message}" for f in result.fallbacks)
 
 

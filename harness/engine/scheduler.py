@@ -19,7 +19,7 @@ from harness.errors import Cancelled, HarnessError
 from harness.events import Emitter, Record
 from harness.target.settle import settle_check
 from harness.target.target import Target
-from harness.transport.contract import CommandResult
+from harness.transport.contract import Result
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class Session(Protocol):
 
     def start(self, deadline: Deadline) -> None: ...
 
-    def target(self, deadline: Deadline, events: Emitter, on_result: Callable[[CommandResult], None]) -> Target: ...
+    def target(self, deadline: Deadline, events: Emitter, on_result: Callable[[Result], None]) -> Target: ...
 
     def stop(self) -> None: ...
 

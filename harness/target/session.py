@@ -19,7 +19,7 @@ from harness.machine.spec import MachineSpec
 from harness.target.network import SshEndpoint
 from harness.target.spec import TargetSpec, connection_variables
 from harness.target.target import Target
-from harness.transport.contract import CommandResult, Transport
+from harness.transport.contract import CommandResult, FileResult, Result, Transport
 from harness.transport.errors import TransportError
 from harness.transport.link import Link
 from harness.transport.serial.console import Console
@@ -119,7 +119,9 @@ class TargetSession:
 
     # -- what the engine asks -----------------------------------------------------------------------------------
 
-    def target(self, deadline: Deadline, events: Emitter, on_result: Callable[[CommandResult], None]) -> Target:
+    def target(
+        self, deadline: Deadline, events: Emitter, on_result: Callable[[Result], None]
+    ) -> Target:
         """The target for one attempt: waits until `deadline`, records as `events`, tells each answer to `on_result`."""
         assert self._link is not None, "a session is started before it is used"
         endpoint = None
@@ -251,7 +253,7 @@ class _HeadStart:
 class _Counted:
     """The link as one attempt sees it: each answer is told to the engine."""
 
-    def __init__(self, link: Link, on_result: Callable[[CommandResult], None], events: Emitter) -> None:
+    def __init__(self, link: Link, on_result: Callable[[Result], None], events: Emitter) -> None:
         self._link = link
         self._on_result = on_result
         self._events = events
@@ -276,8 +278,14 @@ class _Counted:
         self._on_result(result)
         return result
 
-    def put(self, data: bytes | Path, path: str, *, deadline: Deadline, mode: int = 0o600) -> None:
-        self._link.put(data, path, deadline=deadline, mode=mode)
+    def put(
+        self, data: bytes | Path, path: str, *, deadline: Deadline, mode: int = 0o600, transport: str | None = None
+    ) -> FileResult:
+        result = self._link.put(data, path, deadline=deadline, mode=mode, transport=transport, events=self._events)
+        self._on_result(result)
+        return result
 
-    def get(self, path: str, *, deadline: Deadline) -> bytes:
-        return self._link.get(path, deadline=deadline)
+    def get(self, path: str, *, deadline: Deadline, transport: str | None = None) -> FileResult:
+        result = self._link.get(path, deadline=deadline, transport=transport, events=self._events)
+        self._on_result(result)
+        return result

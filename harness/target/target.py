@@ -23,7 +23,7 @@ from harness.target.units import (
     parse_jobs,
     parse_show,
 )
-from harness.transport.contract import CommandResult
+from harness.transport.contract import CommandResult, FileResult
 
 ERROR = 3
 """Syslog's priority of an error."""
@@ -42,9 +42,11 @@ class Commands(Protocol):
         repeatable: bool = False,
     ) -> CommandResult: ...
 
-    def put(self, data: bytes | Path, path: str, *, deadline: Deadline, mode: int = 0o600) -> None: ...
+    def put(
+        self, data: bytes | Path, path: str, *, deadline: Deadline, mode: int = 0o600, transport: str | None = None
+    ) -> FileResult: ...
 
-    def get(self, path: str, *, deadline: Deadline) -> bytes: ...
+    def get(self, path: str, *, deadline: Deadline, transport: str | None = None) -> FileResult: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +81,7 @@ class Target:
         safe to run again:
         after a lost transport it is.
         """
-        insisted = transport or self.transport
-        if insisted is not None and self.transports and insisted not in self.transports:
-            raise Skip(f"the host has no transport {insisted!r}; it has {', '.join(self.transports)}")
+        insisted = self._insisted(transport)
         deadline = self.deadline if timeout is None else self.deadline.clamp(timeout)
         return self.link.run(command, deadline=deadline, stdin=stdin, transport=insisted, repeatable=True)
 
@@ -95,13 +95,18 @@ class Target:
         return result.out
 
     def put(self, data: bytes | Path, path: str, *, mode: int = 0o600) -> None:
-        """Writes a file on the target, verified before it takes its name."""
-        self.link.put(data, path, deadline=self.deadline, mode=mode)
+        """Writes a file on the target, verified before it takes its name. Raises :class:`~harness.NotYet` where it
+        cannot be written (yet).
+        """
+        try:
+            self.link.put(data, path, deadline=self.deadline, mode=mode, transport=self._insisted(None))
+        except OSError as error:
+            raise NotYet(f"{path} cannot be written on the target: {error}") from error
 
     def get(self, path: str) -> bytes:
         """Reads a file of the target, verified. Raises :class:`~harness.NotYet` where it cannot be read (yet)."""
         try:
-            return self.link.get(path, deadline=self.deadline)
+            return self.link.get(path, deadline=self.deadline, transport=self._insisted(None)).content or b""
         except OSError as error:
             raise NotYet(f"{path} cannot be read on the target: {error}") from error
 
@@ -175,6 +180,13 @@ class Target:
     def note(self, message: str, **fields: Any) -> None:
         """Puts an event of the check's own into the record."""
         self.events.emit("check.note", message, **fields)
+
+    def _insisted(self, transport: str | None) -> str | None:
+        """The transport that is insisted on. Skips the check where the host does not have it."""
+        insisted = transport or self.transport
+        if insisted is not None and self.transports and insisted not in self.transports:
+            raise Skip(f"the host has no transport {insisted!r}; it has {', '.join(self.transports)}")
+        return insisted
 
     def _last_words(self, unit: str) -> str:
         """What the unit itself said last, as against what systemd said of it."""

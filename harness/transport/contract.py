@@ -88,6 +88,26 @@ class CommandResult:
         return self.stderr.decode("utf-8", "backslashreplace").rstrip("\n")
 
 
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """One file that was carried, verified. `size` in bytes; the times are those of :class:`CommandResult`.
+    `content` is what was read; of a file that was written, None.
+    """
+
+    path: str
+    size: int
+    transport: str
+    started: float
+    ended: float
+    duration: float
+    content: bytes | None = None
+    attempts: int = 1
+    fallbacks: tuple[Fallback, ...] = ()
+
+
+Result = CommandResult | FileResult
+"""What a target gave: an answer, or a file."""
+
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all) while a file is carried."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
@@ -21,17 +21,15 @@ from typing import Protocol, TypeVar, runtime_checkable
 from harness.deadline import SYSTEM_CLOCK, Cancellation, Clock, Deadline
 from harness.errors import Cancelled, DeadlineExpired, HarnessError, UsageError
 from harness.events.emitter import Emitter
-from harness.transport.contract import CommandResult, Damage, Fallback, Progress, Transport
-from harness.transport.errors import Cause, Timeout, TransportError, TransportLost, Unavailable
+from harness.transport.contract import CommandResult, Fallback, FileResult, Progress, Transport
+from harness.transport.errors import Cause, TransportError, TransportLost, Unavailable
+from harness.transport.link_ledger import Ledger
 from harness.transport.link_recovery import Backoff, Recovery, note
 from harness.transport.ssh.hostkeys import HostKey, read_host_keys
 
 __all__ = ["Backoff", "Link", "Unreachable"]
 
 T = TypeVar("T")
-
-_COUNTS = ("commands", "failures", "timeouts", "repeats")
-_DAMAGE = tuple(field.name for field in fields(Damage))
 
 PROBE_BOUND = 15.0
 """Seconds that one try in the background to get a transport back may take."""
@@ -105,7 +103,6 @@ class Link:
         self._name = name
         self._open_share = open_share
         self._open_bound = open_bound
-        self._lock = threading.Lock()
         self._pinning = threading.Lock()
         self._cancel = Cancellation()
         # Looked up once: to ask a protocol takes longer than all else here.
@@ -120,7 +117,7 @@ class Link:
             background=background,
             name=name,
         )
-        self._counts = dict.fromkeys((*_COUNTS, *_DAMAGE), 0)
+        self._ledger = Ledger()
 
     # -- what is asked of every transport
 
@@ -131,11 +128,10 @@ class Link:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """What happened so far: commands, failures, timeouts, fallbacks, recoveries, probes, repeats,
-        and all of Damage.
+        """What happened so far: those of the :class:`~harness.transport.link_ledger.Ledger`, and fallbacks,
+        recoveries, probes.
         """
-        with self._lock:
-            return {**self._counts, **self._recovery.counts}
+        return {**self._ledger.counts, **self._recovery.counts}
 
     @property
     def left(self) -> Mapping[str, Fallback]:
@@ -170,13 +166,11 @@ class Link:
                 repeatable=repeatable,
             )
         except HarnessError as error:
-            self._count_failure(error)
-            self._tell_failure(events or self._events, command, error, self._clock.monotonic() - began)
+            self._ledger.command_failed(events or self._events, command, error, self._clock.monotonic() - began)
             raise
         if attempts > 1 or notes:
             result = replace(result, attempts=result.attempts + attempts - 1, fallbacks=(*notes, *result.fallbacks))
-        self._count_result(result)
-        self._tell(events or self._events, result)
+        self._ledger.command(events or self._events, result)
         return result
 
     def put(
@@ -188,16 +182,17 @@ class Link:
         mode: int = 0o600,
         progress: Progress | None = None,
         transport: str | None = None,
-    ) -> None:
+        events: Emitter | None = None,
+    ) -> FileResult:
         """Writes a file on the target, verified; may be done twice, so any loss leads to the next
-        transport.
+        transport. One `file.put` event. Raises also OSError, with what the target said.
         """
-        self._serve(
-            lambda one, until: one.put(data, path, deadline=until, mode=mode, progress=progress),
-            deadline=deadline,
-            insist=transport,
-            repeatable=True,
-        )
+
+        def carry(one: Transport, until: Deadline) -> tuple[str, int, None]:
+            one.put(data, path, deadline=until, mode=mode, progress=progress)
+            return one.name, data.stat().st_size if isinstance(data, Path) else len(data), None
+
+        return self._carry("file.put", path, carry, deadline, transport, events or self._events)
 
     def get(
         self,
@@ -206,14 +201,46 @@ class Link:
         deadline: Deadline,
         progress: Progress | None = None,
         transport: str | None = None,
-    ) -> bytes:
-        """Reads a file of the target, verified."""
-        return self._serve(
-            lambda one, until: one.get(path, deadline=until, progress=progress),
-            deadline=deadline,
-            insist=transport,
-            repeatable=True,
-        )[0]
+        events: Emitter | None = None,
+    ) -> FileResult:
+        """Reads a file of the target, verified: the result's `content`. One `file.get` event. Raises also OSError."""
+
+        def carry(one: Transport, until: Deadline) -> tuple[str, int, bytes]:
+            content = one.get(path, deadline=until, progress=progress)
+            return one.name, len(content), content
+
+        return self._carry("file.get", path, carry, deadline, transport, events or self._events)
+
+    def _carry(
+        self,
+        action: str,
+        path: str,
+        carry: Callable[[Transport, Deadline], tuple[str, int, bytes | None]],
+        deadline: Deadline,
+        insist: str | None,
+        events: Emitter,
+    ) -> FileResult:
+        started, began = self._clock.time(), self._clock.monotonic()
+        try:
+            (served, size, content), attempts, notes = self._serve(
+                carry, deadline=deadline, insist=insist, repeatable=True
+            )
+        except (HarnessError, OSError) as error:
+            self._ledger.file_failed(events, action, path, error, self._clock.monotonic() - began)
+            raise
+        result = FileResult(
+            path=path,
+            size=size,
+            transport=served,
+            started=started,
+            ended=self._clock.time(),
+            duration=self._clock.monotonic() - began,
+            content=content,
+            attempts=attempts,
+            fallbacks=notes,
+        )
+        self._ledger.file(events, action, result)
+        return result
 
     def close(self) -> None:
         """Closes all transports and ends the background's tries. Safe to call twice."""
@@ -309,8 +336,7 @@ class Link:
         except TransportLost:
             if not again or deadline.expired or deadline.cancellation.cancelled:
                 raise
-            with self._lock:
-                self._counts["repeats"] += 1
+            self._ledger.repeated()
             return call(one, deadline)
 
     def _learn_host_key(self, one: Transport, error: Unavailable, deadline: Deadline) -> bool:
@@ -341,49 +367,3 @@ class Link:
                     )
                     return True
         return False
-
-    # -- counting and telling
-
-    def _count_result(self, result: CommandResult) -> None:
-        with self._lock:
-            self._counts["commands"] += 1
-            self._counts["repeats"] += result.attempts - 1
-            for name in _DAMAGE:
-                self._counts[name] += getattr(result.damage, name)
-
-    def _count_failure(self, error: HarnessError) -> None:
-        with self._lock:
-            self._counts["commands"] += 1
-            self._counts["timeouts" if isinstance(error, Timeout) else "failures"] += 1
-
-    def _tell(self, events: Emitter, result: CommandResult) -> None:
-        damage = {name: getattr(result.damage, name) for name in _DAMAGE}
-        events.emit(
-            "command",
-            f"exit status {result.exit_status}",
-            transport=result.transport,
-            command=result.command,
-            exit_status=result.exit_status,
-            duration=result.duration,
-            stdout_bytes=len(result.stdout),
-            stderr_bytes=len(result.stderr),
-            damage={name: number for name, number in damage.items() if number},
-            attempts=result.attempts,
-            fallbacks=[note.transport for note in result.fallbacks],
-        )
-
-    def _tell_failure(self, events: Emitter, command: str, error: HarnessError, duration: float) -> None:
-        events.emit(
-            "command",
-            error.message,
-            level="warning",
-            transport=error.transport if isinstance(error, TransportError) else None,
-            command=command,
-            exit_status=None,
-            duration=duration,
-            stdout_bytes=len(error.stdout) if isinstance(error, Timeout) else 0,
-            stderr_bytes=len(error.stderr) if isinstance(error, Timeout) else 0,
-            damage={},
-            cause=str(error.cause) if isinstance(error, TransportError) else type(error).__name__.lower(),
-            may_have_run=isinstance(error, TransportError) and error.may_have_run,
-        )

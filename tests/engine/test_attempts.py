@@ -23,7 +23,7 @@ from harness.engine.scheduler import WorkerPool
 from harness.errors import Cancelled, Source
 from harness.events import Emitter, NullEmitter
 from harness.target.target import Target
-from harness.transport.contract import CommandResult, Damage, Fallback
+from harness.transport.contract import CommandResult, Damage, Fallback, Result
 from harness.transport.errors import Cause, Timeout, TransportLost, Unavailable
 from harness.transport.link import Unreachable
 
@@ -63,7 +63,7 @@ def carry(
     cancellation = cancellation or Cancellation()
     starts: list[float] = []
 
-    def make_target(deadline: Deadline, events: Emitter, on_result: Callable[[CommandResult], None]) -> Target:
+    def make_target(deadline: Deadline, events: Emitter, on_result: Callable[[Result], None]) -> Target:
         starts.append(clock.now - 1000.0)
 
         def counted() -> CommandResult:

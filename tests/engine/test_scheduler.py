@@ -20,7 +20,7 @@ from harness.errors import MachineError, Source
 from harness.events import Emitter, EventLog
 from harness.inventory import load
 from harness.target.target import Target
-from harness.transport.contract import CommandResult
+from harness.transport.contract import CommandResult, Result
 from harness.transport.errors import Cause, Unavailable
 
 
@@ -40,7 +40,7 @@ class FakeSession:
     def start(self, deadline: Deadline) -> None:
         self._start(deadline)
 
-    def target(self, deadline: Deadline, events: Emitter, on_result: Callable[[CommandResult], None]) -> Target:
+    def target(self, deadline: Deadline, events: Emitter, on_result: Callable[[Result], None]) -> Target:
         del on_result
         return Target(self.name, (), {}, None, deadline, events)  # type: ignore[arg-type]
 
@@ -187,7 +187,7 @@ def test_a_target_that_nothing_reaches_has_no_verdicts(trial: Trial) -> None:
             raise Unavailable("refused", cause=Cause.REFUSED, transport="ssh")
 
     def target(
-        _self: FakeSession, deadline: Deadline, events: Emitter, _on_result: Callable[[CommandResult], None]
+        _self: FakeSession, deadline: Deadline, events: Emitter, _on_result: Callable[[Result], None]
     ) -> Target:
         return Target("a", (), {}, Nobody(), deadline, events)  # type: ignore[arg-type]
 

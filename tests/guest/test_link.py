@@ -16,7 +16,7 @@ from harness.inventory import load
 from harness.target.session import TargetSession
 from harness.target.spec import target_spec
 from harness.target.target import Target
-from harness.transport.contract import CommandResult
+from harness.transport.contract import CommandResult, Result
 from harness.transport.errors import Cause, TransportError, TransportLost
 
 from .conftest import INVENTORIES
@@ -30,7 +30,7 @@ class Guest:
     def __init__(self, folder: Path) -> None:
         host = load([str(INVENTORIES / "local.ini")]).host("vm1")
         self.log = EventLog(folder / "events.jsonl", run="r")
-        self.results: list[CommandResult] = []
+        self.results: list[Result] = []
         self.session = TargetSession(
             host, target_spec(host), folder=folder, events=self.log.bind(target="vm1"), run="r", secrets=self.log
         )

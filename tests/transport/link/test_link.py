@@ -284,11 +284,25 @@ def test_no_transport_at_all_is_told() -> None:
 
 def test_files_may_be_carried_twice() -> None:
     ssh, serial = Fake("ssh", failing=lost), Fake("serial")
-    link, _ = make(ssh, serial)
+    link, events = make(ssh, serial)
     link.put(b"x", "/f", deadline=soon())
     assert serial.ran == ["put /f"]
-    link, _ = make(ssh, serial)
-    assert link.get("/f", deadline=soon()) == b"serial"
+    [told] = events.of("file.put")
+    assert (told["transport"], told["path"], told["bytes"], told["fallbacks"]) == ("serial", "/f", 1, ["ssh"])
+    link, events = make(ssh, serial)
+    result = link.get("/f", deadline=soon())
+    assert (result.content, result.size, result.transport, result.attempts) == (b"serial", 6, "serial", 2)
+    assert [note.transport for note in result.fallbacks] == ["ssh"]
+    assert link.counts["files"] == 1
+
+
+def test_a_file_that_cannot_be_carried_is_an_event_too() -> None:
+    link, events = make(Fake("ssh", failing=lambda: PermissionError("cannot write /f: Permission denied")))
+    with pytest.raises(PermissionError):
+        link.put(b"x", "/f", deadline=soon())
+    [told] = events.of("file.put")
+    assert (told["cause"], told["bytes"]) == ("permissionerror", None)
+    assert (link.counts["files"], link.counts["failures"]) == (1, 1)
 
 
 def test_opening_takes_a_share_of_the_deadline() -> None:
