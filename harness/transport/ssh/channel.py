@@ -86,7 +86,7 @@ class ChannelIO:
             self.connection.send(message)
 
     def write(self, data: bytes | memoryview, deadline: Deadline) -> int:
-        """Sends what the server's window takes now, within bounds; the number of bytes sent. Raises ChannelClosedError."""
+        """Sends what the server's window takes now, at most a megabyte. How much it was. Raises ChannelClosedError."""
         if self.channel.closed or not self.connection.alive:
             raise ChannelClosedError("the channel was closed")
         sent, most = 0, min(len(data), _MOST_AT_ONCE)

@@ -191,7 +191,11 @@ class ChannelPool:
 
     def alone(self, program: str, deadline: Deadline) -> Lease:
         """A channel that runs `program`. Raises as :meth:`connected` does."""
-        return self._anew_once(partial(self._alone, program), deadline)
+        return self._anew_once(partial(self._alone, lambda lease: self._execute(lease, program, deadline)), deadline)
+
+    def subsystem(self, name: str, deadline: Deadline) -> Lease:
+        """A channel to a subsystem; a server that has none closes it. Raises as :meth:`connected` does."""
+        return self._anew_once(partial(self._alone, lambda lease: lease.io.subsystem(name, deadline)), deadline)
 
     def _anew_once(self, start: Callable[[Deadline], Lease], deadline: Deadline) -> Lease:
         """A connection that dies before anything was entrusted to it is made anew, once."""
@@ -215,15 +219,15 @@ class ChannelPool:
             if opened is not None:
                 return self._start_shell(opened, deadline)
 
-    def _alone(self, program: str, deadline: Deadline) -> Lease:
+    def _alone(self, begin: Callable[[Lease], None], deadline: Deadline) -> Lease:
         while True:
-            connection, lease = self._right(deadline)
+            connection, lease = self._right(deadline, new=True)
             if lease is not None:
                 lease.io.close()  # It makes room: shells are cheap, channels are bounded.
             opened = self._open_channel(connection, deadline)
             if opened is not None:
                 with self._starting(opened, deadline):
-                    self._execute(opened, program, deadline)
+                    begin(opened)
                 return opened
 
     @property
@@ -288,15 +292,16 @@ class ChannelPool:
             text = f"{size} bytes came that belong to no command; they were not believed"
             self._events.emit("ssh.late_output", text, level="warning", bytes=size)
 
-    def _right(self, deadline: Deadline) -> tuple[Connection, Lease | None]:
-        """The right to one channel of a live connection, with an idle shell if there is one."""
+    def _right(self, deadline: Deadline, *, new: bool = False) -> tuple[Connection, Lease | None]:
+        """The right to one channel of a live connection, with an idle shell if there is one. For a `new` channel only
+        where there is no other room."""
         while True:
             connection = self.connected(deadline)
             forget = deadline.cancellation.on_cancel(self._wake)
             try:
                 with self._lock:
                     while self._connection is connection:
-                        if self._idle:
+                        if self._idle and not (new and self._open < self._limit):
                             return connection, self._idle.pop()
                         if self._open < self._limit:
                             self._open += 1

@@ -16,8 +16,8 @@ from harness.errors import Cancelled, DeadlineExpired
 from harness.events.emitter import Emitter
 from harness.transport.contract import CommandResult, Damage, Progress
 from harness.transport.errors import Timeout, TransportError
-from harness.transport.ssh import files as ssh_files
 from harness.transport.ssh.channel import ChannelClosedError, PeerSilentError
+from harness.transport.ssh.files import Files
 from harness.transport.ssh.hostkeys import HostKey
 from harness.transport.ssh.pool import ChannelPool, Lease
 from harness.transport.ssh.shell import (
@@ -55,6 +55,7 @@ class SshTransport:
         self.spec = spec
         self._events = events.bind(transport="ssh")
         self._pool = ChannelPool(spec, events=self._events)
+        self._files = Files(self._pool, self.run, name=spec.name, become=spec.become is not None, events=self._events)
         self._count_lock = threading.Lock()
         self._externals: dict[str, bool] = {}
         self._commands = 0
@@ -104,12 +105,12 @@ class SshTransport:
         mode: int = 0o600,
         progress: Progress | None = None,
     ) -> None:
-        """Writes a file on the target; its content is verified before it takes its name."""
-        ssh_files.put(self, data, path, deadline=deadline, mode=mode, progress=progress)
+        """See :meth:`harness.transport.ssh.files.Files.put`."""
+        self._files.put(data, path, deadline=deadline, mode=mode, progress=progress)
 
     def get(self, path: str, *, deadline: Deadline, progress: Progress | None = None) -> bytes:
-        """Reads a file of the target, verified."""
-        return ssh_files.get(self, path, deadline=deadline, progress=progress)
+        """See :meth:`harness.transport.ssh.files.Files.get`."""
+        return self._files.get(path, deadline=deadline, progress=progress)
 
     def close(self) -> None:
         """Gives the connection, its thread and its channels back."""

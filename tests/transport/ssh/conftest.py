@@ -85,6 +85,10 @@ class Sshd:
     port: int
     process: subprocess.Popen[bytes] | None = None
     extra: tuple[str, ...] = ()
+    sftp: str = "internal-sftp"
+    """The `Subsystem sftp`; empty for none."""
+    environment: str = ""
+    """More for `SetEnv`, of which the first line counts."""
 
     @property
     def host_key(self) -> HostKey:
@@ -121,8 +125,8 @@ class Sshd:
             "UsePAM no",
             "PermitRootLogin yes",
             # bash reads ~/.bashrc when sshd starts it, unless it is no first shell. This machine's is not ours to read.
-            "SetEnv SHLVL=3",
-            "Subsystem sftp internal-sftp",
+            f"SetEnv SHLVL=3 {self.environment}",
+            *([f"Subsystem sftp {self.sftp}"] if self.sftp else []),
             *self.extra,
         ]
         config = self.folder / "sshd_config"
@@ -204,13 +208,19 @@ class FaultProxy:
     """Forwards a loopback port to another, until told to misbehave. `mode` may be changed at any time:
 
     pass; hole (takes bytes, gives none on); reset (every connection is reset); mute (accepts, says nothing);
-    drop (closes at once, as a forwarded port does with nobody behind it); drop-once; slow (a banner a byte at a time).
+    drop (closes at once, as a forwarded port does with nobody behind it); drop-once; slow (a banner a byte at a time);
+    narrow (about 3 MB/s). `cut_after` many more bytes, of both directions, all connections are reset; once, or again
+    after each `cut_every`.
     """
 
     def __init__(self, port: int) -> None:
         self.mode = "pass"
         self.drops = 0
         self.slow_pause = 0.02
+        self._counting = threading.Lock()
+        self.carried = 0
+        self.cut_after: int | None = None
+        self.cut_every: int | None = None
         self._to = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -248,6 +258,7 @@ class FaultProxy:
             while data := source.recv(65536):
                 while self.mode in ("hole", "mute") and not self._stop:
                     time.sleep(0.02)
+                self._count(len(data))
                 if self.mode == "slow" and downstream:
                     for byte in data:
                         sink.sendall(bytes((byte,)))
@@ -256,6 +267,18 @@ class FaultProxy:
                     sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
+
+    def _count(self, size: int) -> None:
+        self.carried += size
+        if self.mode == "narrow":
+            time.sleep(size / 3e6)
+        with self._counting:
+            if self.cut_after is None:
+                return
+            self.cut_after -= size
+            if self.cut_after <= 0:
+                self.cut_after = self.cut_every
+                self.reset_all()
 
     def reset_all(self) -> None:
         for client, server in self._pairs:

@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +14,6 @@ from harness.deadline import Cancellation, Deadline
 from harness.errors import Cancelled, UsageError
 from harness.transport.contract import Transport
 from harness.transport.errors import Timeout, TransportLost, Unavailable
-from harness.transport.ssh.files import FileError
 from harness.transport.ssh.transport import END_GRACE, SshTransport
 
 if TYPE_CHECKING:
@@ -258,45 +256,3 @@ def test_a_command_that_kills_its_shell_is_lost_and_the_next_one_works(ssh: SshT
     assert caught.value.may_have_run
     assert ssh.run("echo on", deadline=soon()).out == "on"
     assert ssh.counts["connects"] == 1
-
-
-# -- files
-
-
-def test_files_go_and_come_whole(ssh: SshTransport, tmp_path: Path) -> None:
-    data = bytes(range(256)) * 4000
-    place = tmp_path / 'it\'s a "file" $x'
-    seen: list[tuple[int, int]] = []
-    ssh.put(data, str(place), deadline=soon(), mode=0o640, progress=lambda done, total: seen.append((done, total)))
-    assert place.read_bytes() == data
-    assert place.stat().st_mode & 0o777 == 0o640
-    assert seen[-1] == (len(data), len(data))
-    assert ssh.get(str(place), deadline=soon()) == data
-    assert [entry.name for entry in tmp_path.iterdir() if "part" in entry.name] == []
-
-
-def test_a_file_may_come_from_a_path(ssh: SshTransport, tmp_path: Path) -> None:
-    (tmp_path / "from").write_bytes(b"content")
-    ssh.put(tmp_path / "from", str(tmp_path / "to"), deadline=soon())
-    assert (tmp_path / "to").read_bytes() == b"content"
-    assert (tmp_path / "to").stat().st_mode & 0o777 == 0o600
-
-
-def test_refusals_are_told_in_the_targets_words(ssh: SshTransport, tmp_path: Path) -> None:
-    with pytest.raises(FileError, match=r"[Nn]o such file|nonexistent"):
-        ssh.get(str(tmp_path / "none"), deadline=soon())
-    with pytest.raises(FileError, match=r"[Nn]o such|nonexistent"):
-        ssh.put(b"x", str(tmp_path / "none" / "x"), deadline=soon())
-    with pytest.raises(FileError, match="directory"):
-        ssh.put(b"x", str(tmp_path), deadline=soon())
-    assert [entry.name for entry in tmp_path.parent.iterdir() if entry.name.endswith(".part")] == []
-
-
-def test_an_existing_file_is_replaced_only_by_a_whole_one(ssh: SshTransport, tmp_path: Path) -> None:
-    place = tmp_path / "file"
-    place.write_bytes(b"old")
-    if not Path("/dev/full").exists():
-        pytest.skip("no /dev/full here")
-    with pytest.raises(FileError):
-        ssh.put(b"new", "/dev/full/x", deadline=soon())
-    assert place.read_bytes() == b"old"
