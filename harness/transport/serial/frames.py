@@ -5,7 +5,7 @@ Two kinds of line come from the guest, at any place in the stream and between an
 - a *message*, ``NONCE<BODY|LENGTH:BODY>``: said twice, believed when both halves and the length agree;
 - a *data line*, ``TAGsINDEX:PAYLOAD.``: `s` is ``p`` for stdout and ``q`` for stderr, indices count from 1. All
   payloads of a stream are covered by one checksum over the decoded bytes (that of gzip, or sha256, md5, POSIX cksum);
-  where the guest has no tool for that, index and payload are said twice too:
+  where the guest has no tool for that, or keeps its output in a variable, index and payload are said twice too:
   ``TAGsINDEX:INDEX/HEX,HEX,|INDEX/HEX,HEX,.``
 
 What is neither is *noise*: the console's own lines, handed on for the record.
@@ -285,10 +285,14 @@ def _decode(kind: str, payloads: list[bytes]) -> bytes | None:
         if kind[0] == "x":
             data = bytes.fromhex(joined.decode("ascii"))
             return data if checksum_holds(kind[1:], data) else None
-        if kind[0] == "d":
+        if kind[0] in "dvw":
             if not all(b"|" in p for p in payloads):
                 return None
             halves = [p[p.index(b"/") + 1 : len(p) // 2] for p in payloads]
+            if kind == "w":
+                return binascii.a2b_base64(b"".join(halves), strict_mode=True)
+            if kind == "v":
+                return bytes(int(value, 16) & 0xFF for half in halves for value in half.split())
             values = [v for half in halves for v in half.split(b",") if v]
             data = bytes(int(v, 16) & 0xFF for v in values)
             return data if kind[1:].isdigit() and len(data) == int(kind[1:]) else None

@@ -34,7 +34,25 @@ hO=; for hL in @DIRS@; do
 [ -d "$hL" ] || continue;
 if mkdir "$hL/.@NAME@" 2>/dev/null; then hO="$hL/.@NAME@/"; else hO="$hL/.@NAME@."; fi;
 if : 2>/dev/null >"$hO"t; then break; fi; hO=; done;
-hX() { trap - 0; [ -n "$hP" ] && { h6=TERM; set +f; h0; };
+hVX() { hB=; hU=0; while IFS= read -r -d '' -n 1 hL || [ -n "$hL" ]; do
+if [ -z "$hL" ]; then hB="$hB 0"; else hB="$hB $(printf %x "'$hL")"; fi; hU=$((hU+1));
+[ $((hU%32)) -ne 0 ] || { printf '%s\n' "$hB"; hB=; }; done; [ -z "$hB" ] || printf '%s\n' "$hB"; };
+hVE() { trap '' 15; case $hT in *,base64,*) base64 $hWR;; *,od,*) od -An -v -tx1;; *) hVX;; esac |
+while IFS= read -r hL; do printf '%s\n' "$1$hL"; done; };
+hVI() { case $hJM in b) printf %s "$hJV" | base64 -d;; z) printf %s "$hJV" | base64 -d | gzip -d;;
+*) printf %b "$hJV";; esac; };
+hVC() { trap : 15; ( trap - 15; exec 2>&4 4>&- 5>&-; h8; hEX $1 ); echo "s$?" >&5; };
+hVP() { printf '%s\n' "$h4" | { hI=0; hU=0; h3=137; while IFS= read -r hL; do case $hL in
+p*) hI=$((hI+1)); hL=$hI/${hL#p}; printf '%s\n' "${hC}p$hI:$hL|$hL." >&9;;
+q*) hU=$((hU+1)); hL=$hU/${hL#q}; printf '%s\n' "${hC}q$hU:$hL|$hL." >&9;; s*) h3=${hL#s};; esac; done;
+hL=v; case $hT in *,base64,*) hL=w;; esac; h5=$hL; [ $hI -gt 0 ] || hL=-; [ $hU -gt 0 ] || h5=-;
+hD $hQ "+$h3:$hL:$hI:$h5:$hU"; }; };
+hVR() { trap - 0 1 2; trap : 15; h4=$( { { { case $1 in *i*) hVI | hVC $1;; *) hVC $1 </dev/null;; esac; } |
+hVE p >&5; } 4>&1 | hVE q >&5; } 5>&1 ); trap hVP USR1; hVP;
+hI=$(exec sh -c 'echo $PPID'); while :; do kill -s STOP $hI; done; };
+hVT() { hL=; read -r hL <"/proc/$hP/stat" || return 0; case ${hL##*\) } in T*) return 0;; esac; return 1; };
+hVA() { hVT && kill -s USR1 $hP && kill -s CONT $hP; while ! hVT; do :; done; };
+hX() { trap - 0; [ "$hCAT" != v ] || kill -s KILL $hP; [ -n "$hP" ] && { h6=TERM; set +f; h0; };
 hH rm && [ -n "$hO" ] && { set +f; rm -rf "${hO%/}" "$hO"*; set -f; };
 [ -n "$hG" ] && stty "$hG"; [ -z "$hBYE" ] || hD $hBYE bye; exit 0; };
 trap hX 0 1 2 15;
@@ -86,13 +104,13 @@ case $h4 in *" $hU "*) continue;; esac;
 if [ -n "$hJC" ] && [ "$3" = "$hP" ]; then h4="$h4$hU "; else case $h4 in *" $2 "*) h4="$h4$hU ";; esac; fi; done; done;
 [ "$h4" != " $hP " ] || [ -n "$hPROC" ] || h4=" -$hP ";
 set --; for hL in $h4; do [ "$hL" = "$hP" ] && [ $h6 = KILL ] || set -- "$@" "$hL"; done;
-[ $# -eq 0 ] || [ -e "${hO}a$hK" ] || kill -s $h6 -- "$@"; };
+[ $# -eq 0 ] || { [ -n "$hO" ] && [ -e "${hO}a$hK" ]; } || kill -s $h6 -- "$@"; };
 hFN=0; hFF() { case $hT in *,cat,mkfifo,*) ;; *) return;; esac; hU=$hK; while [ $hU -lt $((hK+16)) ];
 do set -- "$@" "${hO}v$hU" "${hO}w$hU"; hU=$((hU+1)); done; mkfifo "$@" && hFN=$((hK+16)); };
 hWR='-w 304'; base64 $hWR </dev/null >/dev/null 2>&1 || hWR=; hAWK=; case $hT in *,awk,*) hAWK=1;; esac;
 hPROC=; exec 7</dev/null; hI=;
 read -r hI hL </proc/self/fdinfo/7 && [ "$hI" = pos: ] && hPROC=1; exec 7<&-; hMAX=@MAX@;
-hRD=; hL=; echo x >"${hO}t"; IFS= read -r -d '' -n 1 hL <"${hO}t"; [ "$hL" = x ] && hRD=1;
+hJV=; hJM=; hRD=$(echo x | { IFS= read -r -d '' -n 1 hL; [ "$hL" = x ] && echo 1; });
 case $hT$hRD in *base64*|*,od,*|*,1) ;; *) hMAX=1000000;; esac;
 hCAT=p; case $hT in *,cat,*) ;; *) hCAT=f;; esac; [ -n "$hO" ] || hCAT=v;
 read -r hB </proc/sys/kernel/random/boot_id; read -r hU hI </proc/uptime;
@@ -105,6 +123,7 @@ hK=$((hK+1)); hQ=$hN; hC=${4#??}${5%??}; hI=/dev/null; case $6 in *i*) hI=${hO}i
 hCZ=; case $6 in *n*) case $hT in *sum,*) hCZ=n;; esac;; esac;
 case $6 in *a*) h9=$(printf %bx "$hA"); h9=${h9%x};; *) h9=${hX#* * * * };; esac;
 case $6 in
+v*) [ -z "$hP" ] || { kill -s KILL $hP; wait $hP; }; ( hVR $6 ) & hP=$!;;
 b*) hP=; { :; eval "$h9"; h3=$?; echo .; } </dev/null >"${hO}o" 2>"${hO}e"; hR "${hO}o"; h4=${hS%.~}; hZ=;
 [ "$h4" != "$hS" ] || hZ=!full; h5=; [ -s "${hO}e" ] && { h9=$hB; hR "${hO}e"; h5=$hS; hB=$hB$h9; };
 [ -z "$hB" ] || hZ=!encode; hZ=${hZ:-=$h3:${#h4}:${#h5}:$h4$h5}; hD $hQ "$hZ";;
@@ -116,19 +135,24 @@ set -- "$@" "${hO}o$hI" "${hO}e$hI" "${hO}s$hI" "${hO}a$hI" "${hO}h$hI" "${hO}p$
 set -- "$@" "${hO}v$hI" "${hO}w$hI";
 hI=$((hI+1)); done; rm -f "$@" & };;
 A) hI=${hX#* * * * }; [ $6 -eq 0 ] && hA=; [ ${#hA} -eq $6 ] && hA="$hA$hI"; hD $hN +${#hA};;
-I) hI=${hX#* * * * }; [ $6 -eq 0 ] && { hJ=0; : >"${hO}i"; };
-[ $hJ -eq $6 ] && { printf %b "$hI" >>"${hO}i"; hJ=$((hJ+${#hI})); }; hD $hN +$hJ;;
-D) case $6 in b) base64 -d <"${hO}i" >"${hO}j";; z) base64 -d <"${hO}i" | gzip -d >"${hO}j";; esac;
+I) hI=${hX#* * * * }; [ $6 -eq 0 ] && { hJ=0; hJV=; [ $hCAT = v ] || : >"${hO}i"; };
+[ $hJ -eq $6 ] && { if [ $hCAT = v ]; then hJV="$hJV$hI"; else printf %b "$hI" >>"${hO}i"; fi; hJ=$((hJ+${#hI})); };
+hD $hN +$hJ;;
+D) hJM=$6; if [ $hCAT = v ]; then hL=; case $hT in *,sha256sum,*) hL=$(hVI | sha256sum);;
+*,md5sum,*) hL=$(hVI | md5sum);; *,cksum,*) hL=$(hVI | cksum);; esac; hD $hN "+${hL%% *}"; continue; fi;
+case $6 in b) base64 -d <"${hO}i" >"${hO}j";; z) base64 -d <"${hO}i" | gzip -d >"${hO}j";; esac;
 case $6 in n) ;; *) cat <"${hO}j" >"${hO}i"; : >"${hO}j";; esac; hY "${hO}i"; hD $hN "+$hL";;
-S) if [ "$hN" != "$hQ" ]; then hD $hN -; elif [ -z "$hP" ]; then hD $hN "$hZ";
+S) if [ "$hN" != "$hQ" ]; then hD $hN -;
+elif [ $hCAT = v ]; then if ! kill -0 $hP; then hD $hN '*x'; elif hVT; then hVA; else hD $hN '*'; fi;
+elif [ -z "$hP" ]; then hD $hN "$hZ";
 elif [ -s "${hO}h$hK" ]; then IFS= read -r hI <"${hO}h$hK"; hD $hN "$hI";
 elif ! kill -0 $hP; then hD $hN '*x'; elif [ -e "${hO}a$hK" ]; then hD $hN '*a';
 elif [ -e "${hO}s$hK" ]; then hD $hN '*s'; else hD $hN '*'; fi;;
 K) if [ "$hN" = "$hQ" ] && [ -n "$hP" ]; then h6=$6; set +f; h0; set -f; fi; hD $hN "k$6";;
-F) if [ "$hN" = "$hQ" ] && [ -n "$hP" ] && [ ! -s "${hO}h$hK" ]; then kill -s KILL $hP; wait $hP; hI=;
+F) if [ "$hN" = "$hQ" ] && [ $hCAT != v ] && [ -n "$hP" ] && [ ! -s "${hO}h$hK" ]; then kill -s KILL $hP; wait $hP; hI=;
 read -r hI <"${hO}s$hK";
 ( h3=${hI:-137}; h4=; h5=; exec 7>>"${hO}o$hK" 8>>"${hO}e$hK"; hPROC=; h1 ) & hP=$!; else hD $hN -; fi;;
-L) hI=${hX#* * * * * }; if [ "$hN" = "$hQ" ]; then case $hT in
+L) hI=${hX#* * * * * }; if [ "$hN" != "$hQ" ]; then :; elif [ $hCAT = v ]; then hVA; else case $hT in
 *,sed,*) sed -n "$hI" "$hO$6$hK" >&9;;
 *) h6=0; while IFS= read -r hL; do h6=$((h6+1)); case ";$hI" in *";${h6}p"*) printf '%s\n' "$hL" >&9;; esac; done
 <"$hO$6$hK";; esac; fi; hD $hN ".$7";;

@@ -169,8 +169,9 @@ class SerialTransport:
         with self._guarded(session, deadline):
             guest = session.guest
             plain = analyse(command)
-            mode = "f" if plain.files or (guest is not None and guest.capture == "f") else "p"
-            if plain.builtin and not stdin:
+            capture = guest.capture if guest is not None else "p"
+            mode = capture if capture == "v" else "f" if plain.files else capture
+            if plain.builtin and not stdin and capture != "v":
                 mode = "b"
             elif plain.fork or len(command) > _LONGEST_ARGUMENT:
                 mode += "e"

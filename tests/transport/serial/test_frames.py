@@ -54,6 +54,16 @@ def bulk(data: bytes, stream: str, kind: str) -> tuple[list[bytes], str]:
             [f"{NONCE.tag}{stream}{i}:{i}/{t}|{i}/{t}.\n".encode() for i, t in enumerate(texts, 1)],
             f"d{len(data)}:{len(texts)}",
         )
+    if kind in "vw":
+        if kind == "w":
+            coded = base64.b64encode(data).decode()
+            texts = [coded[i : i + 76] for i in range(0, len(coded), 76)]
+        else:
+            texts = [" " + data[i : i + 32].hex(" ") for i in range(0, len(data), 32)]
+        return (
+            [f"{NONCE.tag}{stream}{i}:{i}/{t}|{i}/{t}.\n".encode() for i, t in enumerate(texts, 1)],
+            f"{kind}:{len(texts)}",
+        )
     if kind == "x":
         texts = [data[i : i + 16].hex(" ") for i in range(0, len(data), 16)]
         word = "x" + hashlib.md5(data).hexdigest()
@@ -136,7 +146,7 @@ def hurt(data: bytes, rng: random.Random, hits: int) -> bytes:
 def one_case(seed: int) -> tuple[bool, int]:
     """One damaged conversation; whether it ended in an answer, and the re-reads. Fails where the answer is wrong."""
     rng = random.Random(seed)
-    kind = rng.choice("=zbxd")
+    kind = rng.choice("=zbxdvw")
     status = rng.choice((0, 1, 3, 127, 255))
     if kind == "=":
         out = "".join(rng.choice("ab <>|=:~0\n") for _ in range(rng.randrange(60))).replace("~", "-").encode()

@@ -65,6 +65,43 @@ def test_answers_are_byte_for_byte_whatever_sh_is(bench: Any, within: Within, tm
     _answers_are_byte_for_byte(bench.shell("bash", "--norc", "-i", env={"PATH": path}), within)
 
 
+TOOLS = {
+    "all": None,
+    "od": ["cat", "od", "tr", "seq", "find", "echo", "sleep", "stty"],
+    "none": ["cat", "tr", "seq", "find", "echo", "sleep", "stty"],
+}
+
+
+@pytest.mark.parametrize("tools", TOOLS)
+@pytest.mark.parametrize("sh", ["dash", "bash", "busybox"])
+def test_nothing_can_be_written_in_the_guest(
+    bench: Any, within: Within, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sh: str, tools: str
+) -> None:
+    """All that a command wrote is kept in a variable then, and read again from there."""
+    if (sh, tools) == ("dash", "none"):
+        pytest.skip("dash has no way to read a NUL byte by itself")
+    monkeypatch.setattr("harness.transport.serial.session.DIRS", ("/nonexistent",))
+    (tmp_path / "bin").mkdir()
+    for name, program in [("sh", sh), *((tool, tool) for tool in TOOLS[tools] or ())]:
+        (tmp_path / "bin" / name).symlink_to(shutil.which(program) or "")
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}" if tools == "all" else str(tmp_path / "bin")
+    guest = bench.guest([shutil.which("bash"), "--norc", "-i"], env={"PATH": path})
+    transport = bench.transport(bench.console(guest))
+    _answers_are_byte_for_byte(transport, within)
+    assert transport.guest.capture == "v"
+    data = random.Random(3).randbytes(3000)
+    assert transport.run("cat", stdin=data, deadline=within()).stdout == data
+    with pytest.raises(Timeout) as caught:
+        transport.run("echo early; sleep 60", deadline=within(2))
+    assert caught.value.stdout == b"early\n"
+    assert transport.run("echo next", deadline=within()).stdout == b"next\n"
+    with noise(guest):
+        for i in range(5):
+            result = transport.run(f"seq {i} 300; echo e >&2; exit {i}", deadline=within(60))
+            assert result.stdout == "".join(f"{n}\n" for n in range(i, 301)).encode()
+            assert (result.stderr, result.exit_status) == (b"e\n", i)
+
+
 def _answers_are_byte_for_byte(transport: SerialTransport, within: Within) -> None:
     cases: list[tuple[str, bytes, bytes, int]] = [
         ("true", b"", b"", 0),
