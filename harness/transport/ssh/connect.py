@@ -8,7 +8,6 @@ import random
 import socket
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import cast
 
 from harness.deadline import Deadline
@@ -16,16 +15,10 @@ from harness.errors import Cancelled, UsageError
 from harness.events.emitter import Emitter
 from harness.transport.errors import Cause, Unavailable
 from harness.transport.ssh import config as ssh_config
+from harness.transport.ssh.certificates import SUFFIX
 from harness.transport.ssh.connection import Connection, LibraryLog
-from harness.transport.ssh.hostkeys import (
-    HostKey,
-    Known,
-    Verdict,
-    expected_fingerprints,
-    judge,
-    known_name,
-    look_up,
-)
+from harness.transport.ssh.hostcheck import UnknownHostKeyError, check_host_key, known_keys
+from harness.transport.ssh.hostkeys import HostKey
 from harness.transport.ssh.library import load_paramiko
 from harness.transport.ssh.spec import SshSpec
 from harness.transport.ssh.wire import ChannelWire, ProxyProcess, SocketWire, Wire, tcp_connect
@@ -43,28 +36,6 @@ nobody behind it yet.
 
 _RETRY_PAUSE = 0.1
 _HUNG_UP = b"(it hung up)"
-
-
-class UnknownHostKeyError(Exception):
-    """Inside this room only: the shown key is not known, and may be had over another transport."""
-
-    def __init__(self, key: HostKey, error: Unavailable) -> None:
-        super().__init__(str(error))
-        self.key = key
-        self.error = error
-
-
-def known_keys(spec: SshSpec, pinned: tuple[HostKey, ...]) -> Known:
-    """What is known of the spec's host: the pinned keys if there are any, else what the known_hosts
-    files say.
-    """
-    if pinned:
-        return Known(pinned, origin="pinned", complete=True)
-    name = spec.host_key_alias or known_name(spec.host, spec.port)
-    try:
-        return look_up(name, [Path(file).expanduser() for file in spec.known_hosts])
-    except OSError as error:
-        raise UsageError(f"{spec.name}: the known hosts cannot be read: {error}") from None
 
 
 def connect(
@@ -112,8 +83,8 @@ def _connect_once(
     try:
         forget = deadline.cancellation.on_cancel(wire.close)
         known = known_keys(spec, pinned)
-        key = handshake(connection, deadline, types=known.types)
-        _check_host_key(spec, key, known, events)
+        key = handshake(connection, deadline, types=known.types, certified=bool(known.authorities))
+        check_host_key(spec, key, connection.certificate, known, events)
         from harness.transport.ssh.auth import authenticate
 
         authenticate(connection, deadline)
@@ -133,11 +104,11 @@ def new_connection(spec: SshSpec, wire: Wire, log: LibraryLog, below: Connection
     """A connection over `wire` on which nothing was said yet; it owns the wire and the connection
     `below` it.
     """
-    import paramiko
+    from harness.transport.ssh.client import Client
 
     try:
         # Anything with send, recv, close and settimeout will do, says its documentation; its types do not.
-        transport = paramiko.Transport(cast(socket.socket, wire))
+        transport = Client(cast(socket.socket, wire))
     except BaseException:
         wire.dispose()
         if below is not None:
@@ -181,12 +152,13 @@ def handshake(
     deadline: Deadline,
     *,
     types: tuple[str, ...] = (),
+    certified: bool = False,
     algorithms: tuple[str, ...] = (),
 ) -> HostKey:
     """Banner and key exchange; the key that the server proved to hold.
 
-    Host keys of the `types` are asked for first; with `algorithms`, only those. Raises Unavailable
-    (banner, kex).
+    Host keys of the `types` are asked for first, before them certificates if `certified`; with `algorithms`, only
+    those. Raises Unavailable (banner, kex).
     """
     import paramiko
 
@@ -196,7 +168,7 @@ def handshake(
     options = transport.get_security_options()
     # Authenticated encryption first: paramiko compares a separate MAC byte by byte in Python.
     options.ciphers = tuple(sorted(options.ciphers, key=lambda name: "gcm" not in name))
-    options.key_types = algorithms or _ordered(tuple(options.key_types), types)
+    options.key_types = algorithms or _ordered(tuple(options.key_types), types, certified)
     done = threading.Event()
     with connection.wire.bounded(deadline):
         transport.start_client(event=done)
@@ -242,7 +214,7 @@ def handshake(
     )
 
 
-def _ordered(ours: tuple[str, ...], types: tuple[str, ...]) -> tuple[str, ...]:
+def _ordered(ours: tuple[str, ...], types: tuple[str, ...], certified: bool) -> tuple[str, ...]:
     """Our signature algorithms, those of known key types first, as ssh does: else the server may show a
     key that we do not know.
     """
@@ -251,55 +223,6 @@ def _ordered(ours: tuple[str, ...], types: tuple[str, ...]) -> tuple[str, ...]:
         kind = "ssh-rsa" if name.startswith("rsa-sha2-") else name
         return types.index(kind) if kind in types else len(types)
 
-    return tuple(sorted(ours, key=rank))
-
-
-def _check_host_key(spec: SshSpec, key: HostKey, known: Known, events: Emitter) -> None:
-    verdict = judge(key, known)
-    if verdict is Verdict.KNOWN:
-        return
-    where = f"{spec.name}: {spec.address}"
-    if verdict is Verdict.REVOKED:
-        raise Unavailable(
-            f"{where} shows the host key {key}, which is revoked in {known.origin or 'known_hosts'}",
-            cause=Cause.HOST_KEY,
-            transport="ssh",
-            hint="Somebody holds a key that was taken back. Do not go on before you know who.",
-        )
-    if spec.host_key_policy == "off":
-        events.emit("ssh.host_key_unchecked", f"{where} shows {key}; checking is switched off", level="warning")
-        return
-    if verdict is Verdict.CHANGED:
-        expected = list(expected_fingerprints(known, key))
-        events.emit(
-            "finding",
-            f"{where} shows another host key than the known one: {key.fingerprint}, not {expected[0]}",
-            level="error",
-            finding="host_key_changed",
-            shown=str(key),
-            expected=expected,
-            known_from=known.origin,
-        )
-        name = spec.host_key_alias or known_name(spec.host, spec.port)
-        raise Unavailable(
-            f"{where} shows the host key {key}, but {expected[0]} is known ({known.origin})",
-            cause=Cause.HOST_KEY,
-            transport="ssh",
-            seen=str(key).encode(),
-            hint="The machine was installed anew, another has its address, or somebody is in between. "
-            f"When it is the first, forget the old key: ssh-keygen -R '{name}'",
-        )
-    if spec.host_key_policy == "accept-new":
-        events.emit("ssh.host_key_accepted", f"{where} shows {key}; accepted, as accept-new says", level="warning")
-        return
-    raise UnknownHostKeyError(
-        key,
-        Unavailable(
-            f"{where} shows the host key {key}, which is not known",
-            cause=Cause.HOST_KEY,
-            transport="ssh",
-            seen=str(key).encode(),
-            hint="Give the host a serial console (the key is then read over it), or compare the fingerprint "
-            f"and add the key: ssh-keyscan -p {spec.port} {spec.host} >> ~/.ssh/known_hosts",
-        ),
-    )
+    plain = tuple(sorted(ours, key=rank))
+    certificates = tuple(name + SUFFIX for name in plain)
+    return certificates + plain if certified else plain + certificates

@@ -12,6 +12,7 @@ from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired
 from harness.events.emitter import Emitter
 from harness.transport.errors import Cause, TransportLost
+from harness.transport.ssh.certificates import SUFFIX, Certificate
 from harness.transport.ssh.spec import SshSpec
 from harness.transport.ssh.wire import Wire
 
@@ -61,6 +62,17 @@ class Connection:
         self._opening = threading.Lock()
         self._close_lock = threading.Lock()
         self._disposed = False
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """What the host showed with its key. None for a bare key; or an unreadable one, which counts for nothing."""
+        blob = self.transport.get_remote_server_key().public_blob
+        if blob is None or not blob.key_type.endswith(SUFFIX):
+            return None
+        try:
+            return Certificate.from_blob(blob.key_blob)
+        except ValueError:
+            return None
 
     @property
     def alive(self) -> bool:

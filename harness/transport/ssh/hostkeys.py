@@ -13,7 +13,7 @@ import fnmatch
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -187,13 +187,27 @@ class Known:
     origin: str = ""
     complete: bool = False
     """Pinned from the machine itself: a key of a type that is not listed is a changed key, too."""
+    authorities: tuple[HostKey, ...] = ()
+    """Whose certificates are believed for this host."""
+    maybe: tuple[HostKey, ...] = ()
+    """Keys that will do, and whose absence means nothing: those of the same host at the usual port."""
+
+    def and_maybe(self, other: Known) -> Known:
+        """With what is known of the host by a wider name."""
+        return replace(
+            self,
+            revoked=tuple(dict.fromkeys(self.revoked + other.revoked)),
+            authorities=tuple(dict.fromkeys(self.authorities + other.authorities)),
+            maybe=other.keys,
+            origin=", ".join(dict.fromkeys(filter(None, [self.origin, other.origin]))),
+        )
 
     @property
     def types(self) -> tuple[str, ...]:
         """The known keys' types, the preferred first: ask the server for one of these, or it may show
         another key.
         """
-        have = {key.type for key in self.keys}
+        have = {key.type for key in self.keys + self.maybe}
         return tuple(name for name in PREFERRED_TYPES if name in have)
 
 
@@ -203,6 +217,7 @@ def look_up(name: str, files: Iterable[Path]) -> Known:
     """
     keys: list[HostKey] = []
     revoked: list[HostKey] = []
+    authorities: list[HostKey] = []
     origins: list[str] = []
     for path in files:
         try:
@@ -212,12 +227,16 @@ def look_up(name: str, files: Iterable[Path]) -> Known:
         for line in parse_known_hosts(text):
             if not line.matches(name):
                 continue
-            if line.marker == "@revoked":
-                revoked.append(line.key)
-            elif not line.marker:
-                keys.append(line.key)
+            place = {"": keys, "@revoked": revoked, "@cert-authority": authorities}.get(line.marker)
+            if place is not None:
+                place.append(line.key)
                 origins.append(str(path))
-    return Known(tuple(dict.fromkeys(keys)), tuple(dict.fromkeys(revoked)), ", ".join(dict.fromkeys(origins)))
+    return Known(
+        tuple(dict.fromkeys(keys)),
+        tuple(dict.fromkeys(revoked)),
+        ", ".join(dict.fromkeys(origins)),
+        authorities=tuple(dict.fromkeys(authorities)),
+    )
 
 
 class Verdict(StrEnum):
@@ -233,7 +252,7 @@ def judge(shown: HostKey, known: Known) -> Verdict:
     """Compares a shown key with what is known of the host."""
     if shown in known.revoked:
         return Verdict.REVOKED
-    if shown in known.keys:
+    if shown in known.keys or shown in known.maybe:
         return Verdict.KNOWN
     if known.complete and known.keys:
         return Verdict.CHANGED

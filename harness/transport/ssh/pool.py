@@ -17,8 +17,9 @@ from harness.transport.errors import Cause, TransportLost, Unavailable
 from harness.transport.ssh import become as ssh_become
 from harness.transport.ssh import config as ssh_config
 from harness.transport.ssh.channel import ChannelClosedError, ChannelIO, PeerSilentError
-from harness.transport.ssh.connect import UnknownHostKeyError, connect
+from harness.transport.ssh.connect import connect
 from harness.transport.ssh.connection import Connection, library_error
+from harness.transport.ssh.hostcheck import UnknownHostKeyError
 from harness.transport.ssh.hostkeys import HostKey
 from harness.transport.ssh.shell import AnswerReader, end_program, fresh_nonce, opening
 from harness.transport.ssh.spec import SshSpec
@@ -118,6 +119,7 @@ class ChannelPool:
             user=spec.login,
             banner=transport.remote_version,
             host_key=str(shown),
+            certificate=None if connection.certificate is None else str(connection.certificate),
         )
         return connection
 
