@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,6 +66,7 @@ class Target:
     transport: str | None = None
     endpoint: SshEndpoint | None = None
     transports: tuple[str, ...] = ()
+    _hosts: list[Any] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def run(
         self,
@@ -120,6 +121,18 @@ class Target:
         if self.endpoint is None:
             raise Skip("the host has no SSH endpoint")
         return self.endpoint
+
+    @property
+    def host(self) -> Any:
+        """pytest-testinfra's `host` (`service`, `package`, `file`, `socket`, `user`, …), asking over our link.
+
+        It is the same one for as long as this target is held, and a new one in the next attempt.
+        """
+        if not self._hosts:
+            from harness.target.host import TargetHost
+
+            self._hosts.append(TargetHost(self))
+        return self._hosts[0]
 
     def unit(self, name: str) -> UnitState:
         """One look at a systemd unit."""
