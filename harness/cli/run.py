@@ -185,6 +185,8 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
     from harness.report.terminal import Terminal
     from harness.report.write import results_json, write_reports
     from harness.target.session import TargetSession
+    from harness.transport.ssh.keyring import Keyring
+    from harness.transport.ssh.tty import Tty
 
     folder = run_folder.create(Path(arguments.logs), time.time())
     cancellation = Cancellation()
@@ -205,6 +207,7 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
         version=__version__,
         plan=plan.plain(),
     )
+    keyring = Keyring(Tty.open)
     scheduler = Scheduler(
         plan,
         run=folder.run,
@@ -215,6 +218,7 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
             events=events,
             run=folder.run,
             secrets=log,
+            keyring=keyring,
         ),
         events=log,
         console_tail=tail,
@@ -222,7 +226,7 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
         repeat=_repeat_command(arguments),
     )
     with contextlib.closing(log):
-        with terminal:
+        with terminal, contextlib.closing(keyring):
             result: RunResult = log.redact(_until_done(scheduler, cancellation, terminal.abandon))
         if log.failed is None:
             write_reports(result, folder)

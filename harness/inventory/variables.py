@@ -89,12 +89,20 @@ _ANSIBLE = (
         ("ansible_private_key_file",),
     ),
     Variable(
-        "ansible_ssh_passphrase",
+        "ansible_ssh_private_key",
+        kinds.TEXT,
+        None,
+        "{{ vaulted_key }}",
+        "The private key itself, as text.",
+        ("ansible_private_key",),
+    ),
+    Variable(
+        "ansible_ssh_private_key_passphrase",
         kinds.TEXT,
         None,
         "{{ vaulted_passphrase }}",
-        "What opens the private key.",
-        ("ansible_private_key_passphrase",),
+        "What opens the private key, or its file.",
+        ("ansible_private_key_passphrase", "ansible_ssh_passphrase"),
     ),
     Variable(
         "ansible_ssh_common_args",

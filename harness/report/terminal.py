@@ -27,6 +27,7 @@ _STYLE = {
 }
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _WORTH_NAMING = 60
+_AT_THE_TERMINAL = ("ssh.passphrase_wanted", "ssh.passphrase_done")
 _NANOSECONDS = 1_000_000_000
 
 
@@ -76,6 +77,8 @@ class Terminal:
     def __call__(self, record: Record) -> None:
         """Takes one record; to be subscribed to the event log."""
         handler = _HANDLERS.get(record["event.action"])
+        if record["event.action"] in _AT_THE_TERMINAL:
+            self._make_room(record["event.action"] == "ssh.passphrase_wanted")
         with self._lock:
             target = record.get("host.name", "")
             row = self._rows.setdefault(target, _Row()) if target else _Row()
@@ -83,6 +86,13 @@ class Terminal:
                 handler(self, target, row, record)
             elif self._verbosity >= 2 and record["event.action"] != "command":
                 self._line(target, record["event.action"], record["message"], "dim")
+
+    def _make_room(self, asking: bool) -> None:
+        """A live view would be drawn over what somebody is asked. Not under our lock: drawing takes it."""
+        if self._live is not None and asking:
+            self._live.stop()
+        elif self._live is not None:
+            self._live.start()
 
     # -- one method for each kind of event that a person wants to see ----------------------------------------
 
@@ -322,6 +332,7 @@ _HANDLERS: dict[str, _Handler] = {
     "console.line": Terminal._console_line,
     "link.fallback": Terminal._warn,
     "link.recovered": Terminal._warn,
+    "ssh.passphrase_wanted": Terminal._warn,
     "finding": Terminal._warn,
     "internal.error": Terminal._warn,
 }

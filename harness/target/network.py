@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import paramiko
 
     from harness.transport.contract import CommandResult
+    from harness.transport.ssh.keyring import Keyring
     from harness.transport.ssh.probe import Banner, HostKey, KexInit
     from harness.transport.ssh.spec import SshSpec
 
@@ -29,6 +30,7 @@ class SshEndpoint:
     spec: SshSpec
     deadline: Deadline
     events: Emitter
+    keyring: Keyring | None = None
 
     @property
     def host(self) -> str:
@@ -98,7 +100,7 @@ class SshEndpoint:
         """
         from harness.transport.ssh.transport import SshTransport
 
-        transport = SshTransport(self.spec, events=self.events)
+        transport = SshTransport(self.spec, events=self.events, keyring=self.keyring)
         try:
             return transport.run(command, deadline=self.deadline)
         finally:

@@ -26,6 +26,7 @@ from harness.transport.serial.console import Console
 from harness.transport.serial.transport import SerialSpec, SerialTransport
 from harness.transport.ssh import probe as ssh_probe
 from harness.transport.ssh.hostkeys import parse_public_keys
+from harness.transport.ssh.keyring import Keyring
 from harness.transport.ssh.transport import SshTransport
 
 IMAGE_TIMEOUT = 1800.0
@@ -48,7 +49,15 @@ class TargetSession:
     """One target in one run. Methods block; `start` comes first, `stop` or `keep` last, whatever happened between."""
 
     def __init__(
-        self, host: Host, spec: TargetSpec, *, folder: Path, events: Emitter, run: str, secrets: Secrets
+        self,
+        host: Host,
+        spec: TargetSpec,
+        *,
+        folder: Path,
+        events: Emitter,
+        run: str,
+        secrets: Secrets,
+        keyring: Keyring | None = None,
     ) -> None:
         self._host = host
         self._spec = spec
@@ -56,6 +65,7 @@ class TargetSession:
         self._events = events
         self._run = run
         self._secrets = secrets
+        self._keyring = keyring
         self._image: Image | None = None
         self._machine: Machine | None = None
         self._console: Console | None = None
@@ -119,14 +129,12 @@ class TargetSession:
 
     # -- what the engine asks -----------------------------------------------------------------------------------
 
-    def target(
-        self, deadline: Deadline, events: Emitter, on_result: Callable[[Result], None]
-    ) -> Target:
+    def target(self, deadline: Deadline, events: Emitter, on_result: Callable[[Result], None]) -> Target:
         """The target for one attempt: waits until `deadline`, records as `events`, tells each answer to `on_result`."""
         assert self._link is not None, "a session is started before it is used"
         endpoint = None
         if self._ssh is not None:
-            endpoint = SshEndpoint(self._ssh, deadline, events)
+            endpoint = SshEndpoint(self._ssh, deadline, events, self._keyring)
         return Target(
             name=self._spec.name,
             groups=self._host.groups,
@@ -210,7 +218,7 @@ class TargetSession:
         found: list[Transport] = []
         for name in self._spec.transports:
             if name == "ssh" and self._ssh is not None:
-                found.append(SshTransport(self._ssh, events=self._events))
+                found.append(SshTransport(self._ssh, events=self._events, keyring=self._keyring))
             elif name == "serial" and self._serial is not None and self._console is not None:
                 found.append(SerialTransport(self._console, self._serial, events=self._events))
         return found

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from harness.deadline import Deadline
 from harness.transport.errors import Cause, Unavailable
+from harness.transport.ssh.keyring import Keyring, LockedKeyError, UnusableKeyError, WrongPassphraseError
 
 if TYPE_CHECKING:
     import paramiko
@@ -37,8 +38,10 @@ class Attempt:
     go: Callable[[paramiko.Transport], list[str]]
 
 
-def authenticate(connection: Connection, deadline: Deadline) -> None:
-    """Logs in. Raises Unavailable(cause=AUTH) that says what was tried and what the server would take."""
+def authenticate(connection: Connection, keyring: Keyring, deadline: Deadline) -> None:
+    """Logs in. Raises Unavailable(cause=AUTH) that says what was tried and what the server would take, and
+    LockedKeyError when the person must be asked for a passphrase first.
+    """
     import paramiko
 
     transport, spec = connection.transport, connection.spec
@@ -46,7 +49,7 @@ def authenticate(connection: Connection, deadline: Deadline) -> None:
     allowed: tuple[str, ...] = ()
     problems: list[str] = []
     with connection.wire.bounded(deadline), contextlib.closing(_Agent(spec)) as agent:
-        for attempt in attempts(spec, problems, agent.keys):
+        for attempt in attempts(spec, problems, agent.keys, keyring):
             if allowed and attempt.method not in allowed and "keyboard-interactive" not in allowed:
                 continue
             transport.auth_timeout = max(0.1, deadline.remaining())
@@ -101,7 +104,9 @@ def _ask_methods(transport: paramiko.Transport, user: str, deadline: Deadline) -
     return ()
 
 
-def attempts(spec: SshSpec, problems: list[str], agent_keys: list[paramiko.AgentKey]) -> Iterator[Attempt]:
+def attempts(
+    spec: SshSpec, problems: list[str], agent_keys: list[paramiko.AgentKey], keyring: Keyring
+) -> Iterator[Attempt]:
     """The ways in, in order: the keys that were named, the password that was given, the agent, the
     user's own keys.
 
@@ -115,9 +120,9 @@ def attempts(spec: SshSpec, problems: list[str], agent_keys: list[paramiko.Agent
 
     used: set[bytes] = set()
     if spec.key is not None:
-        yield by_key("the key given", _parse_key(spec.key))
+        yield by_key("the key given", _parse_key(spec, spec.key))
     for name in spec.key_files:
-        key = _load_key(name, spec, problems, agent_keys)
+        key = _load_key(name, spec, problems, agent_keys, keyring)
         if key is not None:
             used.add(key.asbytes())
             yield by_key(f"key {name}", key)
@@ -133,7 +138,7 @@ def attempts(spec: SshSpec, problems: list[str], agent_keys: list[paramiko.Agent
         for short in _DEFAULT_KEYS:
             path = Path.home() / ".ssh" / short
             if path.is_file():
-                key = _load_key(str(path), spec, problems, agent_keys)
+                key = _load_key(str(path), spec, problems, agent_keys, keyring)
                 if key is not None and key.asbytes() not in used:
                     yield by_key(f"key {path}", key)
 
@@ -171,25 +176,28 @@ class _Agent:
             self._agent._close()  # type: ignore[attr-defined]
 
 
-def _parse_key(text: str) -> paramiko.PKey:
+def _parse_key(spec: SshSpec, text: str) -> paramiko.PKey:
     import paramiko
 
     for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
         try:
-            return kind.from_private_key(StringIO(text))
-        except paramiko.SSHException:
+            return kind.from_private_key(StringIO(text), spec.passphrase)
+        except (paramiko.SSHException, ValueError, TypeError):
             continue
     raise Unavailable(
-        "the private key that was given is of no type that we know (ed25519, ecdsa, rsa)",
+        f"{spec.name}: the private key that was given cannot be used",
         cause=Cause.AUTH,
         transport="ssh",
+        hint="It must be an ed25519, ecdsa or rsa key, and ansible_ssh_private_key_passphrase must open it.",
     )
 
 
 def _load_key(
-    name: str, spec: SshSpec, problems: list[str], agent_keys: list[paramiko.AgentKey]
+    name: str, spec: SshSpec, problems: list[str], agent_keys: list[paramiko.AgentKey], keyring: Keyring
 ) -> paramiko.PKey | None:
-    """A key file's key, with its certificate; a key under a passphrase is taken from the agent."""
+    """A key file's key, with its certificate. One under a passphrase is taken from the agent, if it has it, or opened
+    with what the inventory gives, or else with what the person gives: LockedKeyError says that they are to be asked.
+    """
     import paramiko
 
     path = Path(name).expanduser()
@@ -197,17 +205,18 @@ def _load_key(
         problems.append(f"The key file {path} is not there")
         return None
     try:
-        key: paramiko.PKey = paramiko.PKey.from_path(path)
-    except (paramiko.PasswordRequiredException, TypeError):
-        return _from_agent(path, problems, agent_keys)
-    except PermissionError as error:
-        problems.append(f"The key file {path} cannot be read: {error.strerror}")
+        key = keyring.key(path, None)
+    except UnusableKeyError as error:
+        problems.append(f"The key file {path} {error}")
         return None
-    except (paramiko.SSHException, ValueError, OSError, paramiko.pkey.UnknownKeyType) as error:
-        if b"ENCRYPTED" in path.read_bytes()[:200] or "password" in str(error).lower():
-            return _from_agent(path, problems, agent_keys)
-        problems.append(f"The key file {path} cannot be used: {error}")
-        return None
+    except LockedKeyError:
+        held = _from_agent(path, agent_keys)
+        if held is not None:
+            return held
+        found = _unlock(path, spec, problems, keyring)
+        if found is None:
+            return None
+        key = found
     for certificate in spec.certificate_files:
         try:
             key.load_certificate(certificate)
@@ -216,7 +225,24 @@ def _load_key(
     return key
 
 
-def _from_agent(path: Path, problems: list[str], agent_keys: list[paramiko.AgentKey]) -> paramiko.PKey | None:
+def _unlock(path: Path, spec: SshSpec, problems: list[str], keyring: Keyring) -> paramiko.PKey | None:
+    try:
+        return keyring.key(path, spec.passphrase)
+    except WrongPassphraseError:
+        problems.append(f"The key {path} is under a passphrase, and ansible_ssh_private_key_passphrase is another one")
+        return None
+    except LockedKeyError:
+        refusal = keyring.refusal(path)
+        if not refusal:
+            raise LockedKeyError(path) from None
+    problems.append(
+        f"The key {path} is under a passphrase, the agent does not hold it, and {refusal}: "
+        f"run `ssh-add {path}`, or set ansible_ssh_private_key_passphrase"
+    )
+    return None
+
+
+def _from_agent(path: Path, agent_keys: list[paramiko.AgentKey]) -> paramiko.PKey | None:
     from harness.transport.ssh.hostkeys import parse_public_keys
 
     public = Path(f"{path}.pub")
@@ -225,5 +251,4 @@ def _from_agent(path: Path, problems: list[str], agent_keys: list[paramiko.Agent
         for agent_key in agent_keys:
             if agent_key.asbytes() in wanted:
                 return agent_key
-    problems.append(f"The key {path} is under a passphrase and the agent does not hold it: run `ssh-add {path}`")
     return None

@@ -188,6 +188,7 @@ def jumps(spec: SshSpec) -> tuple[SshSpec, ...]:
                 port=port_of(spec.name, "the jump host's port", port) if port else 22,
                 user=user,
                 options=(("port", port),) if port else (),
+                passphrase=spec.passphrase,
                 use_agent=spec.use_agent,
                 agent_socket=spec.agent_socket,
                 connect_timeout=spec.connect_timeout,

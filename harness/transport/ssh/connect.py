@@ -8,10 +8,11 @@ import random
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import cast
 
 from harness.deadline import Deadline
-from harness.errors import Cancelled, UsageError
+from harness.errors import Cancelled, DeadlineExpired, UsageError
 from harness.events.emitter import Emitter
 from harness.transport.errors import Cause, Unavailable
 from harness.transport.ssh import config as ssh_config
@@ -19,6 +20,7 @@ from harness.transport.ssh.certificates import SUFFIX
 from harness.transport.ssh.connection import Connection, LibraryLog
 from harness.transport.ssh.hostcheck import UnknownHostKeyError, check_host_key, known_keys
 from harness.transport.ssh.hostkeys import HostKey
+from harness.transport.ssh.keyring import Keyring, LockedKeyError
 from harness.transport.ssh.library import load_paramiko
 from harness.transport.ssh.spec import SshSpec
 from harness.transport.ssh.wire import ChannelWire, ProxyProcess, SocketWire, Wire, tcp_connect
@@ -39,19 +41,29 @@ _HUNG_UP = b"(it hung up)"
 
 
 def connect(
-    spec: SshSpec, *, deadline: Deadline, events: Emitter, pinned: tuple[HostKey, ...] = (), hops: int = 0
+    spec: SshSpec,
+    *,
+    deadline: Deadline,
+    events: Emitter,
+    keyring: Keyring,
+    pinned: tuple[HostKey, ...] = (),
+    hops: int = 0,
 ) -> Connection:
     """Connects and logs in.
 
     Raises Unavailable with its cause, :class:`UnknownHostKeyError`, Cancelled, UsageError. A server that has no
-    room for one more login (MaxStartups) is asked again, with pauses that grow: that is a bound and no fault.
+    room for one more login (MaxStartups) is asked again, with pauses that grow: that is a bound and no fault. For a
+    passphrase the person is waited for until `deadline`, with no connection open meanwhile.
     """
     load_paramiko()
     bound = deadline.clamp(spec.connect_timeout)
     attempt = 0
     while True:
         try:
-            return _connect_once(spec, bound, events, pinned, hops)
+            return _connect_once(spec, bound, events, keyring, pinned, hops)
+        except LockedKeyError as locked:
+            _ask_passphrase(spec, locked.path, keyring, events, deadline)
+            bound = deadline.clamp(spec.connect_timeout)
         except Unavailable as error:
             attempt += 1
             full, silent = error.seen.startswith(_FULL), error.seen == _HUNG_UP
@@ -62,8 +74,20 @@ def connect(
             bound.sleep(pause)
 
 
+def _ask_passphrase(spec: SshSpec, path: Path, keyring: Keyring, events: Emitter, deadline: Deadline) -> None:
+    try:
+        keyring.ask(path, events=events, deadline=deadline)
+    except DeadlineExpired:
+        raise Unavailable(
+            f"{spec.name}: the key {path} is under a passphrase, which was not given at the terminal in time",
+            cause=Cause.AUTH,
+            transport="ssh",
+            hint=f"The question stands. Else run `ssh-add {path}`, or set ansible_ssh_private_key_passphrase.",
+        ) from None
+
+
 def _connect_once(
-    spec: SshSpec, deadline: Deadline, events: Emitter, pinned: tuple[HostKey, ...], hops: int
+    spec: SshSpec, deadline: Deadline, events: Emitter, keyring: Keyring, pinned: tuple[HostKey, ...], hops: int
 ) -> Connection:
     below: Connection | None = None
     wire: Wire
@@ -71,7 +95,7 @@ def _connect_once(
     if hosts:
         if hops + len(hosts) > 8:
             raise UsageError(f"{spec.name}: more than 8 jump hosts", hint="Does a jump host name itself?")
-        below, wire = _through(spec, hosts, deadline, events, hops)
+        below, wire = _through(spec, hosts, deadline, events, keyring, hops)
     elif spec.proxy_command:
         command = ssh_config.expand_tokens(spec.proxy_command, spec)
         process = ProxyProcess(command)
@@ -87,7 +111,7 @@ def _connect_once(
         check_host_key(spec, key, connection.certificate, known, events)
         from harness.transport.ssh.auth import authenticate
 
-        authenticate(connection, deadline)
+        authenticate(connection, keyring, deadline)
     except BaseException:
         connection.close()
         if deadline.cancellation.cancelled:
@@ -120,7 +144,7 @@ def new_connection(spec: SshSpec, wire: Wire, log: LibraryLog, below: Connection
 
 
 def _through(
-    spec: SshSpec, hosts: tuple[SshSpec, ...], deadline: Deadline, events: Emitter, hops: int
+    spec: SshSpec, hosts: tuple[SshSpec, ...], deadline: Deadline, events: Emitter, keyring: Keyring, hops: int
 ) -> tuple[Connection, Wire]:
     """A connection to the last jump host, and a stream through it to the target."""
     import paramiko
@@ -128,7 +152,8 @@ def _through(
     *before, last = hosts
     last = ssh_config.replace_jump(ssh_config.resolve(last), before)
     try:
-        below = connect(last, deadline=deadline, events=events.bind(jump_host=last.name), hops=hops + len(hosts))
+        hop_events = events.bind(jump_host=last.name)
+        below = connect(last, deadline=deadline, events=hop_events, keyring=keyring, hops=hops + len(hosts))
     except UnknownHostKeyError as error:
         raise error.error from None
     try:

@@ -21,6 +21,7 @@ from harness.transport.ssh.connect import connect
 from harness.transport.ssh.connection import Connection, library_error
 from harness.transport.ssh.hostcheck import UnknownHostKeyError
 from harness.transport.ssh.hostkeys import HostKey
+from harness.transport.ssh.keyring import Keyring
 from harness.transport.ssh.shell import AnswerReader, end_program, fresh_nonce, opening
 from harness.transport.ssh.spec import SshSpec
 
@@ -48,9 +49,10 @@ class ChannelPool:
     from any thread.
     """
 
-    def __init__(self, spec: SshSpec, *, events: Emitter) -> None:
+    def __init__(self, spec: SshSpec, *, events: Emitter, keyring: Keyring) -> None:
         self._given = spec
         self._events = events
+        self._keyring = keyring
         self._lock = threading.Condition()
         self._connecting = threading.Lock()
         self._spec: SshSpec | None = None
@@ -77,7 +79,9 @@ class ChannelPool:
                 self.drop(connection, "it was found dead before use")
             try:
                 self._spec = self._spec or ssh_config.resolve(self._given)
-                connection = connect(self._spec, deadline=deadline, events=self._events, pinned=self.pinned)
+                connection = connect(
+                    self._spec, deadline=deadline, events=self._events, keyring=self._keyring, pinned=self.pinned
+                )
             except UnknownHostKeyError as unknown:
                 self.unknown_host_key = unknown.key
                 raise self._told(unknown.error) from None

@@ -16,6 +16,8 @@ from harness.transport.ssh.hostkeys import HostKey
 
 HostKeyPolicy = Literal["strict", "accept-new", "off"]
 
+_PASSPHRASES = ("ansible_ssh_private_key_passphrase", "ansible_private_key_passphrase", "ansible_ssh_passphrase")
+
 KNOWN_HOSTS = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
 
 
@@ -42,6 +44,8 @@ class SshSpec:
     key_files: tuple[str, ...] = ()
     key: str | None = field(default=None, repr=False)
     """A private key's text (OpenSSH or PEM), for machines that we started ourselves."""
+    passphrase: str | None = field(default=None, repr=False)
+    """What opens the private key, or the key files."""
     certificate_files: tuple[str, ...] = ()
     password: str | None = field(default=None, repr=False)
     use_agent: bool = True
@@ -110,6 +114,8 @@ class SshSpec:
             host=_text(vars, "ansible_host", "ansible_ssh_host") or host_name,
             user=_text(vars, "ansible_user", "ansible_ssh_user"),
             password=_text(vars, "ansible_password", "ansible_ssh_pass", "ansible_ssh_password") or None,
+            key=_text(vars, "ansible_ssh_private_key", "ansible_private_key") or None,
+            passphrase=_text(vars, *_PASSPHRASES) or None,
             become=_become(host_name, vars),
         )
         port = _text(vars, "ansible_port", "ansible_ssh_port")

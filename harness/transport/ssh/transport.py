@@ -19,6 +19,7 @@ from harness.transport.errors import Timeout, TransportError
 from harness.transport.ssh.channel import ChannelClosedError, PeerSilentError
 from harness.transport.ssh.files import Files
 from harness.transport.ssh.hostkeys import HostKey
+from harness.transport.ssh.keyring import Keyring
 from harness.transport.ssh.pool import ChannelPool, Lease
 from harness.transport.ssh.shell import (
     ARGUMENT_LIMIT,
@@ -51,10 +52,11 @@ class SshTransport:
 
     name = "ssh"
 
-    def __init__(self, spec: SshSpec, *, events: Emitter) -> None:
+    def __init__(self, spec: SshSpec, *, events: Emitter, keyring: Keyring | None = None) -> None:
+        """`keyring` may ask a person for passphrases; without one nobody is asked."""
         self.spec = spec
         self._events = events.bind(transport="ssh")
-        self._pool = ChannelPool(spec, events=self._events)
+        self._pool = ChannelPool(spec, events=self._events, keyring=keyring or Keyring())
         self._files = Files(self._pool, self.run, name=spec.name, become=spec.become is not None, events=self._events)
         self._count_lock = threading.Lock()
         self._externals: dict[str, bool] = {}

@@ -21,6 +21,7 @@ from harness.deadline import Cancellation, Deadline
 from harness.errors import Cancelled
 from harness.transport.errors import Cause, Timeout, TransportLost, Unavailable
 from harness.transport.ssh.hostkeys import parse_public_keys
+from harness.transport.ssh.keyring import Keyring
 from harness.transport.ssh.transport import SshTransport
 
 if TYPE_CHECKING:
@@ -573,9 +574,11 @@ def test_a_key_under_a_passphrase_comes_from_the_agent(sshd: Sshd, events: Event
             sshd.spec(key_files=(), use_agent=True, agent_socket=str(socket_path)),
         ):
             before = (threading.active_count(), len(os.listdir("/proc/self/fd")))
-            transport = SshTransport(spec, events=events)
+            asked: list[bool] = []
+            transport = SshTransport(spec, events=events, keyring=Keyring(lambda: asked.append(True)))  # noqa: B023
             assert transport.run("echo in", deadline=soon()).out == "in"
             transport.close()
+            assert not asked
             nothing_more_than(before)
     finally:
         agent.terminate()
