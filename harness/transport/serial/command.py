@@ -116,15 +116,17 @@ class Command:
             poll = False
             with woken_by(self._deadline, session.condition), session.condition:
                 session.check(self._deadline)
+                lines = exchange.lines_seen()
                 state = exchange.resolve()
                 if state is not None:
+                    self._lines = max(self._lines, lines)
                     return state
                 messages = exchange.messages()
                 now = self._clock.monotonic()
-                if messages or exchange.lines_seen() > self._lines:
+                if messages or lines > self._lines:
                     if self._bulk_began is None:
                         self._bulk_began = (now, session.total)
-                    self._lines = exchange.lines_seen()
+                    self._lines = lines
                     self._answered_at = now
                     self._polled_at = 0.0
                     next_poll = now + self._interval
@@ -280,7 +282,7 @@ class Command:
         if self._bulk_began is not None:
             began, heard = self._bulk_began
             seconds = self._clock.monotonic() - began
-            self._session.measured(self._session.total - heard, seconds, answer.stdout)
+            self._session.measured(self._session.total - heard, seconds, answer.stdout or answer.stderr)
         if self._killed:
             raise self._timeout(answer)
         return Outcome(answer, damage)

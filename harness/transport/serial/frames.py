@@ -101,6 +101,8 @@ def inline_answer(body: str) -> Answer | None:
 
 
 _DATA = re.compile(rb"([pq])([0-9]{1,9}):([A-Za-z0-9+/= ,|-]*)\.")
+_CLEAN = re.compile(rb"([pq])([0-9]{1,9}):([^.]*)\.\r*")
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _BEGUN = re.compile(rb"[pq][0-9]")
 
 
@@ -127,6 +129,7 @@ class Exchange:
         tag = nonce.tag.encode()
         self._tag = tag
         self._rest = b""
+        self._news = False
         self._messages: list[str] = []
         self._noise: list[bytes] = []
         self._broken: list[tuple[int, bytes]] = []
@@ -136,8 +139,10 @@ class Exchange:
 
     # -- in ----------------------------------------------------------------------------------------------------
 
-    def feed(self, data: bytes) -> None:
-        """Takes the next bytes of the stream, cut anywhere."""
+    def feed(self, data: bytes) -> bool:
+        """Takes the next bytes of the stream, cut anywhere. False where there is nothing to act upon: they only were
+        some more data lines."""
+        self._news = not self.lines_seen()
         buffer = self._rest + data if self._rest else data
         *segments, self._rest = buffer.split(b"\n")
         for segment in segments:
@@ -145,8 +150,16 @@ class Exchange:
         if len(self._rest) > _LONGEST_SEGMENT:
             self._segment(self._rest)
             self._rest = b""
+        return self._news
 
     def _segment(self, segment: bytes) -> None:
+        # One whole line of ours and nothing else, which is what bulk output is made of, needs no search for noise.
+        if segment.startswith(self._tag):
+            clean = _CLEAN.fullmatch(segment, len(self._tag))
+            if clean is not None and not clean[3].translate(None, _BASE64):
+                self._streams[clean[1].decode()].lines[int(clean[2])] = clean[3]
+                return
+        self._news = True
         segment = segment.strip(b"\r")
         if not segment:
             return

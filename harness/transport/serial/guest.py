@@ -59,7 +59,8 @@ trap hX 0 1 2 15;
 hR() { hS=; hL=; hB=; while IFS= read -r hL; do case $hL in *[!\ -}]*) hB=1; return;; esac; hS="$hS$hL~"; done <"$1";
 case $hL in *[!\ -}]*) hB=1;; esac; hS="$hS$hL"; };
 hV() { if [ -n "$hAWK" ]; then
-awk -v "t=$hC$1" -v "f=$hO$1$hK" -v "g=${hO}n" '{x=t NR ":" $0 "."; print x; print x >f} END{print NR+0 >g}' >&9;
+awk -v "t=$hC$1" -v "f=$hO$1$hK" -v "g=${hO}n" '{x=x s t NR ":" $0 "."; s="\n"} NR%12==0{print x; print x >f; x=s=""}
+END{if(s){print x; print x >f} print NR+0 >g}' >&9;
 else hI=0; : >"$hO$1$hK"; while IFS= read -r hL; do hI=$((hI+1)); printf '%s\n' "$hC$1$hI:$hL." >>"$hO$1$hK";
 printf '%s\n' "$hC$1$hI:$hL." >&9; done; echo $hI >"${hO}n"; fi; };
 hN() { hI=0; hB=; hU=0; : >"$hO$1$hK"; while IFS= read -r -d '' -n 1 hL || [ -n "$hL" ]; do
@@ -71,7 +72,8 @@ hY() { hL=; case $hT in *,sha256sum,*) hL=$(sha256sum <"$1");; *,md5sum,*) hL=$(
 *,cksum,*) hL=$(cksum <"$1");; esac; hL=${hL%% *}; };
 hW() { hS=; hL=-; if [ ! -s "$2" ]; then echo 0 >"${hO}n"; else case $hCZ$hT in
 ,*,gzip,*base64,*) gzip -1 -c <"$2" | base64 $hWR | hV $1; hL=z;;
-*,base64,*sum,*) base64 $hWR <"$2" | hV $1; hY "$2"; hL=b$hL;;
+*,base64,*sum,*) { hY "$2"; echo "$hL" >"${hO}c"; } & base64 $hWN <"$2" | hV $1;
+wait $!; read -r hL <"${hO}c"; hL=b$hL;;
 *sum,*od,*) od -An -v -tx1 <"$2" | hV $1; hY "$2"; hL=x$hL;;
 *) if [ -n "$hRD" ]; then hN $1 "$2"; hL=d$hZ; else hL=!encode; echo 0 >"${hO}n"; fi;; esac; fi; hS=$hL; read
 -r hL <"${hO}n"; hS="$hS:$hL"; };
@@ -119,8 +121,9 @@ hHI="hello:$$:${hI:-?}:${hB:-?}:$hCAT:$hJC:$hPROC:$hT:$hO";
 hD @HELLO@ "$hHI"; while IFS= read -r hL; do hX=${hL#* * }; set -- $hL; hN=$4$5;
 if [ "${#hX}" -eq "$1" ] && h_S && [ "$h3" -eq "$2" ]; then case $3 in
 R) [ -n "$hP" ] && [ -s "${hO}h$hK" ] && wait $hP;
+[ -n "$hO" ] && { [ -s "${hO}p$hK" ] || [ -s "${hO}q$hK" ]; } && for hL in o e p q; do : >"$hO$hL$hK"; done;
 hK=$((hK+1)); hQ=$hN; hC=${4#??}${5%??}; hI=/dev/null; case $6 in *i*) hI=${hO}i;; esac;
-hCZ=; case $6 in *n*) case $hT in *sum,*) hCZ=n;; esac;; esac;
+hCZ=; hWN=$hWR; case $6 in *n*) case $hT in *sum,*) hCZ=n; hWN=${hWR:+-w 1216};; esac;; esac;
 case $6 in *a*) h9=$(printf %bx "$hA"); h9=${h9%x};; *) h9=${hX#* * * * };; esac;
 case $6 in
 v*) [ -z "$hP" ] || { kill -s KILL $hP; wait $hP; }; ( hVR $6 ) & hP=$!;;

@@ -27,10 +27,11 @@ from harness.transport.serial.signs import Sign, find_sign
 
 _ASK_AGAIN = 1.5  # seconds without an acknowledgement after which a request is typed again
 _RETIRED = 512
-_FAST_LINE = 2e6  # bytes a second from which compressing costs the guest more time than it saves the line
 _MEASURABLE = 100_000  # bytes that tell how fast a line is
 _SAMPLE = 65536
-_SHRINKS = 0.6  # what compresses to less than this is worth it on any line
+# Up to which speed of the line (bytes a second) compressing costs the guest less time than it saves the line, for what
+# shrinks to less than that part of itself. The quickest lines are ptys and virtual machines' own ports.
+_WORTH = ((0.1, float("inf")), (0.6, 6e6), (float("inf"), 2e6))
 _LATE = re.compile(rb"([a-z2-9]{8})<")
 _LATE_LINE = re.compile(rb"([a-z2-9]{4})[pq][0-9]+:")
 
@@ -77,11 +78,12 @@ class Session(Reader):
         if self._loading:
             return
         with self.condition:
-            self.exchange.feed(data)
+            news = self.exchange.feed(data)
             noise = self.exchange.noise()
             self.heard = at
             open_line = strip_ansi(self.exchange.unfinished()[-200:])
-            self.condition.notify_all()
+            if news:  # waking for every few lines of a long answer would cost more than reading them
+                self.condition.notify_all()
         if noise:
             self._console.record(self._keep_foreign(noise))
         if noise or open_line:
@@ -292,10 +294,11 @@ class Session(Reader):
 
     def measured(self, count: int, seconds: float, data: bytes) -> None:
         """`data` came as so many bytes on the line, without a pause, in that time."""
-        if count >= _MEASURABLE:
+        if count >= _MEASURABLE and data:
             sample = data[:_SAMPLE]
-            shrinks = len(zlib.compress(sample, 1)) < _SHRINKS * len(sample)
-            self.compress = shrinks or count < _FAST_LINE * seconds
+            shrinks = len(zlib.compress(sample, 1)) / len(sample)
+            limit = next(speed for most, speed in _WORTH if shrinks < most)
+            self.compress = count < limit * seconds
 
     def damage(self) -> Damage:
         """What the present exchange met so far."""
