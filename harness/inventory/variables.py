@@ -151,7 +151,7 @@ _ANSIBLE = (
     Variable("ansible_become", kinds.BOOLEAN, False, "yes", "Whether commands run as another user.", ()),
     Variable(
         "ansible_become_method",
-        kinds.choice("sudo", "su", "doas", "ansible.builtin.sudo", "ansible.builtin.su"),
+        kinds.choice("sudo", "su", "doas", "ansible.builtin.sudo", "ansible.builtin.su", "community.general.doas"),
         "sudo",
         "sudo",
         "How that other user is become.",

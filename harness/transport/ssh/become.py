@@ -20,14 +20,18 @@ def wrap(become: Become, program: str) -> str:
     """
     inner = quote(f"echo {_GATE.decode()}; {program}")
     user = quote(become.user)
+    # Whether to ask is our business: what a person gave with it for Ansible's sake is left out.
+    given = become.flags or (("-H",) if become.method == "sudo" else ())
+    flags = [flag for flag in given if flag not in ("-n", "-S")]
+    head = " ".join(map(quote, [become.program or become.method, *flags]))
     if become.method == "sudo":
         # -S reads the password from stdin, -p makes the prompt one that we know.
         way = "-S -p 'harness-become-password:'" if become.password is not None else "-n"
-        return f"exec sudo -H {way} -u {user} sh -c {inner}"
+        return f"exec {head} {way} -u {user} sh -c {inner}"
     if become.method == "doas":
-        return f"exec doas {'' if become.password is not None else '-n '}-u {user} sh -c {inner}"
+        return f"exec {head} -n -u {user} sh -c {inner}"
     # -s: the account may have no login shell at all (a service's has not).
-    return f"exec su -s /bin/sh -c {inner} {user}"
+    return f"exec {head} -s /bin/sh -c {inner} {user}"
 
 
 def pass_gate(io: ChannelIO, become: Become, *, name: str, deadline: Deadline) -> None:
@@ -67,6 +71,9 @@ def _refused(name: str, become: Become, seen: bytes) -> Unavailable:
     said = seen.decode("utf-8", "backslashreplace").strip()
     if become.password:
         said = said.replace(become.password, "********")
+    if become.method == "doas" and become.password is not None:
+        # doas.conf(5): it reads one from /dev/tty, and a channel that carries every byte as it is has no terminal.
+        said += "; it takes a password at a terminal only, so doas.conf must say `permit nopass`"
     return Unavailable(
         f"{name}: {become.method} does not let us become {become.user}" + (f": {said}" if said else ""),
         cause=Cause.BECOME,

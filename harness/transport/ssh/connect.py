@@ -36,6 +36,9 @@ _SILENT_RETRIES = 1
 nobody behind it yet.
 """
 
+_PASSING = (Cause.REFUSED, Cause.TIMEOUT, Cause.UNRESOLVED, Cause.BANNER, Cause.KEX)
+"""What may be otherwise a moment later, where `ansible_ssh_retries` asks for more tries."""
+
 _RETRY_PAUSE = 0.1
 _HUNG_UP = b"(it hung up)"
 
@@ -57,7 +60,7 @@ def connect(
     """
     load_paramiko()
     bound = deadline.clamp(spec.connect_timeout)
-    attempt = 0
+    attempt = again = 0
     while True:
         try:
             return _connect_once(spec, bound, events, keyring, pinned, hops)
@@ -69,9 +72,14 @@ def connect(
             full, silent = error.seen.startswith(_FULL), error.seen == _HUNG_UP
             pause = _RETRY_PAUSE * min(16, 2**attempt) * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
             most = _FULL_RETRIES if full else _SILENT_RETRIES if silent else 0
-            if error.cause is not Cause.BANNER or attempt > most or pause >= bound.remaining():
+            if error.cause is Cause.BANNER and attempt <= most and pause < bound.remaining():
+                bound.sleep(pause)
+            elif error.cause in _PASSING and again < spec.retries and pause < deadline.remaining():
+                again, attempt = again + 1, 0
+                deadline.sleep(pause)
+                bound = deadline.clamp(spec.connect_timeout)
+            else:
                 raise
-            bound.sleep(pause)
 
 
 def _ask_passphrase(spec: SshSpec, path: Path, keyring: Keyring, events: Emitter, deadline: Deadline) -> None:

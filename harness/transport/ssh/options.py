@@ -89,7 +89,7 @@ def apply_options(spec: SshSpec, found: Mapping[str, Sequence[str]]) -> SshSpec:
         return values[0] if values and values[0].lower() != "none" else ""
 
     if value := one("hostname"):
-        spec = replace(spec, host=value)
+        spec = replace(spec, host=value.removeprefix("[").removesuffix("]"))
     if value := one("port"):
         spec = replace(spec, port=port_of(spec.name, "Port", value))
     if value := one("user"):

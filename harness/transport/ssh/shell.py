@@ -163,7 +163,7 @@ def first_word(command: str) -> str:
     return match[1] if match and match[1] not in _RESERVED else ""
 
 
-def request(command: str, nonce: str, *, external: bool | None = None, rested: bool = True) -> bytes:
+def request(command: str, nonce: str, *, external: bool | None = None, rested: bool = True, shell: str = "sh") -> bytes:
     """One command for a persistent shell.
 
     A command of plain words whose first is an `external` program is the same with a shell of its own and
@@ -174,7 +174,7 @@ def request(command: str, nonce: str, *, external: bool | None = None, rested: b
     """
     word = first_word(command)
     look = "_h_last; " if rested else ""
-    plain, full = f"({command} {_STREAMS})", f"(exec sh -c {quote(command)} {_STREAMS})"
+    plain, full = f"({command} {_STREAMS})", f"(exec {quote(shell)} -c {quote(command)} {_STREAMS})"
     if not word or external is False:
         return encode(f"{look}{full}; _h_end {nonce} 0\n")
     if external:
@@ -183,10 +183,12 @@ def request(command: str, nonce: str, *, external: bool | None = None, rested: b
     return encode(f"_h_word {word}; _h_last; {either}; _h_end {nonce} $_h_k\n")
 
 
-def one_shot_program(command: str) -> str:
-    """The program for a channel of its own, for `sh -c`: safe to quote for any login shell."""
+def one_shot_program(command: str, *, shell: str = "sh") -> str:
+    """What a login shell, whichever it is, is to run for a command on a channel of its own."""
     long = len(encode(command)) > ARGUMENT_LIMIT
-    return _ONE_SHOT.replace("BODY", 'eval "${_h_c%.}"' if long else 'exec sh -c "${_h_c%.}"')
+    body = 'eval "${_h_c%.}"' if long else 'exec "$0" -c "${_h_c%.}"'
+    program = quote(_ONE_SHOT.replace("BODY", body))
+    return f"exec {quote(shell)} -c {program} {quote(shell)}"
 
 
 def one_shot_request(command: str, nonce: str) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -23,11 +24,14 @@ KNOWN_HOSTS = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
 
 @dataclass(frozen=True, slots=True)
 class Become:
-    """How to become another user on the target. `password` is asked for only when the method prompts."""
+    """How to become another user on the target. `password` is given only when the method asks for one; doas cannot be
+    given any. `program` stands in for the method's own."""
 
     method: Literal["sudo", "su", "doas"] = "sudo"
     user: str = "root"
     password: str | None = field(default=None, repr=False)
+    program: str = ""
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,10 @@ class SshSpec:
     alive_bound: float = 10.0
     max_channels: int = 8
     become: Become | None = None
+    shell: str = "sh"
+    """What runs commands: a POSIX shell on the target."""
+    retries: int = 0
+    """How often a server that cannot be reached is tried again, within the deadline."""
     config_file: str | None = None
     use_config: bool = True
     options: tuple[tuple[str, str], ...] = ()
@@ -111,13 +119,16 @@ class SshSpec:
             return None
         spec = cls(
             name=host_name,
-            host=_text(vars, "ansible_host", "ansible_ssh_host") or host_name,
+            host=_without_brackets(_text(vars, "ansible_host", "ansible_ssh_host") or host_name),
             user=_text(vars, "ansible_user", "ansible_ssh_user"),
             password=_text(vars, "ansible_password", "ansible_ssh_pass", "ansible_ssh_password") or None,
             key=_text(vars, "ansible_ssh_private_key", "ansible_private_key") or None,
             passphrase=_text(vars, *_PASSPHRASES) or None,
             become=_become(host_name, vars),
+            shell=_text(vars, "ansible_shell_executable", "ansible_executable") or "sh",
         )
+        if retries := _text(vars, "ansible_ssh_retries"):
+            spec = replace(spec, retries=_count(host_name, "ansible_ssh_retries", retries))
         port = _text(vars, "ansible_port", "ansible_ssh_port")
         if port:
             spec = replace(spec, port=port_of(host_name, "ansible_port", port), options=(("port", port),))
@@ -129,7 +140,7 @@ class SshSpec:
             if name in vars and not _truth(host_name, name, vars[name]):
                 spec = replace(spec, host_key_policy="off")
         args = ""
-        for name in ("ansible_ssh_common_args", "ansible_ssh_extra_args"):
+        for name in ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"):
             args += " " + _text(vars, name)
         from harness.transport.ssh.options import apply_arguments
 
@@ -144,10 +155,21 @@ def _text(vars: Mapping[str, object], *names: str) -> str:  # noqa: A002
     return ""
 
 
+def _without_brackets(host: str) -> str:
+    """`[::1]` is how an IPv6 address is written where a port may follow."""
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
 def port_of(host: str, name: str, text: str) -> int:
     if text.isdigit() and 0 < int(text) < 65536:
         return int(text)
     raise UsageError(f"{host}: {name} is {text!r}, which is no port", hint="Give a number from 1 to 65535.")
+
+
+def _count(host: str, name: str, text: str) -> int:
+    if text.isdigit():
+        return int(text)
+    raise UsageError(f"{host}: {name} is {text!r}, which is no number", hint="Give a whole number from 0 up.")
 
 
 def seconds_of(host: str, name: str, text: str) -> float:
@@ -158,6 +180,13 @@ def seconds_of(host: str, name: str, text: str) -> float:
     if value <= 0:
         raise UsageError(f"{host}: {name} is {text!r}, which is no time in seconds", hint="Give a number above 0.")
     return value
+
+
+def _words(host: str, name: str, text: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise UsageError(f"{host}: {name} is {text!r}, which does not split into words: {error}") from None
 
 
 def _truth(host: str, name: str, value: object) -> bool:
@@ -176,7 +205,8 @@ def _become(host: str, vars: Mapping[str, object]) -> Become | None:  # noqa: A0
     method = method.rpartition(".")[2]  # community.general.doas and the like
     password = _text(vars, "ansible_become_password", "ansible_become_pass", f"ansible_{method}_pass") or None
     user = _text(vars, "ansible_become_user") or "root"
+    flags = _words(host, "ansible_become_flags", _text(vars, "ansible_become_flags"))
     methods: dict[str, Literal["sudo", "su", "doas"]] = {"sudo": "sudo", "su": "su", "doas": "doas"}
     if method in methods:
-        return Become(methods[method], user, password)
+        return Become(methods[method], user, password, _text(vars, "ansible_become_exe"), flags)
     raise UsageError(f"{host}: become method {method!r} is not supported", hint="Use sudo, su or doas.")

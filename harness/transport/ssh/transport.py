@@ -33,7 +33,6 @@ from harness.transport.ssh.shell import (
     fresh_nonce,
     one_shot_program,
     one_shot_request,
-    quote,
     request,
 )
 from harness.transport.ssh.spec import SshSpec
@@ -146,7 +145,7 @@ class SshTransport:
         reader = AnswerReader(nonce)
         word = first_word(command)
         rested = time.monotonic() - lease.used > _RESTED
-        text = request(command, nonce, external=self._externals.get(word), rested=rested)
+        text = request(command, nonce, external=self._externals.get(word), rested=rested, shell=self.spec.shell)
         try:
             answer = lease.io.exchange(reader, deadline=deadline, stdin=text)
         except BaseException as error:
@@ -160,7 +159,7 @@ class SshTransport:
         return answer
 
     def _on_its_own(self, command: str, stdin: bytes, deadline: Deadline) -> Answer:
-        lease = self._pool.alone(f"exec sh -c {quote(one_shot_program(command))}", deadline)
+        lease = self._pool.alone(one_shot_program(command, shell=self.spec.shell), deadline)
         nonce = fresh_nonce()
         reader = AnswerReader(nonce)
         try:

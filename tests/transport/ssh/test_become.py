@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -88,6 +89,68 @@ def test_su_with_a_password(shared_sshd: Sshd, events: Events, users: tuple[str,
     # su to an account whose shell is none asks for its password; only root may name a shell for it.
     other = replace(spec, become=Become("su", users[0], "first pw"))
     use(other, events, users[0])
+
+
+@pytest.fixture
+def doas(users: tuple[str, str]) -> Iterator[None]:
+    """The first user becomes root without a password, root the second user too, and the second user nobody."""
+    if not shutil.which("doas"):
+        pytest.skip("no doas here")
+    place = Path("/etc/doas.conf")
+    before = place.read_bytes() if place.exists() else None
+    place.write_text(
+        f"permit nopass {users[0]} as root\npermit nopass root as {users[1]}\npermit {users[0]} as {users[1]}\n"
+    )
+    place.chmod(0o600)
+    yield
+    if before is None:
+        place.unlink()
+    else:
+        place.write_bytes(before)
+
+
+@pytest.mark.usefixtures("doas")
+def test_doas(shared_sshd: Sshd, events: Events, users: tuple[str, str]) -> None:
+    use(shared_sshd.spec(become=Become("doas", users[1])), events, users[1])
+    spec = shared_sshd.spec(user=users[0], key_files=(), password="first pw", become=Become("doas"))
+    use(spec, events, "root")
+
+
+@pytest.mark.usefixtures("doas")
+@pytest.mark.parametrize("password", [None, "first pw"])
+def test_doas_takes_no_password_from_us_and_says_so(
+    shared_sshd: Sshd, events: Events, users: tuple[str, str], password: str | None
+) -> None:
+    become = Become("doas", users[1], password)
+    spec = shared_sshd.spec(user=users[0], key_files=(), password="first pw", become=become)
+    ssh = SshTransport(spec, events=events)
+    with pytest.raises(
+        Unavailable, match=f"doas does not let us become {users[1]}: doas: Authentication required"
+    ) as got:
+        ssh.run("id", deadline=soon(15))
+    ssh.close()
+    assert got.value.cause is Cause.BECOME
+    assert ("doas.conf must say `permit nopass`" in got.value.message) is (password is not None)
+    assert "first pw" not in str(got.value) + str(events.seen)
+
+
+@pytest.mark.skipif(not shutil.which("sudo"), reason="no sudo here")
+def test_a_program_of_ones_own_with_flags(
+    shared_sshd: Sshd, events: Events, users: tuple[str, str], tmp_path: Path
+) -> None:
+    script = tmp_path / "my sudo"
+    script.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/log\nexec sudo "$@"\n')
+    script.chmod(0o755)
+    variables = {
+        "ansible_become": True,
+        "ansible_become_user": users[1],
+        "ansible_become_exe": str(script),
+        "ansible_become_flags": "-H -S -n -k",
+    }
+    found = SshSpec.from_vars("box", variables)
+    assert found is not None
+    use(shared_sshd.spec(become=found.become), events, users[1])
+    assert "-H -k -n -u " in (tmp_path / "log").read_text()
 
 
 @pytest.mark.skipif(not shutil.which("sudo"), reason="no sudo here")

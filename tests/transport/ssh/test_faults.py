@@ -69,6 +69,25 @@ def test_refused(sshd: Sshd, events: Events) -> None:
     assert "refused" in str(error)
 
 
+def test_who_asks_for_retries_gets_them(sshd: Sshd, events: Events) -> None:
+    """sshd comes up while we try."""
+    threading.Timer(0.5, sshd.start).start()
+    transport = SshTransport(sshd.spec(retries=20), events=events)
+    assert transport.run("echo 1", deadline=soon()).out == "1"
+    transport.close()
+    assert not events.of("ssh.unavailable")
+
+
+def test_retries_end_at_the_deadline(sshd: Sshd, events: Events) -> None:
+    transport = SshTransport(sshd.spec(retries=1000), events=events)
+    began = time.monotonic()
+    with pytest.raises(Unavailable) as caught:
+        transport.run("echo 1", deadline=soon(1.0))
+    assert caught.value.cause is Cause.REFUSED
+    assert time.monotonic() - began < 5
+    transport.close()
+
+
 def test_unresolved(sshd: Sshd, events: Events) -> None:
     assert refused(sshd.spec(host="no-such-host.invalid"), events).cause is Cause.UNRESOLVED
 

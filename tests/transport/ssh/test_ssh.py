@@ -244,6 +244,16 @@ def test_a_command_with_a_nul_is_the_callers_mistake(ssh: SshTransport) -> None:
         ssh.run("echo \0", deadline=soon())
 
 
+@pytest.mark.skipif(not os.path.exists("/bin/bash"), reason="no bash here")
+def test_another_shell(shared_sshd: Sshd, events: Events) -> None:
+    ssh = SshTransport(shared_sshd.spec(shell="/bin/bash"), events=events)
+    command = "a=(1 2 3); echo ${#a[@]} $BASH"
+    assert ssh.run(command, deadline=soon()).out == "3 /bin/bash"
+    assert ssh.run(command, deadline=soon(), stdin=b"x").out == "3 /bin/bash"
+    assert ssh.run(f": {'y' * 120_000}; {command}", deadline=soon()).out == "3 /bin/bash"
+    ssh.close()
+
+
 def test_long_commands(ssh: SshTransport) -> None:
     for size in (5_000, 99_999, 300_000):
         result = ssh.run(f"x={'y' * size}; echo ${{#x}}", deadline=soon(60))

@@ -52,6 +52,26 @@ def test_ansibles_variables() -> None:
     assert "pw" not in repr(spec).replace("'ops'", ""), "secrets are not shown"
 
 
+def test_more_of_ansibles_variables() -> None:
+    spec = of(
+        ansible_host="[2001:db8::1]",
+        ansible_ssh_private_key="a key",
+        ansible_private_key_passphrase="a phrase",
+        ansible_ssh_args="-o User=first -o Port=1",
+        ansible_ssh_common_args="-o User=second",
+        ansible_ssh_retries=3,
+        ansible_shell_executable="/bin/bash",
+        ansible_become=True,
+        ansible_become_exe="/opt/sudo",
+        ansible_become_flags="-i '-g wheel'",
+    )
+    assert (spec.host, spec.user, spec.port) == ("2001:db8::1", "first", 1)
+    assert (spec.key, spec.passphrase) == ("a key", "a phrase")
+    assert (spec.retries, spec.shell) == (3, "/bin/bash")
+    assert spec.become == Become(program="/opt/sudo", flags=("-i", "-g wheel"))
+    assert "a phrase" not in repr(spec)
+
+
 def test_older_names() -> None:
     spec = of(ansible_ssh_host="h", ansible_ssh_port=23, ansible_ssh_user="u", ansible_ssh_pass="p")
     assert (spec.host, spec.port, spec.user, spec.password) == ("h", 23, "u", "p")
@@ -91,6 +111,9 @@ def test_the_first_option_counts_as_with_ssh() -> None:
         {"ansible_ssh_common_args": "host"},
         {"ansible_ssh_common_args": "-o 'unclosed"},
         {"ansible_ssh_common_args": "-p x"},
+        {"ansible_ssh_args": "-z"},
+        {"ansible_ssh_retries": "many"},
+        {"ansible_become": True, "ansible_become_flags": "'unclosed"},
     ],
 )
 def test_what_cannot_be_used_is_said_and_never_passed_over(variables: dict[str, Any]) -> None:
