@@ -132,6 +132,7 @@ def _check(inventory: Inventory, limit: str | None) -> int:
 
 def _target_problems(hosts: Iterable[Host]) -> list[UsageError]:
     """What keeps hosts from becoming targets. Nothing is started or connected to."""
+    from harness.engine.findings.rules import finding_rules
     from harness.errors import UsageError
     from harness.target.spec import target_spec
 
@@ -139,6 +140,7 @@ def _target_problems(hosts: Iterable[Host]) -> list[UsageError]:
     for host in hosts:
         try:
             target_spec(host)
+            finding_rules(host)
         except UsageError as error:
             found.append(error)
     return found

@@ -179,6 +179,7 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
 
     from harness import __version__
     from harness.deadline import Cancellation
+    from harness.engine.findings.watch import Findings
     from harness.engine.scheduler import ConsoleTail, Scheduler
     from harness.events import EventLog
     from harness.report import folder as run_folder
@@ -194,8 +195,9 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
     for target in plan.targets:
         for secret in target.host.secret_values:
             log.add_secret(secret)
-    tail = ConsoleTail()
+    tail, findings = ConsoleTail(), Findings()
     log.subscribe(tail)
+    log.subscribe(findings)
     stream = sys.stderr if arguments.json else sys.stdout
     verbosity = -1 if arguments.quiet or (arguments.json and not arguments.verbose) else arguments.verbose
     terminal = Terminal(stream, verbosity=verbosity)
@@ -223,6 +225,7 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
         events=log,
         console_tail=tail,
         cancellation=cancellation,
+        findings=findings,
         repeat=_repeat_command(arguments),
     )
     with contextlib.closing(log):

@@ -92,7 +92,9 @@ class CheckRun:
         rng: random.Random,
         transport: str | None = None,
         sleep: Sleep | None = None,
+        died: Callable[[], str] = lambda: "",
     ) -> None:
+        """`died` tells, once the cancellation has ended the waits, why nothing answers on the target any more."""
         self._check = check
         self._settings = settings
         self._target_name = target_name
@@ -102,6 +104,7 @@ class CheckRun:
         self._rng = rng
         self._transport = transport
         self._sleeper = sleep or sleep_cancellably
+        self._died = died
         self._events = events.bind(module=check.module, check=check.name)
         self._deadline = Deadline.after(settings.budget, clock=clock, cancellation=cancellation)
         self._started = clock.monotonic()
@@ -137,7 +140,12 @@ class CheckRun:
         try:
             await retrying(self._attempt)
         except Cancelled as cancelled:
-            self._verdict = (Outcome.ERROR, f"interrupted: {cancelled.message}", "")
+            died = self._died()
+            self._verdict = (
+                (Outcome.FAILED, f"{died} (while this check ran)", "")
+                if died
+                else (Outcome.ERROR, f"interrupted: {cancelled.message}", "")
+            )
         outcome, message, where = self._verdict or self._budget_spent()
         duration = self._clock.monotonic() - self._started
         result = CheckResult(

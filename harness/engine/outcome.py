@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from harness.engine.findings.finding import Finding
 from harness.errors import ExitCode
 
 
@@ -35,7 +36,7 @@ class CheckResult:
 
     `message` says why for a person, `observations` are the last ones seen, `location` is `file:line` of what failed.
     `transports` tells which ones served it, `fallbacks` how often one was left. `flaky` marks a state that changed
-    within the window.
+    within the window. `findings` are those, in one line each, that began while it ran.
     """
 
     target: str
@@ -56,6 +57,7 @@ class CheckResult:
     flaky: bool = False
     repeat: str = ""
     console: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -67,7 +69,8 @@ class TargetResult:
     """What came of a target: its checks, and why it could not be reached, where it could not.
 
     `stages` are the boot's stages with their seconds since power-on; `settled` says in words how the target stood
-    before its checks.
+    before its checks. `findings` are what its console said of it, `finding_counts` how many by name (those too many to
+    be told included), `findings_missed` what was required and not seen.
     """
 
     target: str
@@ -80,6 +83,9 @@ class TargetResult:
     console_log: str = ""
     counts: dict[str, int] = field(default_factory=dict)
     reach: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    finding_counts: dict[str, int] = field(default_factory=dict)
+    findings_missed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.api.check import Check, Settings
+from harness.engine.findings.rules import FindingRules, finding_rules
 from harness.inventory import Host
 from harness.target.spec import TargetSpec, target_spec
 
@@ -48,6 +49,7 @@ class TargetPlan:
     host: Host
     spec: TargetSpec
     items: tuple[PlanItem, ...]
+    findings: FindingRules = field(default_factory=FindingRules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,10 @@ def make_plan(hosts: Sequence[Host], checks: Sequence[Check], options: Options) 
     return Plan(
         tuple(
             TargetPlan(
-                host, target_spec(host), tuple(PlanItem(check, settings_for(check, host, options)) for check in checks)
+                host,
+                target_spec(host),
+                tuple(PlanItem(check, settings_for(check, host, options)) for check in checks),
+                finding_rules(host),
             )
             for host in hosts
         ),

@@ -13,6 +13,8 @@ from typing import ParamSpec, Protocol, TypeVar
 from harness.api.check import Check
 from harness.deadline import SYSTEM_CLOCK, Cancellation, Clock, Deadline
 from harness.engine.attempts import CheckRun
+from harness.engine.findings.verdict import verdict, with_findings
+from harness.engine.findings.watch import Findings, TargetFindings, TargetWatch
 from harness.engine.outcome import CheckResult, Outcome, RunResult, TargetResult
 from harness.engine.plan import Plan, PlanItem, TargetPlan, number, scale_for
 from harness.errors import Cancelled, HarnessError
@@ -85,6 +87,7 @@ class Scheduler:
         events: Emitter,
         console_tail: ConsoleTail,
         cancellation: Cancellation,
+        findings: Findings | None = None,
         clock: Clock = SYSTEM_CLOCK,
         repeat: Callable[[str, Check], str] = lambda _target, _check: "",
     ) -> None:
@@ -94,6 +97,7 @@ class Scheduler:
         self._events = events
         self._console_tail = console_tail
         self._cancellation = cancellation
+        self._findings = findings or Findings()
         self._clock = clock
         self._repeat = repeat
         self._failures = 0
@@ -125,7 +129,7 @@ class Scheduler:
             began = self._clock.monotonic()
             events.emit("target.start", f"{name}: {len(plan.items)} checks", checks=len(plan.items))
             session = self._open_session(plan, events, scale_for(plan.host, self._plan.options))
-            life = _Life(name, events)
+            life = _Life(name, events, self._findings.watch(name, plan.findings, events, self._cancellation))
             try:
                 await self._live(session, plan, events, life)
             except Cancelled as cancelled:
@@ -140,8 +144,10 @@ class Scheduler:
                 events.emit("internal.error", f"{name}: {life.error}", level="error", stack=stack(error))
             finally:
                 life.reach = await self._end(session, events)
+            findings = life.watch.close()
             self._fill(plan, life)
-            return self._finish(session, life, events, self._clock.monotonic() - began)
+            self._judge(life, findings)
+            return self._finish(session, life, findings, self._clock.monotonic() - began)
 
     async def _live(self, session: Session, plan: TargetPlan, events: Emitter, life: _Life) -> None:
         if self._cancellation.cancelled or self._enough:
@@ -151,9 +157,9 @@ class Scheduler:
         await self._life_pool.run(session.start, deadline)
         if await self._settle(session, plan, events, life, scale):
             for item in plan.items:
-                if self._enough or self._cancellation.cancelled:
+                if self._enough or life.watch.cancellation.cancelled:
                     break
-                result = await self._check(session, plan.host.name, item, events)
+                result = await self._check(session, life, item)
                 life.checks.append(self._complete(result, item.check))
                 self._count(result)
 
@@ -166,7 +172,7 @@ class Scheduler:
             return True
         timeout = number(plan.host, "settle_timeout")
         check = settle_check(timeout)
-        result = await self._check(session, plan.host.name, PlanItem(check, check.settings.scaled(scale)), events)
+        result = await self._check(session, life, PlanItem(check, check.settings.scaled(scale)))
         if result.outcome is Outcome.PASSED:
             life.settled = result.observations[-1].seen
         elif result.outcome is Outcome.SKIPPED:
@@ -186,20 +192,21 @@ class Scheduler:
         )  # fmt: skip
         return True
 
-    async def _check(self, session: Session, name: str, item: PlanItem, events: Emitter) -> CheckResult:
+    async def _check(self, session: Session, life: _Life, item: PlanItem) -> CheckResult:
         # Seeded by name, so that pauses do not depend on what else runs.
-        rng = random.Random(f"{self._plan.options.seed}:{name}:{item.check.id}")  # noqa: S311 - jitter, no secret
+        rng = random.Random(f"{self._plan.options.seed}:{life.name}:{item.check.id}")  # noqa: S311 - jitter, no secret
         return await CheckRun(
             item.check,
             item.settings,
-            target_name=name,
+            target_name=life.name,
             make_target=session.target,
             pool=self._pool,
-            events=events,
+            events=life.events,
             clock=self._clock,
-            cancellation=self._cancellation,
+            cancellation=life.watch.cancellation,
             rng=rng,
             transport=self._plan.options.transport,
+            died=lambda: life.watch.died,
         ).run()
 
     def _complete(self, result: CheckResult, check: Check) -> CheckResult:
@@ -222,6 +229,8 @@ class Scheduler:
                 outcome, why = Outcome.UNREACHABLE, life.unreachable
             elif life.error:
                 outcome, why = Outcome.ERROR, life.error
+            elif life.watch.died:
+                outcome, why = Outcome.UNREACHABLE, f"not run: {life.watch.died}"
             elif self._enough:
                 outcome, why = Outcome.SKIPPED, "not run: enough failures (--max-fail)"
             else:
@@ -231,11 +240,24 @@ class Scheduler:
                 outcome=outcome, message=why, started=self._clock.time(), duration=0.0, attempts=0,
             )  # fmt: skip
             life.checks.append(self._complete(result, item.check))
-            life.events.emit(
-                "check.end", f"{result.label} {outcome.value}: {why}", module=result.module, check=result.check,
-                outcome=outcome.value, duration=0.0, attempts=0, check_id=result.check_id,
-                level="error" if outcome is not Outcome.SKIPPED else "info",
-            )  # fmt: skip
+            self._tell(result, life)
+
+    def _judge(self, life: _Life, findings: TargetFindings) -> None:
+        """Puts the findings to the checks that they came with; what is forbidden among them fails the target."""
+        life.checks = list(with_findings(life.checks, findings))
+        failure = verdict(life.name, findings, at=self._clock.time())
+        if failure is not None:
+            life.checks.append(failure)
+            self._tell(failure, life)
+            self._count(failure)
+
+    def _tell(self, result: CheckResult, life: _Life) -> None:
+        """The event of a result that no attempt came to."""
+        life.events.emit(
+            "check.end", f"{result.label} {result.outcome.value}: {result.message}", module=result.module,
+            check=result.check, outcome=result.outcome.value, duration=0.0, attempts=0, check_id=result.check_id,
+            level="error" if result.outcome is not Outcome.SKIPPED else "info",
+        )  # fmt: skip
 
     async def _end(self, session: Session, events: Emitter) -> tuple[str, ...]:
         """Ends the target's machine (or leaves it up) whatever came before; an error there is told, not raised."""
@@ -247,7 +269,7 @@ class Scheduler:
             events.emit("target.stop_failed", str(error), level="error", error_type=type(error).__name__)
         return ()
 
-    def _finish(self, session: Session, life: _Life, events: Emitter, duration: float) -> TargetResult:
+    def _finish(self, session: Session, life: _Life, findings: TargetFindings, duration: float) -> TargetResult:
         result = TargetResult(
             target=life.name,
             checks=tuple(life.checks),
@@ -259,9 +281,12 @@ class Scheduler:
             console_log=session.console_log,
             counts=dict(session.counts),
             reach=life.reach,
+            findings=findings.found,
+            finding_counts=findings.counts,
+            findings_missed=findings.missed,
         )
         bad = sum(check.outcome not in (Outcome.PASSED, Outcome.SKIPPED) for check in life.checks)
-        events.emit(
+        life.events.emit(
             "target.end", f"{life.name}: {len(life.checks) - bad} of {len(life.checks)} checks without a complaint",
             duration=duration, counts=dict(session.counts),
         )  # fmt: skip
@@ -271,9 +296,10 @@ class Scheduler:
 class _Life:
     """What has been learnt of a target so far."""
 
-    def __init__(self, name: str, events: Emitter) -> None:
+    def __init__(self, name: str, events: Emitter, watch: TargetWatch) -> None:
         self.name = name
         self.events = events
+        self.watch = watch
         self.checks: list[CheckResult] = []
         self.settled = ""
         self.unreachable = ""

@@ -30,7 +30,8 @@ ENVELOPE = frozenset(
     {
         "@timestamp", "log.level", "ecs.version", "event.id", "event.sequence", "event.action", "event.dataset",
         "event.outcome", "event.duration", "harness.schema", "harness.outcome", "harness.transport",
-        "harness.transports", "harness.attempt", "harness.stage", "harness.cause",
+        "harness.transports", "harness.attempt", "harness.stage", "harness.cause", "harness.finding",
+        "harness.severity", "harness.ruling",
         *_NAMES.values(),
     }
     - {"error.message", "error.type"}

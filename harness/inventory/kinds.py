@@ -179,6 +179,20 @@ def _transports(value: object) -> list[str]:
     return found
 
 
+def _findings(value: object) -> list[str]:
+    """Names, severities and `~REGEX`; which names there are is not known here."""
+    found = [value.strip()] if isinstance(value, str) and value.strip().startswith("~") else _items(value)
+    for word in found:
+        if word.startswith("~"):
+            try:
+                re.compile(word[1:])
+            except re.error as error:
+                raise ValueError(f"{word!r} is no regular expression: {error}") from None
+    if "none" in found and len(found) > 1:
+        raise _wrong(value, "`none` by itself, or a list of findings")
+    return found
+
+
 TEXT = Kind("text", _text)
 NAME = Kind("text", _filled)
 PATH = Kind("path", _filled)
@@ -197,3 +211,4 @@ ARGUMENTS = Kind("arguments", arguments)
 FORWARDS = Kind("list of HOST:GUEST", forwards)
 SERIAL = Kind("console", _serial)
 TRANSPORTS = Kind("list", _transports)
+FINDINGS = Kind("list of findings", _findings)

@@ -238,6 +238,31 @@ _TIMES = (
     ),
 )
 
+_FINDINGS = (
+    Variable(
+        "findings_forbidden",
+        kinds.FINDINGS,
+        "critical",
+        "[error, kernel_warning]",
+        "What fails the target when its console says it: names of findings, a severity (`error`: that and all that is "
+        "graver), `all`, `none`, or `~REGEX` on the report.",
+    ),
+    Variable(
+        "findings_expected",
+        kinds.FINDINGS,
+        None,
+        "[oom_kill, '~I/O error, dev fd0']",
+        "What is no problem when its console says it, written in the same way; it wins over `findings_forbidden`.",
+    ),
+    Variable(
+        "findings_required",
+        kinds.FINDINGS,
+        None,
+        "watchdog_reset",
+        "What must have been seen by the end, written in the same way, each of them; it is expected too.",
+    ),
+)
+
 _QEMU = (
     Variable(
         "qemu_image",
@@ -318,6 +343,7 @@ SECTIONS: tuple[tuple[str, tuple[Variable, ...]], ...] = (
     ("SSH and becoming another user (Ansible's names)", _ANSIBLE),
     ("Serial console and transports", _SERIAL),
     ("Times", _TIMES),
+    ("Findings on the console", _FINDINGS),
     ("QEMU", _QEMU),
 )
 

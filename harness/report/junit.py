@@ -48,6 +48,9 @@ def _suite(root: ET.Element, target: TargetResult, started: float) -> None:
     )
     for check in target.checks:
         _case(suite, check)
+    if target.findings:
+        said = "\n\n".join(f"{finding.short}\n{finding.text}" for finding in target.findings)
+        ET.SubElement(suite, "system-out").text = clean(f"Findings on the console\n\n{said}")
 
 
 def _case(suite: ET.Element, check: CheckResult) -> None:
@@ -67,6 +70,7 @@ def _case(suite: ET.Element, check: CheckResult) -> None:
         ("harness.fallbacks", str(len(check.fallbacks))),
         ("harness.re_reads", str(check.re_reads)),
         ("harness.flaky", str(check.flaky).lower()),
+        ("harness.findings", str(len(check.findings))),
     ):
         ET.SubElement(properties, "property", name=name, value=clean(value))
     message = clean(check.message)
@@ -85,6 +89,7 @@ def details(check: CheckResult) -> str:
         lines.append(f"at {check.location}")
     lines.extend(f"attempt {seen.attempt} after {seen.at:.1f} s: {seen.seen}" for seen in check.observations)
     lines.extend(f"fell back from {fallback}" for fallback in check.fallbacks)
+    lines.extend(f"finding: {finding}" for finding in check.findings)
     if check.console:
         lines.append("console:")
         lines.extend(f"  {line}" for line in check.console)

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from harness.engine.findings.finding import Finding, Ruling, Severity
 from harness.engine.outcome import CheckResult, Outcome, RunResult, TargetResult
 from harness.events import Record
 from harness.target.settle import MODULE
@@ -167,6 +168,13 @@ class Terminal:
         words = record["event.action"].rpartition(".")[2].replace("_", " ")
         self._line(target, words, record["message"].partition("\n")[0].removeprefix(f"{target}: "), "yellow")
 
+    def _finding(self, target: str, row: _Row, record: Record) -> None:
+        told = record["message"].partition("\n")[0].removeprefix(f"{target}: ")
+        if record["log.level"] == "error":
+            self._line(target, "finding", told, "bold red")
+        else:
+            self._line(target, "finding", told, "yellow" if record["log.level"] == "warning" else "dim")
+
     def _console_line(self, target: str, _row: _Row, record: Record) -> None:
         if self._verbosity >= 2:
             self._line(target, "console", record["harness.text"], "dim")
@@ -208,9 +216,25 @@ class Terminal:
         for target in unreachable:
             self._target_failure(target)
         told: dict[str, str] = {}
+        not_run: dict[tuple[str, str], list[CheckResult]] = {}
         for check in bad:
-            if check.target not in reported:
+            if check.target in reported:
+                continue
+            if check.outcome is Outcome.UNREACHABLE and not check.attempts:
+                not_run.setdefault((check.target, check.message), []).append(check)
+            else:
                 self._failure(check, told)
+        for (name, why), checks in not_run.items():
+            self._print(Text.assemble(("UNREACHABLE ", _STYLE[Outcome.UNREACHABLE]), (name, "bold")))
+            self._print(Text(f"    {why}"))
+            self._print(Text(f"    no verdict: {', '.join(check.label for check in checks)}"))
+            self._print(Text(""))
+        for target in result.targets:
+            for finding in target.findings:
+                if finding.ruling is Ruling.FORBIDDEN or (
+                    finding.ruling is Ruling.REPORTED and (self._verbosity >= 0 or result.exit_code)
+                ):
+                    self._told_finding(target, finding)
         if self._verbosity >= 0 or result.exit_code:
             self._totals(result, folder)
 
@@ -221,7 +245,8 @@ class Terminal:
             self._print(Text(f"    {line}"))
         if target.console_log:
             self._print(Text(f"    console: {target.console_log}"))
-        self._print(Text(f"    no verdict: {', '.join(check.label for check in target.checks)}"))
+        without = [check.label for check in target.checks if check.outcome is not Outcome.FAILED]
+        self._print(Text(f"    no verdict: {', '.join(without)}"))
         self._print(Text(""))
 
     def _failure(self, check: CheckResult, told: dict[str, str]) -> None:
@@ -248,12 +273,29 @@ class Terminal:
             self._print(Text(f"    attempt {observation.attempt} ({observation.at:.1f} s): {observation.seen}", "dim"))
         for fallback in check.fallbacks:
             self._print(Text(f"    fell back from {fallback}", "yellow"))
+        for finding in check.findings:
+            self._print(Text(f"    finding: {finding}", "yellow"))
         facts = [f"{check.attempts} attempt{'s' if check.attempts != 1 else ''}", f"{check.duration:.1f} s"]
         if check.transports:
             facts.append("over " + ", ".join(check.transports))
-        self._print(Text(f"    {', '.join(facts)}{f'; {_near(check.location)}' if check.location else ''}", "dim"))
+        if check.attempts:
+            self._print(Text(f"    {', '.join(facts)}{f'; {_near(check.location)}' if check.location else ''}", "dim"))
         if check.repeat:
             self._print(Text(f"    repeat: {check.repeat}"))
+        self._print(Text(""))
+
+    def _told_finding(self, target: TargetResult, finding: Finding) -> None:
+        """A forbidden one with its whole report, another one with its first line."""
+        style = "yellow" if finding.severity is Severity.WARNING else "bold red"
+        self._print(Text.assemble(("FINDING ", style), (f"{target.target}  ", "bold"), finding.short))
+        if finding.checks:
+            self._print(Text(f"    while {', '.join(finding.checks)} ran", "dim"))
+        lines = finding.text.splitlines()
+        if finding.ruling is Ruling.FORBIDDEN and len(lines) > 1:
+            for line in lines:
+                self._print(Text(f"    {line}"))
+        elif len(lines) > 1:
+            self._print(Text(f"    {len(lines)} lines, whole in results.json", "dim"))
         self._print(Text(""))
 
     def _totals(self, result: RunResult, folder: str) -> None:
@@ -274,6 +316,9 @@ class Terminal:
         line.append(f"{len(result.targets)} target{'s' if len(result.targets) != 1 else ''}, {result.duration:.1f} s")
         if fallbacks or re_reads:
             line.append(f" ({fallbacks} fallbacks, {re_reads} re-reads)", "yellow")
+        found = sum(sum(target.finding_counts.values()) for target in result.targets)
+        if found:
+            line.append(f"; {found} finding{'s' if found != 1 else ''} on the console", "yellow")
         if result.interrupted:
             line.append("; interrupted", "bold yellow")
         self._print(line)
@@ -333,6 +378,8 @@ _HANDLERS: dict[str, _Handler] = {
     "link.fallback": Terminal._warn,
     "link.recovered": Terminal._warn,
     "ssh.passphrase_wanted": Terminal._warn,
-    "finding": Terminal._warn,
+    "console.unheard": Terminal._warn,
+    "finding": Terminal._finding,
+    "finding.more": Terminal._warn,
     "internal.error": Terminal._warn,
 }

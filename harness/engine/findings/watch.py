@@ -1,0 +1,172 @@
+"""Findings of a run: console lines of the record in; `finding` events and each target's verdict out.
+
+A subscriber of the record runs in whichever thread has written, while the record waits: it must not write itself, nor
+end waits. So lines are only laid down there; they are read on the event loop, which waits for the reports' ends too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from harness.deadline import Cancellation
+from harness.engine.findings.finding import Finding, Ruling, Severity
+from harness.engine.findings.reader import Line, Report, ReportReader
+from harness.engine.findings.rules import FindingRules
+from harness.events import Emitter, Level, Record
+
+KEPT = 20
+"""Findings of one kind and ruling that are told in full for a target; more of them are counted."""
+_AT_ONCE = 500
+"""Lines read before others have their turn on the event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFindings:
+    """What a target's console said in a run. `counts` has all of them by name, `missed` what was required and not seen,
+    `died` why nothing answers on it any more."""
+
+    found: tuple[Finding, ...] = ()
+    counts: dict[str, int] = field(default_factory=dict)
+    missed: tuple[str, ...] = ()
+    died: str = ""
+
+
+class Findings:
+    """Reads a run's record for findings; to be subscribed to the event log."""
+
+    def __init__(self) -> None:
+        self._watches: dict[str, TargetWatch] = {}
+
+    def __call__(self, record: Record) -> None:
+        """Takes one record."""
+        watch = self._watches.get(record.get("host.name", ""))
+        if watch is not None:
+            watch.hear(record)
+
+    def watch(self, target: str, rules: FindingRules, events: Emitter, cancellation: Cancellation) -> TargetWatch:
+        """Watches a target until it is closed; `cancellation` is the run's. To be called on the event loop."""
+        watch = TargetWatch(rules, events, cancellation, forget=lambda: self._watches.pop(target, None))
+        self._watches[target] = watch
+        return watch
+
+
+class TargetWatch:
+    """The findings of one target. Its `cancellation` ends with the run's, and when the target's kernel panics."""
+
+    def __init__(
+        self, rules: FindingRules, events: Emitter, cancellation: Cancellation, *, forget: Callable[[], object]
+    ) -> None:
+        self.cancellation = Cancellation()
+        self.died = ""
+        self._rules = rules
+        self._events = events
+        self._forget = (forget, cancellation.on_cancel(lambda: self.cancellation.cancel(cancellation.reason)))
+        self._loop = asyncio.get_running_loop()
+        self._reader = ReportReader()
+        self._heard: deque[tuple[Line, float]] = deque()
+        self._running: dict[str, None] = {}
+        self._names: dict[str, tuple[str, str]] = {}
+        self._awake = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._found: list[Finding] = []
+        self._counts: Counter[str] = Counter()
+        self._kept: Counter[tuple[str, Ruling]] = Counter()
+        self._unmet = list(rules.required)
+
+    def hear(self, record: Record) -> None:
+        """Takes a record of this target, in any thread."""
+        action = record["event.action"]
+        if action == "console.line":
+            line = Line(record["harness.text"], record["event.sequence"], tuple(self._running))
+            self._heard.append((line, self._loop.time()))
+            if not self._awake:
+                self._awake = True
+                self._loop.call_soon_threadsafe(self._read)
+        elif action == "check.start":
+            check_id = record["harness.check_id"]
+            self._running[check_id] = None
+            self._names[check_id] = (record["test.suite.name"], record["test.case.name"])
+        elif action == "check.end":
+            self._running.pop(record["harness.check_id"], None)
+
+    def close(self) -> TargetFindings:
+        """Reads what was heard until now, and watches no more. To be called on the event loop."""
+        for forget in self._forget:
+            forget()
+        if self._timer is not None:
+            self._timer.cancel()
+        while self._heard:
+            self._tell(self._reader.feed(*self._heard.popleft()))
+        self._tell(self._reader.flush())
+        missed = tuple(selector.word for selector in self._unmet)
+        return TargetFindings(tuple(self._found), dict(self._counts), missed, self.died)
+
+    def _read(self) -> None:
+        self._awake = False  # first: what is heard from here on wakes us again
+        for _ in range(_AT_ONCE):
+            if not self._heard:
+                break
+            self._tell(self._reader.feed(*self._heard.popleft()))
+        if self._heard:
+            self._loop.call_soon(self._read)
+        self._wait()
+
+    def _wait(self) -> None:
+        """Has the open report ended in time, should nothing more come."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = self._reader.due
+        if due is not None:
+            self._timer = self._loop.call_at(due, self._silent)
+
+    def _silent(self) -> None:
+        self._tell(self._reader.tick(self._loop.time()))
+        self._wait()
+
+    def _tell(self, reports: Iterable[Report]) -> None:
+        for report in reports:
+            self._judge(report)
+
+    def _judge(self, report: Report) -> None:
+        kind, text = report.kind, report.text
+        ruling = self._rules.ruling(kind, text)
+        self._unmet = [selector for selector in self._unmet if not selector.picks(kind, text)]
+        self._counts[kind.name] += 1
+        self._kept[kind.name, ruling] += 1
+        count = self._kept[kind.name, ruling]
+        if count <= KEPT:
+            finding = Finding(
+                kind.name, kind.severity, ruling, report.title, text, report.first.checks,
+                report.first.sequence, report.last.sequence,
+            )  # fmt: skip
+            self._found.append(finding)
+            self._record(finding, kind.reference)
+        elif count == KEPT + 1:
+            told = f"{kind.name}: more than {KEPT} findings; from now on they are only counted"
+            self._events.emit("finding.more", told, level="warning", finding=kind.name)
+        if kind.ends_target and ruling is not Ruling.EXPECTED and not self.died:
+            self.died = f"its kernel panicked: {report.title}"
+            self.cancellation.cancel(self.died)
+
+    def _record(self, finding: Finding, reference: str) -> None:
+        events = self._events
+        if len(finding.checks) == 1:
+            module, check = self._names[finding.checks[0]]
+            events = events.bind(module=module, check=check)
+        events.emit(
+            "finding", finding.short, level=_level(finding), finding=finding.name, severity=finding.severity.value,
+            ruling=finding.ruling.value, text=finding.text, checks=list(finding.checks), first_line=finding.first_line,
+            last_line=finding.last_line, reference=reference,
+        )  # fmt: skip
+
+
+def _level(finding: Finding) -> Level:
+    if finding.ruling is Ruling.EXPECTED:
+        return "info"
+    if finding.ruling is Ruling.FORBIDDEN:
+        return "error"
+    return "warning" if finding.severity is Severity.WARNING else "error"
