@@ -48,7 +48,7 @@ def authenticate(connection: Connection, keyring: Keyring, deadline: Deadline) -
     tried: list[str] = []
     allowed: tuple[str, ...] = ()
     problems: list[str] = []
-    with connection.wire.bounded(deadline), contextlib.closing(_Agent(spec)) as agent:
+    with connection.wire.bounded(deadline), contextlib.closing(_Agent(spec, deadline)) as agent:
         for attempt in attempts(spec, problems, agent.keys, keyring):
             if allowed and attempt.method not in allowed and "keyboard-interactive" not in allowed:
                 continue
@@ -146,34 +146,41 @@ def attempts(
 class _Agent:
     """The agent's socket for as long as one login takes; signing goes through it. Without an agent it holds no keys."""
 
-    def __init__(self, spec: SshSpec) -> None:
-        from paramiko.agent import AgentSSH
-
-        self._agent: AgentSSH | None = None
+    def __init__(self, spec: SshSpec, deadline: Deadline) -> None:
+        self._connection: socket.socket | None = None
+        self._forget: Callable[[], None] = lambda: None
         self.keys: list[paramiko.AgentKey] = []
         path = spec.agent_socket or os.environ.get("SSH_AUTH_SOCK")
         if path and (spec.use_agent or spec.key_files):
-            self._ask(path)
+            self._ask(path, deadline)
 
-    def _ask(self, path: str) -> None:
+    def _ask(self, path: str, deadline: Deadline) -> None:
         import paramiko
         from paramiko.agent import AgentSSH
 
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._agent = AgentSSH()
+        self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._forget = deadline.cancellation.on_cancel(self._hang_up)
         try:
-            connection.settimeout(_AGENT_PATIENCE)
-            connection.connect(path)
-            self._agent._connect(connection)  # type: ignore[attr-defined]
-            self.keys = list(self._agent.get_keys())
+            self._connection.settimeout(max(0.01, min(_AGENT_PATIENCE, deadline.remaining() / 2)))
+            self._connection.connect(path)
+            agent = AgentSSH()
+            agent._connect(self._connection)  # type: ignore[attr-defined]
+            self.keys = list(agent.get_keys())
         except (paramiko.SSHException, OSError):
             # ssh, too, goes on without an agent that does not answer.
-            connection.close()
-            self._agent = None
+            self.close()
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            # Closing alone would not wake a thread that waits for a signature.
+            with contextlib.suppress(OSError):
+                self._connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        if self._agent is not None:
-            self._agent._close()  # type: ignore[attr-defined]
+        self._forget()
+        self._hang_up()
+        if self._connection is not None:
+            self._connection.close()
 
 
 def _parse_key(spec: SshSpec, text: str) -> paramiko.PKey:

@@ -6,18 +6,21 @@ client, paramiko's parser is used, which knows no Include and no `Match exec`.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness.errors import UsageError
+from harness.deadline import Deadline
+from harness.errors import DeadlineExpired, UsageError
 from harness.transport.ssh.options import apply_options, first_of
 from harness.transport.ssh.spec import KNOWN_HOSTS, SshSpec, port_of
 
@@ -34,8 +37,9 @@ def parse_dash_g(text: str) -> dict[str, list[str]]:
     return found
 
 
-def resolve(spec: SshSpec, *, home: Path | None = None) -> SshSpec:
-    """Applies the user's ssh configuration, where there is one. Raises UsageError when it cannot be read.
+def resolve(spec: SshSpec, *, deadline: Deadline, home: Path | None = None) -> SshSpec:
+    """Applies the user's ssh configuration, where there is one. Raises UsageError when it cannot be read,
+    DeadlineExpired and Cancelled where what it runs (`Match exec`) does not end.
 
     What the inventory says wins over the configuration, as with `ssh -o`.
     """
@@ -43,7 +47,7 @@ def resolve(spec: SshSpec, *, home: Path | None = None) -> SshSpec:
     has_file = bool(spec.config_file) or user_config.is_file()
     if not spec.use_config or spec.config_file == "none" or not has_file:
         return spec
-    found = _ask_ssh(spec) if shutil.which("ssh") else _ask_paramiko(spec, user_config)
+    found = _ask_ssh(spec, deadline) if shutil.which("ssh") else _ask_paramiko(spec, user_config)
     explicit = first_of(spec.options)
     merged = {name: values for name, values in found.items() if name not in explicit}
     if spec.key_files:
@@ -91,7 +95,7 @@ def _tokens(spec: SshSpec) -> dict[str, str]:
     return {"%": "%", "h": spec.host, "p": str(spec.port), "r": spec.login, "n": spec.name}
 
 
-def _ask_ssh(spec: SshSpec) -> dict[str, list[str]]:
+def _ask_ssh(spec: SshSpec, deadline: Deadline) -> dict[str, list[str]]:
     argv = ["ssh", "-G"]
     if spec.config_file:
         argv += ["-F", spec.config_file]
@@ -100,19 +104,44 @@ def _ask_ssh(spec: SshSpec) -> dict[str, list[str]]:
     for name, value in spec.options:
         argv += ["-o", f"{name}={value}"]
     argv += ["--", spec.host]
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL, check=False)
-    except subprocess.TimeoutExpired:
+    status, out, err = _run(argv, deadline)
+    if status:
         raise UsageError(
-            f"{spec.name}: `{shlex.join(argv)}` gave no answer in 10 s",
-            hint="A `Match exec` in the ssh configuration may hang.",
-        ) from None
-    if done.returncode:
-        raise UsageError(
-            f"{spec.name}: the ssh configuration cannot be used: {done.stderr.strip()}",
+            f"{spec.name}: the ssh configuration cannot be used: {err.strip()}",
             hint=f"Run `{shlex.join(argv)}` to see it.",
         )
-    return parse_dash_g(done.stdout)
+    return parse_dash_g(out)
+
+
+def _run(argv: list[str], deadline: Deadline) -> tuple[int, str, str]:
+    """A program's exit status and output. At the deadline it is ended with all that it started."""
+    with subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="backslashreplace",
+        start_new_session=True,
+    ) as process:
+        forget = deadline.cancellation.on_cancel(lambda: _end(process))
+        try:
+            out, err = process.communicate(timeout=deadline.remaining())
+        except subprocess.TimeoutExpired:
+            _end(process)
+            raise DeadlineExpired(
+                f"`{shlex.join(argv)}` ran; does a `Match exec` of the ssh configuration hang?"
+            ) from None
+        finally:
+            forget()
+    deadline.cancellation.check()
+    return process.returncode, out, err
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _ask_paramiko(spec: SshSpec, user_config: Path) -> dict[str, list[str]]:

@@ -158,7 +158,7 @@ def _through(
     import paramiko
 
     *before, last = hosts
-    last = ssh_config.replace_jump(ssh_config.resolve(last), before)
+    last = ssh_config.replace_jump(ssh_config.resolve(last, deadline=deadline), before)
     try:
         hop_events = events.bind(jump_host=last.name)
         below = connect(last, deadline=deadline, events=hop_events, keyring=keyring, hops=hops + len(hosts))

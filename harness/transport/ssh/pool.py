@@ -78,7 +78,7 @@ class ChannelPool:
                     return connection
                 self.drop(connection, "it was found dead before use")
             try:
-                self._spec = self._spec or ssh_config.resolve(self._given)
+                self._spec = self._spec or ssh_config.resolve(self._given, deadline=deadline)
                 connection = connect(
                     self._spec, deadline=deadline, events=self._events, keyring=self._keyring, pinned=self.pinned
                 )

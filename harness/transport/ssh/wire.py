@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired
 from harness.transport.errors import Cause, Unavailable
+from harness.transport.ssh.names import look_up
 
 if TYPE_CHECKING:
     from paramiko import Channel
@@ -254,8 +255,15 @@ def tcp_connect(spec: SshSpec, deadline: Deadline) -> socket.socket:
     """
     family = {"any": socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF_INET6}[spec.address_family]
     try:
-        addresses = socket.getaddrinfo(spec.host, spec.port, family, socket.SOCK_STREAM)
-    except (socket.gaierror, UnicodeError) as error:
+        addresses = look_up(spec.host, spec.port, family, deadline)
+    except DeadlineExpired as error:
+        raise Unavailable(
+            f"{spec.name}: {error.message}",
+            cause=Cause.UNRESOLVED,
+            transport="ssh",
+            hint="The name servers do not answer. Set ansible_host to an address, or mend the name service.",
+        ) from None
+    except (OSError, UnicodeError) as error:
         raise Unavailable(
             f"{spec.name}: the name {spec.host!r} has no address: {error}",
             cause=Cause.UNRESOLVED,

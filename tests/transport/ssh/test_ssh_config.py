@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.errors import UsageError
+from harness.deadline import Cancellation, Deadline
+from harness.errors import Cancelled, DeadlineExpired, UsageError
+from harness.events.emitter import NullEmitter
+from harness.transport.errors import Cause, Unavailable
 from harness.transport.ssh.config import expand_tokens, jumps, parse_dash_g, resolve
 from harness.transport.ssh.options import apply_arguments
 from harness.transport.ssh.spec import Become, SshSpec
+from harness.transport.ssh.transport import SshTransport
+
+
+def soon(seconds: float = 30.0) -> Deadline:
+    return Deadline.after(seconds)
 
 
 def of(**variables: Any) -> SshSpec:
@@ -175,7 +185,7 @@ def config(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_users_configuration_is_applied(config: Path) -> None:
-    spec = resolve(apply_arguments(of(), f"-F {config}"))
+    spec = resolve(apply_arguments(of(), f"-F {config}"), deadline=soon())
     assert (spec.host, spec.port, spec.user) == ("192.0.2.7", 2200, "someone")
     assert spec.host_key_alias == "alias"
     assert spec.connect_timeout == 3
@@ -186,7 +196,8 @@ def test_a_users_configuration_is_applied(config: Path) -> None:
 
 def test_the_inventory_wins_over_it(config: Path) -> None:
     spec = resolve(
-        apply_arguments(of(ansible_port=1, ansible_user="me", ansible_ssh_private_key_file="/k"), f"-F {config}")
+        apply_arguments(of(ansible_port=1, ansible_user="me", ansible_ssh_private_key_file="/k"), f"-F {config}"),
+        deadline=soon(),
     )
     assert (spec.port, spec.user, spec.key_files) == (1, "me", ("/k",))
     assert spec.host == "192.0.2.7"
@@ -194,8 +205,8 @@ def test_the_inventory_wins_over_it(config: Path) -> None:
 
 def test_it_is_not_for_machines_of_ours(config: Path) -> None:
     spec = apply_arguments(of(), f"-F {config}").with_endpoint("127.0.0.1", 1)
-    assert resolve(spec) == spec
-    assert resolve(apply_arguments(of(), "-F none")).host == "box"
+    assert resolve(spec, deadline=soon()) == spec
+    assert resolve(apply_arguments(of(), "-F none"), deadline=soon()).host == "box"
 
 
 def test_a_broken_configuration_is_the_persons_to_mend(tmp_path: Path) -> None:
@@ -203,7 +214,7 @@ def test_a_broken_configuration_is_the_persons_to_mend(tmp_path: Path) -> None:
         pytest.skip("no OpenSSH client here")
     (tmp_path / "config").write_text("Nonsense yes\n")
     with pytest.raises(UsageError, match="ssh configuration cannot be used"):
-        resolve(apply_arguments(of(), f"-F {tmp_path / 'config'}"))
+        resolve(apply_arguments(of(), f"-F {tmp_path / 'config'}"), deadline=soon())
 
 
 def test_include_and_match_are_followed(tmp_path: Path) -> None:
@@ -211,4 +222,48 @@ def test_include_and_match_are_followed(tmp_path: Path) -> None:
         pytest.skip("no OpenSSH client here")
     (tmp_path / "more").write_text("Match host box user root\n Port 4444\n")
     (tmp_path / "config").write_text(f"Include {tmp_path / 'more'}\n")
-    assert resolve(apply_arguments(of(ansible_user="root"), f"-F {tmp_path / 'config'}")).port == 4444
+    assert resolve(apply_arguments(of(ansible_user="root"), f"-F {tmp_path / 'config'}"), deadline=soon()).port == 4444
+
+
+@pytest.fixture
+def hanging(tmp_path: Path) -> tuple[SshSpec, Path]:
+    """A configuration with a program that does not end, and the file into which it writes its process id."""
+    if shutil.which("ssh") is None:
+        pytest.skip("no OpenSSH client here")
+    (tmp_path / "config").write_text(f'Match exec "echo $$ >{tmp_path}/pid; sleep 1000"\n Port 4444\n')
+    return apply_arguments(of(), f"-F {tmp_path / 'config'}"), tmp_path / "pid"
+
+
+def ended(pid: Path) -> bool:
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        stat = Path(f"/proc/{int(pid.read_text())}/stat")
+        if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_a_configuration_that_hangs_keeps_to_the_deadline(hanging: tuple[SshSpec, Path]) -> None:
+    spec, pid = hanging
+    with pytest.raises(DeadlineExpired, match="Match exec"):
+        resolve(spec, deadline=soon(1.0))
+    assert ended(pid)
+
+
+def test_a_configuration_that_hangs_is_left_when_cancelled(hanging: tuple[SshSpec, Path]) -> None:
+    spec, pid = hanging
+    cancellation = Cancellation()
+    timer = threading.Timer(1.0, cancellation.cancel, ["enough"])
+    timer.start()
+    with pytest.raises(Cancelled, match="enough"):
+        resolve(spec, deadline=Deadline.after(100, cancellation=cancellation))
+    assert ended(pid)
+
+
+def test_a_command_over_it_is_unavailable_by_then(hanging: tuple[SshSpec, Path]) -> None:
+    transport = SshTransport(hanging[0], events=NullEmitter())
+    with pytest.raises(Unavailable, match="Match exec") as caught:
+        transport.run("echo", deadline=soon(1.0))
+    assert caught.value.cause is Cause.TIMEOUT
+    transport.close()
