@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.api.check import Never, NotYet, Skip, check
+from harness.api.check import Never, NotYet, Skip
+from harness.api.declare import check
 
 if TYPE_CHECKING:
     from harness.target.target import Target

@@ -6,6 +6,8 @@ import ast
 import linecache
 import textwrap
 import traceback
+from dataclasses import dataclass
+from functools import lru_cache
 from types import FrameType, TracebackType
 
 _LONGEST = 300
@@ -20,15 +22,15 @@ def explain(error: BaseException, filename: str) -> str:
     frame, line = _frame_in(error.__traceback__, filename)
     if frame is None:
         return message or type(error).__name__
-    statement = _statement(frame.f_code.co_filename, line)
     if not isinstance(error, AssertionError):
         return f"{type(error).__name__}: {message}  (line {line}: {_source(frame, line)})"
     if message:
         return message
-    if not isinstance(statement, ast.Assert):
+    asserted = _asserted(frame.f_code.co_filename, line)
+    if asserted is None:
         return f"assertion failed in line {line}: {_source(frame, line)}"
-    values = ", ".join(f"{name} = {_short(value)}" for name, value in _values(statement.test, frame))
-    said = f"assert {ast.unparse(statement.test)}  (line {line})"
+    values = ", ".join(f"{name} = {_short(value)}" for name, value in _values(asserted, frame))
+    said = f"assert {asserted.text}  (line {line})"
     return f"{said}, where {values}" if values else said
 
 
@@ -56,32 +58,48 @@ def _source(frame: FrameType, line: int) -> str:
     return linecache.getline(frame.f_code.co_filename, line, frame.f_globals).strip()
 
 
-def _statement(filename: str, line: int) -> ast.stmt | None:
-    source = "".join(linecache.getlines(filename))
-    try:
-        tree = ast.parse(textwrap.dedent(source))
-    except SyntaxError:
-        return None
-    inner: ast.stmt | None = None
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assert) and node.lineno <= line <= (node.end_lineno or node.lineno):
+@dataclass(frozen=True, slots=True)
+class _Asserted:
+    """An assertion as it is written, and the names and attributes in it that have values to show."""
+
+    text: str
+    names: tuple[tuple[str, ast.Attribute | ast.Name], ...]
+
+
+@lru_cache(maxsize=1024)
+def _asserted(filename: str, line: int) -> _Asserted | None:
+    """The innermost assertion that stands on this line. Kept: a check that waits fails on the same line again."""
+    inner = None
+    for node in _assertions(filename):
+        if node.lineno <= line <= (node.end_lineno or node.lineno):
             inner = node
-    return inner
+    if inner is None:
+        return None
+    names: dict[str, ast.Attribute | ast.Name] = {}
+    for part in ast.walk(inner.test):
+        if not isinstance(part, ast.Attribute | ast.Name) or not isinstance(part.ctx, ast.Load):
+            continue
+        # Nothing is called to show a value, so nothing is done twice.
+        if not any(isinstance(within, ast.Call | ast.Subscript) for within in ast.walk(part)):
+            names[ast.unparse(part)] = part
+    return _Asserted(ast.unparse(inner.test), tuple(names.items()))
 
 
-def _values(expression: ast.expr, frame: FrameType) -> list[tuple[str, object]]:
-    """Names and attributes in the expression with their values. Nothing is called, so nothing is done twice."""
-    found: dict[str, object] = {}
-    for node in ast.walk(expression):
-        if isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Load):
-            name = ast.unparse(node)
-            if any(isinstance(part, ast.Call | ast.Subscript) for part in ast.walk(node)):
-                continue
-            value = _lookup(node, frame)
-            if value is not _UNKNOWN and not callable(value):
-                found[name] = value
+@lru_cache(maxsize=64)
+def _assertions(filename: str) -> tuple[ast.Assert, ...]:
+    try:
+        tree = ast.parse(textwrap.dedent("".join(linecache.getlines(filename))))
+    except SyntaxError:
+        return ()
+    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.Assert))
+
+
+def _values(asserted: _Asserted, frame: FrameType) -> list[tuple[str, object]]:
+    """The names in the assertion with their values."""
+    found = {name: _lookup(node, frame) for name, node in asserted.names}
+    known = {name: value for name, value in found.items() if value is not _UNKNOWN and not callable(value)}
     # `result` says nothing that `result.out` does not say better.
-    return [(n, v) for n, v in found.items() if not any(other.startswith(f"{n}.") for other in found)]
+    return [(n, v) for n, v in known.items() if not any(other.startswith(f"{n}.") for other in known)]
 
 
 _UNKNOWN = object()

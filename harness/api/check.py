@@ -14,17 +14,16 @@ help. Any other exception is a mistake in the check itself and is not tried agai
 
 from __future__ import annotations
 
-import inspect
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, overload
+from functools import partial
+from typing import Any
 
-from harness.errors import Source, UsageError
+from harness.errors import Source
 
 CheckFunction = Callable[..., Any]
-
-_REGISTRY = "__harness_checks__"
+Condition = Callable[[Any], object]
+"""A question about the target, asked before a check's first look."""
 
 
 class NotYet(AssertionError):
@@ -57,12 +56,19 @@ class Settings:
 
     def scaled(self, factor: float) -> Settings:
         """For slow machines: the times allowed grow, the pace of looking and the window stay."""
+        if factor == 1.0:
+            return self
         return replace(self, budget=self.budget * factor, attempt_timeout=self.attempt_timeout * factor)
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check as it was found: its function, its settings, and where it stands."""
+    """A check as it was found: its function, its settings, and where it stands.
+
+    `needs` are the ids of checks that must have passed before; `alone` means that no other check of the target runs
+    beside it; `when` is asked before the first look; `settle` is the check's own wish: True waits for a settled target
+    whatever the run was told, False never waits for one.
+    """
 
     name: str
     module: str
@@ -73,6 +79,12 @@ class Check:
     tags: frozenset[str] = frozenset()
     transport: str | None = None
     description: str = ""
+    needs: tuple[str, ...] = ()
+    alone: bool = False
+    when: Condition | None = None
+    settle: bool | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Parameters whose values the inventory gives: the parameter's name, and the variable's."""
 
     @property
     def id(self) -> str:
@@ -84,114 +96,25 @@ class Check:
         """How people see it: `module::name`."""
         return f"{self.module}::{self.name}"
 
+    @property
+    def base(self) -> str:
+        """The name without its parameters' values."""
+        return self.name.partition("[")[0]
 
-@dataclass(frozen=True, slots=True)
-class Declaration:
-    """What `@check` noted about a function, before discovery gives it a place."""
+    @property
+    def filename(self) -> str:
+        """The file that the function was compiled from."""
+        function = self.function.func if isinstance(self.function, partial) else self.function
+        return str(function.__code__.co_filename)
 
-    function: CheckFunction
-    source: Source
-    settings: dict[str, float]
-    tags: frozenset[str]
-    transport: str | None
-
-
-@overload
-def check(function: CheckFunction, /) -> CheckFunction: ...
-
-
-@overload
-def check(
-    *,
-    budget: float | None = None,
-    attempt_timeout: float | None = None,
-    interval: float | None = None,
-    window: float | None = None,
-    tags: Iterable[str] = (),
-    transport: str | None = None,
-) -> Callable[[CheckFunction], CheckFunction]: ...
+    def with_values(self, values: Mapping[str, object]) -> Check:
+        """The check for these values of its parameters: `name[value]`."""
+        already = [self.name[len(self.base) + 1 : -1]] if self.base != self.name else []
+        name = f"{self.base}[{'-'.join([*already, *map(_shown, values.values())])}]"
+        return replace(self, name=name, function=partial(self.function, **values), variables={})
 
 
-def check(
-    function: CheckFunction | None = None,
-    /,
-    *,
-    budget: float | None = None,
-    attempt_timeout: float | None = None,
-    interval: float | None = None,
-    window: float | None = None,
-    tags: Iterable[str] = (),
-    transport: str | None = None,
-) -> CheckFunction | Callable[[CheckFunction], CheckFunction]:
-    """Marks a function of one parameter, the target, as a check.
-
-    Times are in seconds, see :class:`Settings`. `tags` select it with ``-t``. `transport` (``"ssh"`` or
-    ``"serial"``) insists on one
-    transport instead of whichever works. Raises :class:`~harness.errors.UsageError` for a wrong signature or setting.
-    """
-
-    def declare(marked: CheckFunction) -> CheckFunction:
-        source = _source_of(marked)
-        settings = {
-            name: value
-            for name, value in {
-                "budget": budget,
-                "attempt_timeout": attempt_timeout,
-                "interval": interval,
-                "window": window,
-            }.items()
-            if value is not None
-        }
-        _validate(marked, settings, tags, transport, source)
-        declared = Declaration(marked, source, settings, frozenset(tags), transport)
-        sys.modules[marked.__module__].__dict__.setdefault(_REGISTRY, []).append(declared)
-        return marked
-
-    return declare if function is None else declare(function)
-
-
-def declarations(module: object) -> list[Declaration]:
-    """The checks that a module itself declares, in their order."""
-    return list(getattr(module, _REGISTRY, []))
-
-
-def _validate(
-    function: CheckFunction,
-    settings: dict[str, float],
-    tags: Iterable[str],
-    transport: str | None,
-    source: Source,
-) -> None:
-    if not callable(function) or not hasattr(function, "__code__"):
-        raise UsageError(f"@check marks a function, not {function!r}", source=source)
-    name = function.__name__
-    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
-        raise UsageError(f"check {name} must be a plain function (no `async`, no `yield`)", source=source)
-    try:
-        inspect.signature(function).bind(None)
-    except TypeError as error:
-        raise UsageError(
-            f"check {name}{inspect.signature(function)} must take one parameter, the target: {error}",
-            source=source,
-            hint=f"Write it as `def {name}(target): ...`.",
-        ) from None
-    for setting, value in settings.items():
-        if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
-            raise UsageError(f"check {name}: {setting}={value!r} is not a number of seconds", source=source)
-    if isinstance(tags, str):
-        raise UsageError(f"check {name}: tags={tags!r} must be a list of words", source=source)
-    if transport not in (None, "ssh", "serial"):
-        raise UsageError(f"check {name}: transport={transport!r} is neither 'ssh' nor 'serial'", source=source)
-
-
-def _source_of(function: CheckFunction) -> Source:
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return Source(getattr(function, "__module__", "?"))
-    line = code.co_firstlineno
-    try:
-        lines, start = inspect.getsourcelines(function)
-        offset = next(i for i, text in enumerate(lines) if text.lstrip().startswith(("def ", "async def ")))
-        return Source(code.co_filename, start + offset, text=lines[offset].rstrip("\n"))
-    except (OSError, StopIteration):
-        return Source(code.co_filename, line)
+def _shown(value: object) -> str:
+    """A parameter's value in a check's name."""
+    text = value if isinstance(value, str) else repr(value)
+    return "".join(c if c.isprintable() and c not in "[]" else "_" for c in text)[:80]

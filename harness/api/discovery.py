@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from harness.api.check import Check, Settings, declarations
+from harness.api.check import Check, CheckFunction, Settings
+from harness.api.declare import Declaration, declarations
 from harness.errors import HarnessError, NothingSelected, Source, UsageError
 
 _IGNORED_FOLDERS = {"__pycache__", "host_vars", "group_vars"}
@@ -36,9 +37,9 @@ def discover(selectors: Sequence[str]) -> tuple[Check, ...]:
         before = len(found)
         for file, root in _files(path):
             for each in _checks_of(file, root):
-                if not separator or fnmatchcase(each.name, name):
+                if not separator or name in (each.name, each.base) or fnmatchcase(each.name, name):
                     found.setdefault(each.id, each)
-        if separator and len(found) == before and not any(key.endswith(f"::{name}") for key in found):
+        if separator and len(found) == before and not any(name in (each.name, each.base) for each in found.values()):
             names = ", ".join(each.name for file, root in _files(path) for each in _checks_of(file, root))
             raise UsageError(f"{path_text} has no check named {name!r}", hint=f"It has: {names or 'none'}.")
     if not found:
@@ -154,20 +155,32 @@ def _checks_of(file: Path, root: Path) -> list[Check]:
                 hint="Give one of them another name: only one of two functions of a name exists in Python.",
             )
         seen[check_name] = declared.source
-        result.append(
-            Check(
-                name=check_name,
-                module=name,
-                path=file.as_posix(),
-                function=declared.function,
-                source=declared.source,
-                settings=Settings(**declared.settings),
-                tags=declared.tags,
-                transport=declared.transport,
-                description=(declared.function.__doc__ or "").strip().partition("\n")[0],
-            )
+        one = Check(
+            name=check_name,
+            module=name,
+            path=file.as_posix(),
+            function=declared.function,
+            source=declared.source,
+            settings=Settings(**declared.settings),
+            tags=declared.tags,
+            transport=declared.transport,
+            description=(declared.function.__doc__ or "").strip().partition("\n")[0],
+            alone=declared.alone,
+            when=declared.when,
+            settle=declared.settle,
+            variables=declared.variables(),
+            needs=tuple(_need(each, declared) for each in declared.needs),
         )
+        result += [one.with_values(values) if values else one for values in declared.values()]
     return result
+
+
+def _need(need: CheckFunction | str, declared: Declaration) -> str:
+    """A need by name; a function of another file by its file too."""
+    if isinstance(need, str):
+        return need
+    elsewhere = need.__module__ != declared.function.__module__
+    return f"{need.__code__.co_filename}::{need.__name__}" if elsewhere else need.__name__
 
 
 def _module_name(file: Path, root: Path) -> str:

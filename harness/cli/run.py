@@ -53,6 +53,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     how = parser.add_argument_group("how to run")
     how.add_argument("--forks", type=_positive, default=5, metavar="N", help="targets side by side (default 5)")
+    how.add_argument("--at-once", type=_positive, metavar="N", help="checks of one target side by side (default 4)")
+    how.add_argument("--deadline", type=_seconds, metavar="S", help="end the whole run after so many seconds")
+    how.add_argument(
+        "--target-deadline", type=_seconds, metavar="S", help="end each target after so many seconds, boot included"
+    )
     how.add_argument(
         "--transport",
         choices=("ssh", "serial"),
@@ -78,7 +83,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--max-fail", type=_positive, default=0, metavar="N", help="run no more checks after N have failed"
     )
     how.add_argument("-x", action="store_const", const=1, dest="max_fail", help="the same as --max-fail 1")
-    how.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the jitter, to repeat a run's pace")
+    how.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of the jitter and of --shuffle, to repeat a run"
+    )
+    how.add_argument("--shuffle", action="store_true", help="start the checks in an order drawn with the seed")
     how.add_argument("--keep", action="store_true", help="leave the machines up, and print how to reach them")
     out = parser.add_argument_group("output")
     out.add_argument("--logs", default="logs", metavar="DIR", help="where the record goes (default logs/)")
@@ -150,8 +158,12 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         max_fail=arguments.max_fail,
         seed=arguments.seed,
         transport=arguments.transport,
+        at_once=arguments.at_once,
+        deadline=arguments.deadline,
+        target_deadline=arguments.target_deadline,
+        shuffle=arguments.shuffle,
     )
-    return make_plan(hosts, checks, options)
+    return make_plan(hosts, checks, options, available=found)
 
 
 def _list(plan: Plan, *, as_json: bool) -> int:
@@ -179,8 +191,9 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
 
     from harness import __version__
     from harness.deadline import Cancellation
+    from harness.engine.console import ConsoleTail
     from harness.engine.findings.watch import Findings
-    from harness.engine.scheduler import ConsoleTail, Scheduler
+    from harness.engine.scheduler import Scheduler
     from harness.events import EventLog
     from harness.report import folder as run_folder
     from harness.report.terminal import Terminal
@@ -283,10 +296,10 @@ def _leave(code: int) -> int:
     import threading
     import time
 
-    from harness.engine.scheduler import WORKERS
+    from harness.engine import workers
 
     end = time.monotonic() + 1.0
-    stuck = [thread for thread in threading.enumerate() if thread.name.startswith(WORKERS)]
+    stuck = [thread for thread in threading.enumerate() if thread.name.startswith(workers.NAME)]
     for thread in stuck:
         thread.join(max(0.0, end - time.monotonic()))
     if any(thread.is_alive() for thread in stuck):
@@ -308,7 +321,7 @@ def _repeat_command(arguments: argparse.Namespace) -> Callable[[str, Check], str
             words += ["-e", assignment]
         if arguments.vault_password_file:
             words += ["--vault-password-file", arguments.vault_password_file]
-        for flag in ("transport", "budget", "window", "timeout_scale"):
+        for flag in ("transport", "budget", "window", "timeout_scale", "target_deadline"):
             value = getattr(arguments, flag)
             if value is not None:
                 words += [f"--{flag.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else value]

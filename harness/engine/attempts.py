@@ -7,18 +7,17 @@ bounded pool, because the transports block.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
-
 from harness.api.assertion import explain, location, stack
-from harness.api.check import Check, Never, Settings, Skip
-from harness.deadline import Cancellation, Clock, Deadline
+from harness.api.check import Check, Condition, Never, Settings, Skip
+from harness.deadline import Deadline
 from harness.engine.outcome import CheckResult, Observation, Outcome
+from harness.engine.retry import Retry
+from harness.engine.waiting import Waits
 from harness.errors import Cancelled, HarnessError
 from harness.events import Emitter
 from harness.target.target import Target
@@ -32,20 +31,19 @@ T = TypeVar("T")
 KEPT_OBSERVATIONS = 3
 # A check that pays no heed to its deadline (an endless loop of its own) is given up this long after it.
 GRACE = 5.0
-# Transports end a cancelled call within a tenth of a second; a check's own sleep does not.
-CANCEL_GRACE = 1.0
 REFUSALS = frozenset({Cause.LOGIN, Cause.PASSWORD_EXPIRED})
 # One may come of a line that was damaged while the password was typed.
 REFUSALS_BELIEVED = 2
 # An interval of 0 must still leave the target some time of its own.
 SHORTEST_PAUSE = 0.01
 
-Sleep = Callable[[float, Cancellation], Awaitable[None]]
 MakeTarget = Callable[[Deadline, Emitter, Callable[[Result], None]], Target]
 
 
 class Workers(Protocol):
     """The bounded pool of threads that checks run on."""
+
+    free: asyncio.Semaphore
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Runs a call on one of its threads."""
@@ -54,11 +52,7 @@ class Workers(Protocol):
         """Fills the place of a thread that is given up, since its call does not return."""
 
 
-class _Again(Exception):
-    """Look once more."""
-
-
-@dataclass
+@dataclass(slots=True)
 class _Tally:
     """What the commands and files of a check met."""
 
@@ -76,7 +70,14 @@ class _Tally:
 
 
 class CheckRun:
-    """Carries one check on one target to its verdict."""
+    """Carries one check on one target to its verdict. Thousands may be waiting at once, so it is kept small."""
+
+    __slots__ = (
+        "_admitted", "_attempts", "_changes", "_check", "_clock", "_cut_short", "_deadline", "_died", "_events",
+        "_held", "_held_since", "_jitter", "_limit", "_looked", "_lost", "_make_target", "_observations", "_observed", "_pause",
+        "_pool", "_refusals", "_retry", "_settings", "_started", "_tally", "_target_name", "_transport", "_verdict",
+        "_waits", "_where",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -86,32 +87,39 @@ class CheckRun:
         target_name: str,
         make_target: MakeTarget,
         pool: Workers,
+        waits: Waits,
         events: Emitter,
-        clock: Clock,
-        cancellation: Cancellation,
-        rng: random.Random,
+        limit: Deadline,
+        jitter: Callable[[int], float],
+        retry: Retry,
         transport: str | None = None,
-        sleep: Sleep | None = None,
         died: Callable[[], str] = lambda: "",
     ) -> None:
-        """`died` tells, once the cancellation has ended the waits, why nothing answers on the target any more."""
+        """`limit` is the run's and the target's own deadline, with the clock and the cancellation that hold here;
+        `jitter` gives the factor by which the pause after an attempt differs; `died` tells, once the cancellation has
+        ended the waits, why nothing answers on the target any more.
+        """
         self._check = check
         self._settings = settings
         self._target_name = target_name
         self._make_target = make_target
         self._pool = pool
-        self._clock = clock
-        self._rng = rng
+        self._waits = waits
+        self._clock = clock = limit.clock
+        self._jitter = jitter
+        self._retry = retry
         self._transport = transport
-        self._sleeper = sleep or sleep_cancellably
         self._died = died
         self._events = events.bind(module=check.module, check=check.name)
-        self._deadline = Deadline.after(settings.budget, clock=clock, cancellation=cancellation)
+        self._limit = limit
+        self._deadline = limit.clamp(settings.budget)
         self._started = clock.monotonic()
-        self._observations: list[Observation] = []
+        self._observations: tuple[Observation, ...] = ()
         self._attempts = 0
+        self._lost = 0
         self._tally = _Tally()
         self._pause = 0.0
+        self._looked = 0.0
         self._observed: Any = None
         self._held: Any = None
         self._held_since: float | None = None
@@ -119,6 +127,7 @@ class CheckRun:
         self._where = ""
         self._cut_short = False
         self._refusals = 0
+        self._admitted = False
         self._verdict: tuple[Outcome, str, str] | None = None
 
     async def run(self) -> CheckResult:
@@ -130,15 +139,8 @@ class CheckRun:
             level="debug",
             check_id=self._check.id,
         )
-        retrying = AsyncRetrying(
-            stop=self._stop,
-            wait=self._wait,
-            retry=retry_if_exception_type(_Again),
-            sleep=self._sleep,
-            retry_error_callback=lambda _state: None,
-        )
         try:
-            await retrying(self._attempt)
+            await self._retry.drive(self)
         except Cancelled as cancelled:
             died = self._died()
             self._verdict = (
@@ -146,6 +148,8 @@ class CheckRun:
                 if died
                 else (Outcome.ERROR, f"interrupted: {cancelled.message}", "")
             )
+        finally:
+            self._waits.close()
         outcome, message, where = self._verdict or self._budget_spent()
         duration = self._clock.monotonic() - self._started
         result = CheckResult(
@@ -158,7 +162,8 @@ class CheckRun:
             started=started_at,
             duration=duration,
             attempts=self._attempts,
-            observations=tuple(self._observations[-KEPT_OBSERVATIONS:]),
+            unreachable=self._lost,
+            observations=self._observations,
             transports=tuple(self._tally.transports),
             commands=self._tally.commands,
             fallbacks=tuple(dict.fromkeys(self._tally.fallbacks)),
@@ -182,25 +187,32 @@ class CheckRun:
         )
         return result
 
-    # -- tenacity's four questions ---------------------------------------------------------------------------
+    # -- what tenacity asks ----------------------------------------------------------------------------------
 
-    def _stop(self, _state: RetryCallState) -> bool:
-        """No attempt starts after the deadline: stops when the pause before the next one would reach it."""
+    def over(self) -> bool:
+        """No attempt starts after the deadline: true when the pause before the next one would reach it."""
         return self._pause >= self._deadline.remaining()
 
-    def _wait(self, _state: RetryCallState) -> float:
+    def pause(self) -> float:
+        """Seconds until the next attempt."""
         return self._pause
 
-    async def _sleep(self, seconds: float) -> None:
-        await self._sleeper(seconds, self._deadline.cancellation)
+    def rest(self, seconds: float) -> Awaitable[None]:
+        """Waits for the next attempt, or for word from the target."""
+        return self._waits.pause(seconds, self._looked)
 
-    async def _attempt(self) -> None:
+    async def attempt(self) -> bool:
+        """One look; true when it is the last one."""
         self._attempts += 1
-        began = self._clock.monotonic()
-        outcome, seen, final, where = await self._once(self._attempts)
+        async with self._pool.free:
+            began = self._clock.monotonic()
+            outcome, seen, final, where = await self._once(self._attempts)
         self._where = where or self._where
         ended = self._clock.monotonic()
-        self._observations.append(Observation(self._attempts, ended - self._started, outcome, seen))
+        self._looked = ended - began
+        self._lost += outcome is Outcome.UNREACHABLE
+        observation = Observation(self._attempts, ended - self._started, outcome, seen)
+        self._observations = (*self._observations[1 - KEPT_OBSERVATIONS :], observation)
         if not final and outcome is Outcome.PASSED:
             final = self._holds(began, ended)
         self._pause = self._next_pause(outcome, ended)
@@ -216,8 +228,7 @@ class CheckRun:
         )
         if final:
             self._verdict = (outcome, seen, where)
-            return
-        raise _Again
+        return final
 
     # -- one look --------------------------------------------------------------------------------------------
 
@@ -225,43 +236,55 @@ class CheckRun:
         """(outcome, what was seen, whether that is final, where in the check)."""
         deadline = self._deadline.clamp(self._settings.attempt_timeout)
         made = self._make_target(deadline, self._events.bind(attempt=number), self._tally.count)
-        target = made.over(self._check.transport or self._transport)
-        call = asyncio.wrap_future(self._pool.submit(_look, self._check.function, target))
-        code = self._check.function.__code__.co_filename
-        if not await _ended(call, deadline.remaining() + GRACE, deadline.cancellation):
+        insisted = self._check.transport or self._transport
+        target = made if insisted is None else made.over(insisted)
+        call = self._pool.submit(_look, self._check.function, target, None if self._admitted else self._check.when)
+        if not await self._waits.call(call, deadline.remaining() + GRACE):
             self._pool.replace()  # the thread is given up, and its place is filled
             deadline.cancellation.check()
             said = f"the check did not return {GRACE:.0f} s after its attempt's deadline"
             return Outcome.ERROR, said, True, str(self._check.source)
         look = call.result()
-        try:
-            if look.error is not None:
-                raise look.error
-        except Cancelled:
-            raise
-        except Skip as skip:
-            return Outcome.SKIPPED, str(skip) or "skipped", True, ""
-        except Never as never:
-            return Outcome.FAILED, str(never) or "can never pass", True, location(never, code)
-        except AssertionError as error:
-            return Outcome.FAILED, explain(error, code), False, location(error, code)
-        except Timeout as error:
-            # The budget's end, not the attempt's own time-out, cut this look short: what was seen before counts.
-            self._cut_short = deadline.at >= self._deadline.at
-            return Outcome.FAILED, error.message, False, location(error, code)
-        except TransportError as error:
-            final = self._is_refused(error)
-            return Outcome.UNREACHABLE, error.message, final, location(error, code)
-        except HarnessError as error:
-            return Outcome.FAILED, error.message, False, location(error, code)
-        except BaseException as error:  # the check's own mistake, `sys.exit()` too: told once, with its place
-            self._events.emit(
-                "check.error", f"{self._check.label}: {type(error).__name__}: {error}", level="error",
-                error_type=type(error).__name__, error_message=str(error), stack=stack(error),
-            )  # fmt: skip
-            return Outcome.ERROR, explain(error, code), True, location(error, code)
+        self._admitted |= look.admitted
+        if look.error is not None:
+            try:
+                return self._judge(look.error, deadline)
+            finally:
+                # Its frames hold the call, which holds it: a circle that would stay until the garbage collector comes.
+                look.error.__traceback__ = None
         self._observed = look.observed
         return Outcome.PASSED, look.seen, False, ""
+
+    def _judge(self, error: BaseException, deadline: Deadline) -> tuple[Outcome, str, bool, str]:
+        """What an exception of the check says."""
+        code = self._check.filename
+        match error:
+            case Cancelled():
+                raise error
+            case Skip():
+                return Outcome.SKIPPED, str(error) or "skipped", True, ""
+            case Never():
+                return Outcome.FAILED, str(error) or "can never pass", True, location(error, code)
+            case AssertionError():
+                return Outcome.FAILED, explain(error, code), False, location(error, code)
+            case Timeout():
+                # The budget's end, not the attempt's own time-out, cut this look short: what was seen before counts.
+                self._cut_short = deadline.at >= self._deadline.at
+                return Outcome.FAILED, error.message, False, location(error, code)
+            case TransportError():
+                return Outcome.UNREACHABLE, error.message, self._is_refused(error), location(error, code)
+            case HarnessError():
+                return Outcome.FAILED, error.message, False, location(error, code)
+        # The check's own mistake, `sys.exit()` too: told once, with its place.
+        self._events.emit(
+            "check.error",
+            f"{self._check.label}: {type(error).__name__}: {error}",
+            level="error",
+            error_type=type(error).__name__,
+            error_message=str(error),
+            stack=stack(error),
+        )
+        return Outcome.ERROR, explain(error, code), True, location(error, code)
 
     def _is_refused(self, error: TransportError) -> bool:
         """Whether the credentials were refused for the second time, on every transport that there is: waiting cures no
@@ -288,8 +311,9 @@ class CheckRun:
         if outcome is not Outcome.PASSED and self._held_since is not None:
             self._changes.append(now - self._started)
             self._held_since = None
-        growth = min(self._settings.interval * 1.5 ** min(self._attempts - 1, 40), self._settings.interval_max)
-        pause = growth * self._rng.uniform(0.8, 1.2)
+        longest = max(self._settings.interval, self._settings.interval_max)
+        growth = min(self._settings.interval * 1.5 ** min(self._attempts - 1, 40), longest)
+        pause = growth * self._jitter(self._attempts)
         if self._held_since is not None:
             left = self._held_since + self._settings.window - now
             return max(min(self._settings.interval, left), SHORTEST_PAUSE)
@@ -301,6 +325,8 @@ class CheckRun:
         if self._cut_short and len(self._observations) > 1:
             last = self._observations[-2]
         spent = f"{self._settings.budget:g} s and {self._attempts} attempt{'s' if self._attempts != 1 else ''}"
+        if self._deadline.at == self._limit.at:
+            spent = f"{self._clock.monotonic() - self._started:.1f} s, at the end of the time for this run"
         if self._changes:
             times = ", ".join(f"{at:.1f} s" for at in self._changes[-5:])
             return (
@@ -324,16 +350,21 @@ class _Look:
     observed: Any = None
     seen: str = ""
     error: BaseException | None = None
+    admitted: bool = False
 
 
-def _look(function: Callable[[Target], Any], target: Target) -> _Look:
-    """Calls a check; runs on a worker thread, and never raises."""
+def _look(function: Callable[[Target], Any], target: Target, condition: Condition | None) -> _Look:
+    """Calls a check, once its condition (where one is left to ask) holds; on a worker thread, and never raises."""
+    admitted = False
     try:
+        if condition is not None and not condition(target):
+            return _Look(error=Skip(f"its condition {getattr(condition, '__name__', '')!r} does not hold here"))
+        admitted = True
         observed = function(target)
         # A copy of its words: what the check holds may change, or have no words at all.
-        return _Look(observed, "" if observed is None else str(observed))
+        return _Look(observed, "" if observed is None else str(observed), admitted=True)
     except BaseException as error:
-        return _Look(error=error)
+        return _Look(error=error, admitted=admitted)
 
 
 def _same(one: object, other: object) -> bool:
@@ -342,44 +373,3 @@ def _same(one: object, other: object) -> bool:
         return bool(one == other)
     except Exception:  # an `__eq__` of the check's own objects may raise anything
         return False
-
-
-async def _ended(call: asyncio.Future[_Look], seconds: float, cancellation: Cancellation) -> bool:
-    """Whether a call on the pool ends in that time; a cancelled run gives it a moment more, since it should notice."""
-    cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    forget = _wake_on(cancellation, cancelled)
-    try:
-        both: set[asyncio.Future[Any]] = {call, cancelled}
-        await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if not call.done() and cancelled.done():
-            await asyncio.wait({call}, timeout=CANCEL_GRACE)
-    finally:
-        forget()
-    return call.done()
-
-
-async def sleep_cancellably(seconds: float, cancellation: Cancellation) -> None:
-    """Sleeps without a thread; raises :class:`~harness.errors.Cancelled` at once when cancelled."""
-    woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    forget = _wake_on(cancellation, woken)
-    try:
-        await asyncio.wait_for(woken, seconds)
-    except TimeoutError:
-        return
-    finally:
-        forget()
-    raise Cancelled(cancellation.reason)
-
-
-def _wake_on(cancellation: Cancellation, future: asyncio.Future[None]) -> Callable[[], None]:
-    """Settles the future when cancelled, from whichever thread that happens in; returns the call that forgets it."""
-    loop = asyncio.get_running_loop()
-
-    def settle() -> None:
-        if not future.done():
-            future.set_result(None)
-
-    def wake() -> None:
-        loop.call_soon_threadsafe(settle)
-
-    return cancellation.on_cancel(wake)

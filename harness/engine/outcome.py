@@ -35,6 +35,7 @@ class CheckResult:
     """A check's verdict on a target. Times are in seconds; `started` since the epoch.
 
     `message` says why for a person, `observations` are the last ones seen, `location` is `file:line` of what failed.
+    `attempts` counts all looks, `unreachable` those that no transport carried, which tell nothing of the target.
     `transports` tells which ones served it, `fallbacks` how often one was left. `flaky` marks a state that changed
     within the window. `findings` are those, in one line each, that began while it ran.
     """
@@ -48,6 +49,7 @@ class CheckResult:
     started: float
     duration: float
     attempts: int
+    unreachable: int = 0
     observations: tuple[Observation, ...] = ()
     transports: tuple[str, ...] = ()
     commands: int = 0

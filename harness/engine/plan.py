@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.api.check import Check, Settings
 from harness.engine.findings.rules import FindingRules, finding_rules
+from harness.engine.needs import for_host, with_needs
 from harness.inventory import Host
 from harness.target.spec import TargetSpec, target_spec
 
@@ -15,13 +16,18 @@ _OVERRIDES = {
     "check_budget": "budget",
     "check_attempt_timeout": "attempt_timeout",
     "check_interval": "interval",
+    "check_interval_max": "interval_max",
     "check_window": "window",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the person asked of a run. Times are in seconds; None leaves the check's or the inventory's word."""
+    """What the person asked of a run. Times are in seconds; None leaves the check's or the inventory's word.
+
+    `at_once`: checks of one target side by side. `deadline`: the time of the whole run, `target_deadline` that of each
+    target. `shuffle`: checks start in an order drawn with `seed`.
+    """
 
     forks: int = 5
     keep: bool = False
@@ -32,6 +38,10 @@ class Options:
     max_fail: int = 0
     seed: int = 0
     transport: str | None = None
+    at_once: int | None = None
+    deadline: float | None = None
+    target_deadline: float | None = None
+    shuffle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +87,7 @@ class Plan:
                             "tags": sorted(item.check.tags),
                             "budget": item.settings.budget,
                             "window": item.settings.window,
+                            "needs": list(item.check.needs),
                         }
                         for item in target.items
                     ],
@@ -86,21 +97,21 @@ class Plan:
         }
 
 
-def make_plan(hosts: Sequence[Host], checks: Sequence[Check], options: Options) -> Plan:
-    """Every check on every host. Raises UsageError for a host whose variables cannot be used: nothing is touched
-    yet."""
-    return Plan(
-        tuple(
-            TargetPlan(
-                host,
-                target_spec(host),
-                tuple(PlanItem(check, settings_for(check, host, options)) for check in checks),
-                finding_rules(host),
-            )
-            for host in hosts
-        ),
-        options,
-    )
+def make_plan(
+    hosts: Sequence[Host], checks: Sequence[Check], options: Options, *, available: Sequence[Check] | None = None
+) -> Plan:
+    """Every check on every host, with the checks that these need out of the `available` ones. Raises UsageError for a
+    host whose variables cannot be used, and for needs that cannot be met: nothing is touched yet."""
+    return Plan(tuple(_target_plan(host, checks, available or checks, options) for host in hosts), options)
+
+
+def _target_plan(host: Host, checks: Sequence[Check], available: Sequence[Check], options: Options) -> TargetPlan:
+    if any(check.variables for check in available):
+        variables = host.resolved({name for check in available for name in check.variables.values()})
+        checks, available = for_host(checks, variables), for_host(available, variables)
+    chosen = with_needs(checks, available)
+    items = tuple(PlanItem(check, settings_for(check, host, options)) for check in chosen)
+    return TargetPlan(host, target_spec(host), items, finding_rules(host))
 
 
 def settings_for(check: Check, host: Host, options: Options) -> Settings:

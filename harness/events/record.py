@@ -63,6 +63,8 @@ def to_record(fields: Mapping[str, Any]) -> Record:
 def plain(value: Any) -> Any:
     """The value in JSON's own types. Bytes that are no text are shown as ``\\xNN``, never dropped."""
     if isinstance(value, str):
+        if value.isascii():
+            return value
         # A lone surrogate is no JSON; it is shown as its escape.
         return value.encode("utf-8", "backslashreplace").decode("utf-8")
     if value is None or isinstance(value, bool | int | float):

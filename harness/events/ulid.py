@@ -34,4 +34,4 @@ class UlidFactory:
 
 def encode(value: int) -> str:
     """The 26 characters of a 128-bit number."""
-    return "".join(_PAIRS[value >> shift & 0x3FF] for shift in range(120, -1, -10))
+    return "".join([_PAIRS[value >> shift & 0x3FF] for shift in range(120, -1, -10)])

@@ -222,6 +222,9 @@ _TIMES = (
     Variable("check_budget", kinds.SECONDS, None, "120", "Total time of each check, instead of the check's own."),
     Variable("check_attempt_timeout", kinds.SECONDS, None, "20", "Time of one attempt, instead of the check's own."),
     Variable("check_interval", kinds.SECONDS_OR_0, None, "2", "Pause between attempts, instead of the check's own."),
+    Variable("check_interval_max", kinds.SECONDS, None, "10", "The longest that this pause may grow."),
+    Variable("checks_at_once", kinds.CPUS, 4, "1", "How many checks of the target run side by side."),
+    Variable("target_deadline", kinds.SECONDS, None, "600", "Time of the whole target: boot, settling, all checks."),
     Variable(
         "check_window",
         kinds.SECONDS_OR_0,

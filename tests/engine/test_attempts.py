@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +18,10 @@ from harness.api.discovery import discover
 from harness.deadline import Cancellation, Deadline
 from harness.engine.attempts import CheckRun
 from harness.engine.outcome import CheckResult, Outcome
-from harness.engine.scheduler import WorkerPool
-from harness.errors import Cancelled, Source
+from harness.engine.retry import Retry
+from harness.engine.waiting import Signals, Waiter
+from harness.engine.workers import WorkerPool
+from harness.errors import Source
 from harness.events import Emitter, NullEmitter
 from harness.target.target import Target
 from harness.transport.contract import CommandResult, Damage, Fallback, Result
@@ -56,11 +57,13 @@ def carry(
     answer: Callable[[], CommandResult] | None = None,
     cancellation: Cancellation | None = None,
     on_sleep: Callable[[float], None] = lambda _seconds: None,
+    when: Callable[[Target], object] | None = None,
+    limit: float = float("inf"),
     **given_settings: float,
 ) -> tuple[CheckResult, FakeClock, list[float]]:
     """Runs one check; each attempt costs `cost` seconds of the fake clock."""
     clock = FakeClock()
-    cancellation = cancellation or Cancellation()
+    stop = cancellation or Cancellation()
     starts: list[float] = []
 
     def make_target(deadline: Deadline, events: Emitter, on_result: Callable[[Result], None]) -> Target:
@@ -78,26 +81,30 @@ def carry(
         clock.now += cost
         return function(target)
 
-    async def fake_sleep(seconds: float, stop: Cancellation) -> None:
-        on_sleep(seconds)
-        if stop.cancelled:
-            raise Cancelled(stop.reason)
-        clock.now += seconds
+    class FakeWaits(Waiter):
+        """Rests on the fake clock; calls on worker threads are waited for in earnest."""
 
-    check = Check("c", "m", "m.py", timed, Source(__file__, 1))
-    run = CheckRun(
-        check,
-        Settings(**{"budget": 10.0, "interval": 1.0, **given_settings}),
-        target_name="vm1",
-        make_target=make_target,
-        pool=POOL,
-        events=NullEmitter(),
-        clock=clock,
-        cancellation=cancellation,
-        rng=random.Random(1),
-        sleep=fake_sleep,
-    )
-    return asyncio.run(run.run()), clock, starts
+        async def pause(self, seconds: float, shortest: float = 0.0) -> None:
+            del shortest
+            on_sleep(seconds)
+            stop.check()
+            clock.now += seconds
+
+    async def main() -> CheckResult:
+        return await CheckRun(
+            Check("c", "m", "m.py", timed, Source(__file__, 1), when=when),
+            Settings(**{"budget": 10.0, "interval": 1.0, **given_settings}),
+            target_name="vm1",
+            make_target=make_target,
+            pool=POOL,
+            waits=FakeWaits(stop, Signals()),
+            events=NullEmitter(),
+            limit=Deadline(clock.now + limit, clock, stop),
+            jitter=lambda attempt: 0.8 + 0.4 * (attempt * 0.618 % 1),
+            retry=Retry(),
+        ).run()
+
+    return asyncio.run(main()), clock, starts
 
 
 def after(calls: int, error: BaseException) -> Callable[[Target], str]:
@@ -241,17 +248,42 @@ def test_a_cancelled_wait_ends_and_keeps_what_was_learnt() -> None:
     assert result.observations[0].seen == "pending"
 
 
-def test_a_real_wait_is_woken_by_cancellation() -> None:
-    from harness.engine.attempts import sleep_cancellably
+def test_the_end_of_the_run_is_the_end_of_a_check() -> None:
+    result, _, starts = carry(after(1000, NotYet("pending")), limit=3.0, budget=60.0)
+    assert result.outcome is Outcome.FAILED
+    assert "pending (after" in result.message
+    assert "at the end of the time for this run" in result.message
+    assert max(starts) < 3.0
 
-    stop = Cancellation()
 
-    async def main() -> None:
-        threading.Timer(0.05, stop.cancel, args=("enough",)).start()
-        await sleep_cancellably(3600, stop)
+def test_looks_that_reached_nothing_are_told_apart() -> None:
+    result, _, _ = carry(after(3, Unavailable("no", cause=Cause.REFUSED, transport="ssh")), budget=60)
+    assert (result.outcome, result.attempts, result.unreachable) == (Outcome.PASSED, 4, 3)
 
-    with pytest.raises(Cancelled, match="enough"):
-        asyncio.run(main())
+
+def test_a_condition_is_asked_before_the_first_look_only() -> None:
+    asked: list[str] = []
+
+    def holds(_target: Target) -> bool:
+        asked.append("?")
+        return True
+
+    result, _, _ = carry(after(2, NotYet("no")), when=holds, budget=60)
+    assert (result.outcome, result.attempts, len(asked)) == (Outcome.PASSED, 3, 1)
+
+
+def test_a_check_whose_condition_does_not_hold_is_skipped() -> None:
+    def never_here(_target: Target) -> bool:
+        return False
+
+    result, _, _ = carry(lambda _t: "seen", when=never_here)
+    assert (result.outcome, result.attempts) == (Outcome.SKIPPED, 1)
+    assert "never_here" in result.message
+
+
+def test_a_condition_that_cannot_be_asked_yet_is_asked_again() -> None:
+    result, _, _ = carry(lambda _t: "seen", when=after(2, NotYet("no")), budget=60)
+    assert (result.outcome, result.attempts) == (Outcome.PASSED, 3)
 
 
 def test_an_assertion_shows_its_line_and_values(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ import pytest
 
 from harness.api.check import Check, Never, Settings
 from harness.deadline import Cancellation, Deadline
+from harness.engine.console import ConsoleTail
 from harness.engine.outcome import Outcome, RunResult
 from harness.engine.plan import Options, make_plan
-from harness.engine.scheduler import ConsoleTail, Scheduler
+from harness.engine.scheduler import Scheduler
 from harness.errors import MachineError, Source
 from harness.events import Emitter, EventLog
 from harness.inventory import load
@@ -186,9 +187,7 @@ def test_a_target_that_nothing_reaches_has_no_verdicts(trial: Trial) -> None:
         def run(self, command: str, **_: Any) -> CommandResult:
             raise Unavailable("refused", cause=Cause.REFUSED, transport="ssh")
 
-    def target(
-        _self: FakeSession, deadline: Deadline, events: Emitter, _on_result: Callable[[Result], None]
-    ) -> Target:
+    def target(_self: FakeSession, deadline: Deadline, events: Emitter, _on_result: Callable[[Result], None]) -> Target:
         return Target("a", (), {}, Nobody(), deadline, events)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
