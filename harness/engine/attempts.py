@@ -74,9 +74,9 @@ class CheckRun:
 
     __slots__ = (
         "_admitted", "_attempts", "_changes", "_check", "_clock", "_cut_short", "_deadline", "_died", "_events",
-        "_held", "_held_since", "_jitter", "_limit", "_looked", "_lost", "_make_target", "_observations", "_observed", "_pause",
-        "_pool", "_refusals", "_retry", "_settings", "_started", "_tally", "_target_name", "_transport", "_verdict",
-        "_waits", "_where",
+        "_held", "_held_since", "_jitter", "_limit", "_looked", "_lost", "_make_target", "_observations", "_observed",
+        "_pause", "_pool", "_refusals", "_retry", "_settings", "_started", "_tally", "_target_name", "_transport",
+        "_verdict", "_waits", "_where",
     )  # fmt: skip
 
     def __init__(
