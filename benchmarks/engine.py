@@ -83,6 +83,9 @@ class InstantSession:
 
     def start(self, deadline: Deadline) -> None: ...
 
+    def follow(self, deadline: Deadline, on_word: Callable[[], None]) -> None:
+        del deadline, on_word
+
     def stop(self) -> None: ...
 
     def keep(self) -> tuple[str, ...]:

@@ -26,7 +26,12 @@ from harness.errors import Cancelled, HarnessError
 from harness.events import Emitter
 from harness.target.settle import settle_check
 from harness.target.target import Target
-from harness.transport.contract import Result
+from harness.transport.contract import Followed, Result
+
+FOLLOW_WITHIN = 10.0
+"""Seconds within which the target's own words can be followed, or are not waited for."""
+FOLLOW_AGAIN = 5.0
+"""Seconds after which what is followed is looked after, and begun again where it has ended."""
 
 GOOD = frozenset((Outcome.PASSED, Outcome.SKIPPED))
 
@@ -37,6 +42,8 @@ class Session(Protocol):
     def start(self, deadline: Deadline) -> None: ...
 
     def target(self, deadline: Deadline, events: Emitter, on_result: Callable[[Result], None]) -> Target: ...
+
+    def follow(self, deadline: Deadline, on_word: Callable[[], None]) -> Followed | None: ...
 
     def stop(self) -> None: ...
 
@@ -111,6 +118,7 @@ class TargetRun:
         self._name = plan.host.name
         self._signals = Signals()
         self._slots = asyncio.Semaphore(self._at_once())
+        self._following: asyncio.Task[None] | None = None
         self._settling: asyncio.Task[bool] | None = None
         self._results: dict[str, CheckResult] = {}
         self._unsettled: list[CheckResult] = []
@@ -140,6 +148,8 @@ class TargetRun:
             self._events.emit("internal.error", f"{self._name}: {self._error}", level="error", stack=stack(error))
         finally:
             unring()
+            if self._following is not None:
+                self._following.cancel()
             reach = await self._end()
         findings = self._watch.close()
         self._fill()
@@ -151,6 +161,7 @@ class TargetRun:
         if self._cancellation.cancelled or self._failures.enough:
             raise Cancelled(self._cancellation.reason or "enough failures")
         await self._life_pool.run(self._session.start, self._limit.clamp(self._session.start_timeout))
+        self._signals.when_awaited(self._begin_to_follow)
         wanted = self._options.settle
         if wanted is None:
             wanted = bool(self._plan.host.setting("settle"))
@@ -173,6 +184,29 @@ class TargetRun:
         finally:
             for task in tasks.values():
                 task.cancel()
+
+    def _begin_to_follow(self) -> None:
+        self._following = asyncio.create_task(self._follow())
+
+    async def _follow(self) -> None:
+        """Lets the target's own service manager ring. Where that is not to be had, pauses are as long as they are."""
+        followed: Followed | None = None
+        try:
+            while True:
+                deadline = self._limit.clamp(FOLLOW_WITHIN)
+                try:
+                    followed = await self._life_pool.run(self._session.follow, deadline, self._signals.ring)
+                except HarnessError as error:
+                    self._events.emit("target.not_followed", str(error), level="debug")
+                self._signals.ring()  # it may have been said before we listened
+                while followed is not None and not followed.closed:
+                    await asyncio.sleep(FOLLOW_AGAIN)
+                    followed.forget()
+                followed = None
+                await asyncio.sleep(FOLLOW_AGAIN)
+        finally:
+            if followed is not None:
+                followed.close()
 
     async def _item(self, item: PlanItem, before: list[asyncio.Task[None]], settle: bool) -> None:
         """One check, once its time has come; without a result where it is not to run any more."""

@@ -19,7 +19,7 @@ from harness.machine.spec import MachineSpec
 from harness.target.network import SshEndpoint
 from harness.target.spec import TargetSpec, connection_variables
 from harness.target.target import Target
-from harness.transport.contract import CommandResult, FileResult, Result, Transport
+from harness.transport.contract import CommandResult, FileResult, Followed, Result, Transport
 from harness.transport.errors import TransportError
 from harness.transport.link import Link
 from harness.transport.serial.console import Console
@@ -37,6 +37,10 @@ PROBE_TIMEOUT = 2.0
 SSH_HEAD_START = 10.0
 """Seconds after sshd's first answer at which a boot counts as done without a login prompt on the console: mostly the
 prompt comes a moment later, and then the console can serve too."""
+
+
+MANAGER_WORDS = "journalctl -q -f -n 0 -o cat -t systemd"
+"""What the service managers (PID 1's and the users') say of their units, as they say it."""
 
 
 class Secrets(Protocol):
@@ -145,6 +149,12 @@ class TargetSession:
             endpoint=endpoint,
             transports=self._spec.transports,
         )
+
+    def follow(self, deadline: Deadline, on_word: Callable[[], None]) -> Followed | None:
+        """Follows the manager's own words, and calls `on_word` at each; None where the transport in use cannot."""
+        if self._link is None:
+            return None
+        return self._link.follow(MANAGER_WORDS, deadline=deadline, on_word=on_word)
 
     @property
     def stages(self) -> tuple[tuple[str, float], ...]:

@@ -112,6 +112,29 @@ Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all) while a file is carried."""
 
 
+class Followed(Protocol):
+    """A program on the target that goes on saying things."""
+
+    @property
+    def closed(self) -> bool:
+        """It will say nothing more."""
+
+    def forget(self) -> None:
+        """Throws away what has gathered."""
+
+    def close(self) -> None:
+        """Ends it, on the target too. Safe to call twice."""
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """A transport that can follow a program beside its commands."""
+
+    def follow(self, command: str, *, deadline: Deadline, on_word: Callable[[], None]) -> Followed:
+        """Starts it, and calls `on_word`, from any thread, each time that it says something. `command` holds no single
+        quote. Raises Unavailable, TransportLost, Cancelled."""
+
+
 @runtime_checkable
 class Transport(Protocol):
     """A way to run a command on a target. All methods may be called from any thread; calls are served in turn

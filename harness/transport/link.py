@@ -21,7 +21,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 from harness.deadline import SYSTEM_CLOCK, Cancellation, Clock, Deadline
 from harness.errors import Cancelled, DeadlineExpired, HarnessError, UsageError
 from harness.events.emitter import Emitter
-from harness.transport.contract import CommandResult, Fallback, FileResult, Progress, Transport
+from harness.transport.contract import CommandResult, Fallback, FileResult, Followed, Follows, Progress, Transport
 from harness.transport.errors import Cause, TransportError, TransportLost, Unavailable
 from harness.transport.link_ledger import Ledger
 from harness.transport.link_recovery import Backoff, Recovery, note
@@ -241,6 +241,11 @@ class Link:
         )
         self._ledger.file(events, action, result)
         return result
+
+    def follow(self, command: str, *, deadline: Deadline, on_word: Callable[[], None]) -> Followed | None:
+        """Follows a program over the transport in use, beside its commands; None where that one cannot."""
+        one = self._order(None)[0]
+        return one.follow(command, deadline=deadline, on_word=on_word) if isinstance(one, Follows) else None
 
     def close(self) -> None:
         """Closes all transports and ends the background's tries. Safe to call twice."""

@@ -45,6 +45,9 @@ class FakeSession:
         del on_result
         return Target(self.name, (), {}, None, deadline, events)  # type: ignore[arg-type]
 
+    def follow(self, deadline: Deadline, on_word: Callable[[], None]) -> None:
+        del deadline, on_word
+
     def stop(self) -> None:
         self.ended = "stopped"
 

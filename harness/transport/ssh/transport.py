@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired
 from harness.events.emitter import Emitter
-from harness.transport.contract import CommandResult, Damage, Progress
+from harness.transport.contract import CommandResult, Damage, Followed, Progress
 from harness.transport.errors import Timeout, TransportError
 from harness.transport.ssh.channel import ChannelClosedError, PeerSilentError
 from harness.transport.ssh.files import Files
+from harness.transport.ssh.follow import Follower
 from harness.transport.ssh.hostkeys import HostKey
 from harness.transport.ssh.keyring import Keyring
 from harness.transport.ssh.pool import ChannelPool, Lease
@@ -112,6 +114,10 @@ class SshTransport:
     def get(self, path: str, *, deadline: Deadline, progress: Progress | None = None) -> bytes:
         """See :meth:`harness.transport.ssh.files.Files.get`."""
         return self._files.get(path, deadline=deadline, progress=progress)
+
+    def follow(self, command: str, *, deadline: Deadline, on_word: Callable[[], None]) -> Followed:
+        """See :class:`~harness.transport.contract.Follows`. It runs as the login user, whoever commands become."""
+        return Follower(self._pool, command, deadline, on_word)
 
     def close(self) -> None:
         """Gives the connection, its thread and its channels back."""
