@@ -22,7 +22,7 @@ SENTINELS = ("@", "@", "@", "@", "@", "@", "!")
 # Each line ends where a blank may follow, because the lines are joined by blanks when they are typed. The names begin
 # with h and a capital or a digit, so that they do not meet those of a command. fd 9 is the console.
 _AGENT = r"""
-hE=${LC_ALL-}; hF=${LC_ALL+s}; LC_ALL=C; hM=$(umask); umask 077; set -f; unset IFS; hG=$(stty -g 2>/dev/null);
+hE=${LC_ALL-}; hF=${LC_ALL+s}; LC_ALL=C; hM=$(umask); umask 077; set -f; unset IFS; hG=$g;
 stty -echo -ixon -opost isig icanon icrnl -tostop 2>/dev/null;
 exec 9>&1 2>/dev/null; set -m 2>/dev/null; hBYE=; hQ=; hP=; hK=0; hA=; hJ=0; hT=;
 hD() { printf '%s<%s|%s:%s>\n' "$1" "$2" "${#2}" "$2" >&9; };
@@ -226,9 +226,11 @@ def loader(first: str, second: str) -> str:
     """The one line typed into whatever shell the login gave: starts `sh` and reads the program from us.
 
     It holds no backslash but one in `\\n`, no single quote inside the quotes and no newline: bash, zsh, fish, ash, dash
-    and csh read it alike. Every piece is given back between two marks before it is taken, so that we can compare.
+    and csh read it alike. Every piece is given back between two marks before it is taken, so that we can compare. How
+    the terminal was set is kept in `g`, for the end.
     """
     return (
-        f""" sh -c 't={first}""{second};stty -echo -ixon -opost;a=;l=;printf "$t+%s\\n" $t;while IFS= read -r i;"""
-        """do case $i in +*)a="$a $l";l=${i#+};;-*)l=${i#-};;.)break;;esac;printf "%s\\n" "$t:$l:$t";done;eval "$a"'"""
+        f""" sh -c 't={first}""{second};g=`stty -g`;stty -echo -ixon -opost;a=;l=;printf "$t+%s\\n" $t;"""
+        """while IFS= read -r i;do case $i in +*)a="$a $l";l=${i#+};;-*)l=${i#-};;.)break;;esac;"""
+        """printf "%s\\n" "$t:$l:$t";done;eval "$a"'"""
     )

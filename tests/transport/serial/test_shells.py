@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -294,6 +295,19 @@ def test_nothing_stays_in_the_guest(bench: Any, within: Within) -> None:
     assert os.stat(folder).st_mode & 0o077 == 0
     transport.close()
     assert not os.path.exists(folder)
+
+
+@pytest.mark.parametrize("shell", [["dash", "-i"], ["bash", "--norc", "--noediting", "-i"]], ids=["dash", "bash"])
+def test_the_terminal_is_left_as_it_was(bench: Any, within: Within, shell: list[str]) -> None:
+    """Without its echo whoever comes to the console next would type blindly."""
+    guest = bench.guest(shell)
+    with open(guest.tty, "rb") as terminal:
+        before = termios.tcgetattr(terminal)
+        transport = bench.transport(bench.console(guest))
+        transport.run("true", deadline=within())
+        assert termios.tcgetattr(terminal) != before
+        transport.close()
+        assert termios.tcgetattr(terminal) == before
 
 
 def test_frames_are_no_console_lines(bench: Any, within: Within) -> None:
