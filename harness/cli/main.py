@@ -16,7 +16,7 @@ VERBS = ("run", "inventory", "image", "doctor")
 EXIT_CODES = """\
 exit codes:
   0    all checks passed (skipped ones do not count against it)
-  1    a check failed
+  1    a check failed, or a console said what is forbidden
   2    usage or inventory error; nothing was started
   3    a target could not be reached at all
   4    nothing was selected

@@ -107,6 +107,7 @@ class TargetRun:
         self._events = events
         own = options.target_deadline
         self._seconds = own if own is not None else plan.host.setting("target_deadline")
+        self._run_cancellation = limit.cancellation
         self._watch = findings.watch(plan.host.name, plan.findings, events, limit.cancellation)
         self._cancellation = self._watch.cancellation
         self._limit = replace(limit, cancellation=self._cancellation)
@@ -160,7 +161,9 @@ class TargetRun:
     async def _live(self) -> None:
         if self._cancellation.cancelled or self._failures.enough:
             raise Cancelled(self._cancellation.reason or "enough failures")
-        await self._life_pool.run(self._session.start, self._limit.clamp(self._session.start_timeout))
+        # A panic ends no boot: who watches it tells more of it.
+        start = replace(self._limit, cancellation=self._run_cancellation).clamp(self._session.start_timeout)
+        await self._life_pool.run(self._session.start, start)
         self._signals.when_awaited(self._begin_to_follow)
         wanted = self._options.settle
         if wanted is None:

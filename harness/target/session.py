@@ -20,7 +20,7 @@ from harness.target.network import SshEndpoint
 from harness.target.spec import TargetSpec, connection_variables
 from harness.target.target import Target
 from harness.transport.contract import CommandResult, FileResult, Followed, Result, Transport
-from harness.transport.errors import TransportError
+from harness.transport.errors import TransportError, Unavailable
 from harness.transport.link import Link
 from harness.transport.serial.console import Console
 from harness.transport.serial.transport import SerialSpec, SerialTransport
@@ -91,13 +91,14 @@ class TargetSession:
         """Starts the machine, where there is one, watches it boot, and lays the link.
 
         Raises MachineError (with the console's last lines), UsageError, Cancelled. Where the machine already runs
-        nothing is opened yet: the link opens what it needs.
+        its console is heard from now on; what else is needed the link opens.
         """
         if self._spec.machine is not None:
             self._boot(self._spec.machine, deadline)
         elif self._serial is not None:
             log = self._folder / "console.log"
             self._console = self._new_console(self._serial.address, baudrate=self._serial.baudrate, raw_log=log)
+            self._listen(self._console, deadline)
         self._link = Link(self._transports(), events=self._events, name=self._spec.name)
 
     def stop(self) -> None:
@@ -201,6 +202,20 @@ class TargetSession:
             ready=lambda: machine.resume(boot_deadline),
         )
         self._stages = boot.stages
+
+    def _listen(self, console: Console, deadline: Deadline) -> None:
+        """What a console says counts at any time, whatever serves the commands. One that cannot be had now is opened
+        when it is needed.
+        """
+        try:
+            console.open(deadline)
+        except Unavailable as error:
+            self._events.emit(
+                "console.unheard",
+                f"{self._spec.name}: its console is not heard until it is needed: {error.message}",
+                level="warning",
+                cause=str(error.cause),
+            )
 
     def _reach_by(self, machine: Machine) -> None:
         """Fills in what only a machine of ours can know: its port, its keys, its console, its password."""

@@ -30,9 +30,9 @@ class FindingKind:
     `start` matches its first line from the beginning on, without a time stamp. `own` matches lines that belong to it
     after that in any case, `body` those that do unless another report begins with them; with neither it is one line
     only. A `body` is a kernel's dump: of two at once no line can be told to be of the one. `end` matches the last line,
-    where there is one; else `quiet` seconds of silence end it. `printk`: the kernel says it, so a line without a time
-    stamp is no part of it where the kernel stamps its lines. `ends_target`: after it nothing on the target answers any
-    more. `reference` tells what it means and what to do.
+    where there is one; else `quiet` seconds of silence end it, on our clock or by the kernel's stamps. `printk`: the
+    kernel says it, so a line without a time stamp is no part of it where the kernel stamps its lines. `ends_target`:
+    after it nothing on the target answers any more. `reference` tells what it means and what to do.
     """
 
     name: str
@@ -55,26 +55,22 @@ def _boot(failure: BootFailure) -> str:
 
 def _kind(
     name: str, severity: Severity, meaning: str, start: str, reference: str,
-    *, own: str = "", trace: str | None = None, end: str = "",
+    *, own: str = "", trace: str | re.Pattern[str] | None = None, end: str = "",
     quiet: float = QUIET, printk: bool = True, ends_target: bool = False,
 ) -> FindingKind:  # fmt: skip
     """`trace`: a call trace belongs to it, and what this matches."""
-    body = trace if trace is None else f"{trace}|{TRACE}" if trace else TRACE
+    body = trace if isinstance(trace, re.Pattern | None) else re.compile(f"{trace}|{TRACE}" if trace else TRACE)
     return FindingKind(
         name, severity, meaning, re.compile(start), reference,
-        own=_compiled(own), body=_compiled(body), end=_compiled(end),
+        own=re.compile(own) if own else None, body=body, end=re.compile(end) if end else None,
         quiet=quiet, printk=printk, ends_target=ends_target,
     )  # fmt: skip
-
-
-def _compiled(pattern: str | None) -> re.Pattern[str] | None:
-    return re.compile(pattern) if pattern else None
 
 
 CUT_HERE = re.compile(r"-{8,}\[ cut here \]-{8,}")
 """What stands before a WARNING, a BUG or a UBSAN report (`CUT_HERE` of the kernel's asm-generic/bug.h)."""
 
-ALL = ".*"
+ALL = re.compile(".*")
 """For reports that hold whatever the kernel says until they end."""
 
 # What stands below a report's first line: call traces, registers, memory, the modules. Nearly all of it is indented;
@@ -110,8 +106,9 @@ KINDS: tuple[FindingKind, ...] = (
         f"{KERNEL_DOCS}admin-guide/kdump/kdump.html", trace="", end=_END, ends_target=True,
     ),
     _kind(
-        "memory_corruption", CRITICAL, "a sanitizer saw memory used wrongly (KASAN, KMSAN, KFENCE)",
-        r"BUG: (?:KASAN|KMSAN|KFENCE): ", f"{KERNEL_DOCS}dev-tools/kasan.html", trace=ALL, end=_RULE,
+        "memory_corruption", CRITICAL, "memory was used wrongly, as KASAN, KMSAN, KFENCE or the slab allocator saw",
+        r"BUG: (?:KASAN|KMSAN|KFENCE): |BUG \S+ \((?:Not t|T)ainted", f"{KERNEL_DOCS}dev-tools/kasan.html",
+        trace=ALL, end=rf"{_RULE}|FIX \S+: ",
     ),
     _kind(
         "data_race", ERROR, "KCSAN saw two threads use memory at once",
@@ -142,7 +139,7 @@ KINDS: tuple[FindingKind, ...] = (
     ),
     _kind(
         "bug", CRITICAL, "the kernel found itself in a state that must not be",
-        r"BUG: |kernel BUG at |BUG \S+ \((?:Not t|T)ainted", _BUGS, own=_DIE, trace="", end=_END,
+        r"BUG: |kernel BUG at ", _BUGS, own=_DIE, trace="", end=_END,
     ),
     _kind(
         "lockdep", ERROR, "locks were taken in an order that can deadlock",
@@ -308,7 +305,15 @@ KINDS: tuple[FindingKind, ...] = (
     ),
 )  # fmt: skip
 
-BY_NAME: dict[str, FindingKind] = {kind.name: kind for kind in KINDS}
+# What no console says: another room has seen it, and tells it as a `finding` of that name.
+SEEN: tuple[FindingKind, ...] = (
+    _kind(
+        "host_key_changed", ERROR, "SSH shows another host key than the known one: seen by harness, on no console",
+        "(?!)", "https://man7.org/linux/man-pages/man8/sshd.8.html#SSH_KNOWN_HOSTS_FILE_FORMAT", printk=False,
+    ),
+)  # fmt: skip
+
+BY_NAME: dict[str, FindingKind] = {kind.name: kind for kind in (*KINDS, *SEEN)}
 WARNED = BY_NAME["kernel_warning"]
 """What a report is that says `cut here` and nothing that is known."""
 
@@ -325,7 +330,7 @@ def begins(text: str) -> FindingKind | None:
 def markdown() -> str:
     """The table as the documentation shows it."""
     lines = ["| name | severity | meaning |", "|---|---|---|"]
-    lines += [f"| [`{kind.name}`]({kind.reference}) | {kind.severity} | {kind.meaning} |" for kind in KINDS]
+    lines += [f"| [`{kind.name}`]({kind.reference}) | {kind.severity} | {kind.meaning} |" for kind in BY_NAME.values()]
     return "\n".join(lines)
 
 

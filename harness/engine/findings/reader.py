@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from harness.engine.findings.kinds import CUT_HERE, WARNED, FindingKind, begins
 
 # printk's time stamp, with its priority (as early consoles print it) and its caller (CONFIG_PRINTK_CALLER).
-_STAMP = re.compile(r"(?:<\d{1,3}>)?\[ *\d+\.\d{6}\](?:\[ *[TC]\d+\])? ?")
+_STAMP = re.compile(r"(?:<\d{1,3}>)?\[ *(\d+\.\d{6})\](?:\[ *[TC]\d+\])? ?")
 _HEADING = 5
 """Lines between `cut here` and the line that says what it is."""
 _STRANGERS = 50
@@ -53,11 +53,15 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What one speaker said in a line; `text` is without the time stamp."""
+    """What one speaker said in a line; `text` is without the time stamp, which is `stamp` in seconds."""
 
     text: str
     whole: str
-    stamped: bool
+    stamp: float | None = None
+
+    @property
+    def stamped(self) -> bool:
+        return self.stamp is not None
 
 
 @dataclass(slots=True, eq=False)
@@ -67,10 +71,11 @@ class _Open:
     kind: FindingKind
     named: bool
     title: str
-    stamped: bool
+    stamp: float | None
     first: Line
     last: Line
     at: float
+    heading: int = 0
     strangers: int = 0
     head: list[str] = field(default_factory=list)
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=_TAIL))
@@ -84,11 +89,13 @@ class _Open:
     def belongs(self, part: _Part, found: FindingKind | None) -> bool:
         """Whether a line is part of this report; `found` is the kind that it would begin."""
         kind = self.kind
-        if kind.printk and self.stamped and not part.stamped:
+        stamps = kind.printk and self.stamp is not None
+        if stamps and (part.stamp is None or part.stamp - (self.stamp or 0.0) > kind.quiet):
             return False
         if not self.named:
             if found is not None and found.body is not None:
                 self.kind, self.named, self.title = found, True, part.text[:_LONGEST_TITLE]
+                self.heading = 2
                 return True
             if self.kept <= _HEADING:
                 self.title = part.text[:_LONGEST_TITLE] if self.kept == 1 else self.title
@@ -100,6 +107,8 @@ class _Open:
             return False
         if kind.own is not None and kind.own.match(part.text):
             return True
+        if found is None and self.heading == self.kept:
+            return True  # before 4.14 the programmer's words came after the WARNING
         if found is None:
             return kind.body is not None and kind.body.match(part.text) is not None
         return found is kind and not kind.printk and _says_the_same(part.text, self.title)
@@ -109,7 +118,7 @@ class _Open:
         return self.kind.end is not None and self.kind.end.match(part.text) is not None
 
     def keep(self, part: _Part, line: Line, at: float) -> None:
-        self.last, self.at, self.strangers = line, at, 0
+        self.last, self.at, self.stamp, self.strangers = line, at, part.stamp, 0
         self.kept += 1
         (self.head if len(self.head) < _HEAD else self.tail).append(part.whole[:_LONGEST])
 
@@ -165,7 +174,7 @@ class ReportReader:
             return done
         if kind.body is not None:
             done += self._end([report for report in self._open if kind.ends_target or report.kind.body is not None])
-        begun = _Open(kind, not cut_here, part.text[:_LONGEST_TITLE], part.stamped, first=line, last=line, at=at)
+        begun = _Open(kind, not cut_here, part.text[:_LONGEST_TITLE], part.stamp, first=line, last=line, at=at)
         begun.keep(part, line, at)
         self._open.append(begun)
         return done + (self._end([begun]) if _is_whole(begun, part) else [])
@@ -185,9 +194,9 @@ def _parts(text: str) -> Iterator[_Part]:
     stamp = _STAMP.search(text)
     head = text if stamp is None else text[: stamp.start()]
     if head.strip() or stamp is None:
-        yield _Part(head, head, stamped=False)
+        yield _Part(head, head)
     if stamp is not None:
-        yield _Part(text[stamp.end() :], text[stamp.start() :], stamped=True)
+        yield _Part(text[stamp.end() :], text[stamp.start() :], float(stamp[1]))
 
 
 def _says_the_same(text: str, before: str) -> bool:

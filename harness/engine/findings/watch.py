@@ -1,4 +1,4 @@
-"""Findings of a run: console lines of the record in; `finding` events and each target's verdict out.
+"""Findings of a run: console lines of the record in; `finding` events and what they come to for each target out.
 
 A subscriber of the record runs in whichever thread has written, while the record waits: it must not write itself, nor
 end waits. So lines are only laid down there; they are read on the event loop, which waits for the reports' ends too.
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from harness.deadline import Cancellation
 from harness.engine.findings.finding import Finding, Ruling, Severity
+from harness.engine.findings.kinds import BY_NAME, FindingKind
 from harness.engine.findings.reader import Line, Report, ReportReader
 from harness.engine.findings.rules import FindingRules
 from harness.events import Emitter, Level, Record
@@ -66,7 +67,7 @@ class TargetWatch:
         self._forget = (forget, cancellation.on_cancel(lambda: self.cancellation.cancel(cancellation.reason)))
         self._loop = asyncio.get_running_loop()
         self._reader = ReportReader()
-        self._heard: deque[tuple[Line, float]] = deque()
+        self._heard: deque[tuple[Line, FindingKind | None, float]] = deque()
         self._running: dict[str, None] = {}
         self._names: dict[str, tuple[str, str]] = {}
         self._awake = False
@@ -80,17 +81,22 @@ class TargetWatch:
         """Takes a record of this target, in any thread."""
         action = record["event.action"]
         if action == "console.line":
-            line = Line(record["harness.text"], record["event.sequence"], tuple(self._running))
-            self._heard.append((line, self._loop.time()))
-            if not self._awake:
-                self._awake = True
-                self._loop.call_soon_threadsafe(self._read)
+            self._lay_down(record["harness.text"], record, None)
+        elif action == "finding" and "harness.ruling" not in record and record["harness.finding"] in BY_NAME:
+            self._lay_down(record["message"], record, BY_NAME[record["harness.finding"]])
         elif action == "check.start":
-            check_id = record["harness.check_id"]
+            check_id = record.get("harness.check_id", "")
             self._running[check_id] = None
             self._names[check_id] = (record["test.suite.name"], record["test.case.name"])
         elif action == "check.end":
-            self._running.pop(record["harness.check_id"], None)
+            self._running.pop(record.get("harness.check_id", ""), None)
+
+    def _lay_down(self, text: str, record: Record, seen: FindingKind | None) -> None:
+        """`seen`: what it is, where another room has seen and told it already."""
+        self._heard.append((Line(text, record["event.sequence"], tuple(self._running)), seen, self._loop.time()))
+        if not self._awake:
+            self._awake = True
+            self._loop.call_soon_threadsafe(self._read)
 
     def close(self) -> TargetFindings:
         """Reads what was heard until now, and watches no more. To be called on the event loop."""
@@ -99,7 +105,7 @@ class TargetWatch:
         if self._timer is not None:
             self._timer.cancel()
         while self._heard:
-            self._tell(self._reader.feed(*self._heard.popleft()))
+            self._read_one()
         self._tell(self._reader.flush())
         missed = tuple(selector.word for selector in self._unmet)
         return TargetFindings(tuple(self._found), dict(self._counts), missed, self.died)
@@ -109,10 +115,17 @@ class TargetWatch:
         for _ in range(_AT_ONCE):
             if not self._heard:
                 break
-            self._tell(self._reader.feed(*self._heard.popleft()))
+            self._read_one()
         if self._heard:
             self._loop.call_soon(self._read)
         self._wait()
+
+    def _read_one(self) -> None:
+        line, seen, at = self._heard.popleft()
+        if seen is None:
+            self._tell(self._reader.feed(line, at))
+        else:
+            self._judge(Report(seen, line.text, (line.text,), line, line), told=True)
 
     def _wait(self) -> None:
         """Has the open report ended in time, should nothing more come."""
@@ -131,7 +144,7 @@ class TargetWatch:
         for report in reports:
             self._judge(report)
 
-    def _judge(self, report: Report) -> None:
+    def _judge(self, report: Report, *, told: bool = False) -> None:
         kind, text = report.kind, report.text
         ruling = self._rules.ruling(kind, text)
         self._unmet = [selector for selector in self._unmet if not selector.picks(kind, text)]
@@ -144,10 +157,11 @@ class TargetWatch:
                 report.first.sequence, report.last.sequence,
             )  # fmt: skip
             self._found.append(finding)
-            self._record(finding, kind.reference)
+            if not told:
+                self._record(finding, kind.reference)
         elif count == KEPT + 1:
-            told = f"{kind.name}: more than {KEPT} findings; from now on they are only counted"
-            self._events.emit("finding.more", told, level="warning", finding=kind.name)
+            words = f"{kind.name}: more than {KEPT} findings; from now on they are only counted"
+            self._events.emit("finding.more", words, level="warning", finding=kind.name)
         if kind.ends_target and ruling is not Ruling.EXPECTED and not self.died:
             self.died = f"its kernel panicked: {report.title}"
             self.cancellation.cancel(self.died)
