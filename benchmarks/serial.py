@@ -1,31 +1,41 @@
-"""How long a command takes on a console: a bare marker exchange, and ours, on the same console in one run.
+"""How long a command takes on a console: a bare marker exchange, us, labgrid and tbot on the same console in one run.
 
-    python -m benchmarks.serial [--address PATH --password WORD] [--rounds N]
+    python -m benchmarks.serial [--quick] [--address SOCKET --password WORD] [--sizes 1,10,100]
 
-Without an address a real bash on a pty behind a Unix socket is used, in a process of its own. The bare exchange types
-``COMMAND; echo "MA""RK$?"`` and reads until the marker: no check of any kind, stdout and stderr mixed, the echo
-inside. It is the lower limit, not something to be believed.
+Without an address a real bash on a pty behind a Unix socket is used, in a process of its own. A console serves one
+client at a time, so the contenders take turns: in each pass everyone runs the same commands, in a process of its own.
+A ratio is worked out within each pass, where the machine's load was the same, and the median of all passes is printed.
+labgrid and tbot run where `python -m benchmarks.peers` has installed them.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import multiprocessing
-import random
-import re
-import socket
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
+from benchmarks.console_contenders import bare, connect
+from benchmarks.peers import PYTHON as PEERS
 from harness.deadline import Deadline
 from harness.events.emitter import NullEmitter
 from harness.testing.pty_guest import PtyGuest
 from harness.transport.serial.console import Console
-from harness.transport.serial.transport import SerialSpec, SerialTransport
+from harness.transport.serial.login import Credentials, Login
+from harness.transport.serial.reader import Reader
+from harness.transport.serial.sieve import Sieved
 
+ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     "true",
     "echo hello",
@@ -36,99 +46,255 @@ COMMANDS = (
     "python3 -c 1",
     "sh -c 'echo x'",
 )
-BULK = ("seq 1 150000", "head -c 1000000 /dev/zero | tr '\\0' a", "head -c 700000 /tmp/bench-random | base64")
+BULK = ("seq 1 150000", "head -c 1000000 /dev/zero | tr '\\0' a", "cat {folder}/1")
+_LONGEST = 300  # seconds for all that a contender does in one pass
+LIMIT, BULK_LIMIT = 1.5, 2.0
+"""What a round trip, and what bulk output, may cost in terms of the bare exchange."""
 
 
-class Bare:
-    """A marker exchange on a shell that is there."""
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One who takes part: the interpreter that has it. `missing` says why it cannot."""
 
-    def __init__(self, path: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.connect(path)
-        self._count = 0
+    name: str
+    python: str
+    missing: str = ""
 
-    def run(self, command: str) -> bytes:
-        self._count += 1
-        self._socket.sendall(f'{command}; echo "MA""RK{self._count}:$?:"\n'.encode())
-        mark = re.compile(f"MARK{self._count}:(\\d+):\r?\n".encode())
-        got: list[bytes] = []
-        tail = b""
-        while True:
-            data = self._socket.recv(65536)
-            got.append(data)
-            tail = (tail + data)[-200:]
-            if mark.search(tail):
-                return b"".join(got)
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-def timed(call: Callable[[], object], rounds: int) -> float:
-    took = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        call()
-        took.append(time.perf_counter() - start)
-    return statistics.median(took)
+    def carry_out(self, path: str, load: list[dict[str, Any]]) -> dict[str, Any]:
+        """Runs the load in a process of its own. Raises Failed, with the last thing that it said."""
+        try:
+            done = subprocess.run(
+                [self.python, "-m", "benchmarks.console_contenders", self.name, path],
+                input=json.dumps(load),
+                capture_output=True,
+                text=True,
+                timeout=_LONGEST,
+                check=False,
+                cwd=ROOT,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise Failed(f"{self.name} did not end in {_LONGEST} s") from error
+        if done.returncode:
+            raise Failed(f"{self.name} failed: {(done.stderr.strip().splitlines() or ['no word'])[-1]}")
+        result: dict[str, Any] = json.loads(done.stdout)
+        return result
 
 
-def serve(path: str, ready: object, stop: object) -> None:
+class Failed(Exception):
+    """A contender's process did not come to its end."""
+
+
+def contenders() -> list[Contender]:
+    found = [Contender("bare", sys.executable), Contender("harness", sys.executable)]
+    for name, module in (("labgrid", "labgrid"), ("tbot", "tbot.machine")):
+        there = PEERS.exists() and subprocess.run([PEERS, "-c", f"import {module}"], capture_output=True, check=False)
+        found.append(Contender(name, str(PEERS), "" if there and there.returncode == 0 else "not installed"))
+    return found
+
+
+# -- the console
+
+
+def _serve(path: str, ours: Connection, theirs: Connection) -> None:
+    theirs.close()
     with PtyGuest(["bash", "--norc", "-i"], Path(path)):
-        ready.set()  # type: ignore[attr-defined]
-        stop.wait()  # type: ignore[attr-defined]
+        ours.send("ready")
+        with contextlib.suppress(EOFError):
+            ours.recv()  # until whoever started us closes it, or ends
 
 
-def measure(path: str, password: str | None, rounds: int, bulk: int) -> None:
-    console = Console(path, name="benchmark", events=NullEmitter())
-    ours = SerialTransport(console, SerialSpec(path, password=password, login_timeout=150), events=NullEmitter())
-    start = time.perf_counter()
-    ours.run("true", deadline=Deadline.after(200))
-    print(f"login and set-up: {time.perf_counter() - start:.2f} s")
-    ours.run("head -c 700000 /dev/urandom >/tmp/bench-random", deadline=Deadline.after(60))
-    ours_took = [timed(lambda c=c: ours.run(c, deadline=Deadline.after(100)), rounds) for c in COMMANDS]  # type: ignore[misc]
-    sizes = [len(ours.run(c, deadline=Deadline.after(300)).stdout) for c in BULK]
-    ours_bulk = [timed(lambda c=c: ours.run(c, deadline=Deadline.after(300)), bulk) for c in BULK]  # type: ignore[misc]
-    data = random.randbytes(100_000)
-    upload = timed(lambda: ours.run("cat >/dev/null", stdin=data, deadline=Deadline.after(100)), 1)
-    # The shell itself stays logged in, for the bare exchange.
-    ours._logged_in = False
-    ours.close()
-    console.close()
-    bare = Bare(path)
-    bare.run("true")
-    print(f"{'command':48} {'bare ms':>9} {'ours ms':>9} {'ratio':>6}")
-    for command, took in zip(COMMANDS, ours_took, strict=True):
-        plain = timed(lambda c=command: bare.run(c), rounds)  # type: ignore[misc]
-        print(f"{command:48} {plain * 1e3:9.2f} {took * 1e3:9.2f} {took / plain:6.2f}")
-    for command, took, size in zip(BULK, ours_bulk, sizes, strict=True):
-        plain = timed(lambda c=command: bare.run(c), bulk)  # type: ignore[misc]
-        print(f"{command:40}{size:8} {plain * 1e3:9.1f} {took * 1e3:9.1f} {took / plain:6.2f}")
-    print(f"100,000 random bytes into the guest: {upload:.2f} s")
-    bare.close()
+@contextlib.contextmanager
+def pty_console() -> Iterator[str]:
+    """A bash on a pty, and the path of the socket that it is served at."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/console"
+        ours, theirs = multiprocessing.Pipe()
+        process = multiprocessing.Process(target=_serve, args=(path, theirs, ours))
+        process.start()
+        theirs.close()
+        try:
+            ours.recv()
+            yield path
+        finally:
+            ours.close()
+            process.join()
+
+
+def log_in(path: str, password: str | None) -> None:
+    """Leaves a shell on the console, for all who take part."""
+    events = NullEmitter()
+    console = Console(path, name="benchmark", events=events)
+    heard = Sieved(Reader())
+    console.open(Deadline.after(10))
+    try:
+        unsubscribe = console.subscribe(heard)
+        Login(console, heard, Credentials("root", password), events=events).get_shell(Deadline.after(200))
+        unsubscribe()
+    finally:
+        console.close()
+
+
+def fresh_shell(path: str) -> None:
+    """Undoes what a contender has set up in the shell: tbot turns its line editing off, for one."""
+    with bare(path) as run:
+        run("stty sane cols 80 rows 24")
+    with connect(path) as link:
+        link.sendall(b'[ -z "$BASH" ] || exec "$BASH" --norc -i\n')
+    log_in(path, None)
+
+
+@contextlib.contextmanager
+def texts(path: str, sizes: list[int]) -> Iterator[str]:
+    """Files of so many MB in the guest, called by that number: base64, half of it repeated soon enough for gzip."""
+    folder = f"/tmp/bench-serial-{os.getpid()}"
+    part, unit = f"{folder}/part", f"{folder}/1"
+    with bare(path) as run:
+        run(f"mkdir -m 700 {folder}")
+        run(
+            f"for i in $(seq 35); do head -c 11400 /dev/urandom >{part}; cat {part} {part}; done"
+            f" | base64 | head -c 1000000 >{unit}"
+        )
+        for size in sizes:
+            if size > 1:
+                run(f"for i in $(seq {size}); do cat {unit}; done >{folder}/{size}")
+    try:
+        yield folder
+    finally:
+        with bare(path) as run:
+            run(f"rm -r {folder}")
+
+
+# -- measuring
+
+
+Rows = dict[str, list[dict[str, Any]]]
+"""Of one pass: each contender's rows."""
+
+
+class Table:
+    """The times of all contenders for some commands."""
+
+    def __init__(self, title: str, limit: float, commands: list[str]) -> None:
+        self._title = title
+        self._limit = limit
+        self._commands = commands
+        self._passes: list[Rows] = []
+
+    def add(self, rows: Rows) -> None:
+        self._passes.append(rows)
+
+    def print(self, others: list[Contender]) -> None:
+        heads = "".join(f"{other.name + ' ms':>14}{'to bare':>9} " for other in others)
+        print(f"\n{self._title:41}{'bytes':>8}{'bare ms':>9}{heads}")
+        for row, command in enumerate(self._commands):
+            shown = command if len(command) <= 40 else command[:39] + "…"
+            size = self._passes[0]["harness"][row]["size"]
+            print(f"{shown:41}{size:8}{self._milliseconds('bare', row):9.2f}", end="")
+            for other in others:
+                print(f"{other.missing:>24}" if other.missing else self._cell(other.name, row), end="")
+            print()
+        print(f"(! where ours is above {self._limit} x bare)")
+
+    def _cell(self, name: str, row: int) -> str:
+        ratio = statistics.median(
+            statistics.median(rows[name][row]["took"]) / statistics.median(rows["bare"][row]["took"])
+            for rows in self._passes
+        )
+        over = "!" if name == "harness" and ratio > self._limit else " "
+        return f"{self._milliseconds(name, row):14.2f}{ratio:9.2f}{over}"
+
+    def _milliseconds(self, name: str, row: int) -> float:
+        return float(statistics.median(t for rows in self._passes for t in rows[name][row]["took"])) * 1e3
+
+
+def compare(path: str, folder: str, taking_part: list[Contender], passes: int, rounds: int) -> None:
+    """Short commands and a megabyte of output, everyone in turn. One of the others that fails is out."""
+    bulky = [command.format(folder=folder) for command in BULK]
+    load = [{"command": c, "rounds": rounds, "warm": True} for c in COMMANDS]
+    load += [{"command": c, "rounds": max(2, rounds // 7), "warm": True} for c in bulky]
+    short = Table("a command", LIMIT, list(COMMANDS))
+    bulk = Table("output, from the second time on", BULK_LIMIT, bulky)
+    setup: dict[str, list[float]] = {}
+    for _ in range(passes):
+        fresh_shell(path)
+        rows: Rows = {}
+        for place, contender in enumerate(taking_part):
+            if contender.missing:
+                continue
+            try:
+                result = contender.carry_out(path, load)
+            except Failed as failed:
+                if contender.name in ("bare", "harness"):
+                    raise
+                print(failed)
+                taking_part[place] = replace(contender, missing="failed")
+                log_in(path, None)  # the shell may be left in anything
+                continue
+            setup.setdefault(contender.name, []).append(result["setup"])
+            rows[contender.name] = result["rows"]
+        short.add({name: all_of[: len(COMMANDS)] for name, all_of in rows.items()})
+        bulk.add({name: all_of[len(COMMANDS) :] for name, all_of in rows.items()})
+    print("\nuntil the first answer: " + ", ".join(f"{n} {statistics.median(s):.2f} s" for n, s in setup.items()))
+    short.print(taking_part[1:])
+    bulk.print(taking_part[1:])
+
+
+def grow(path: str, folder: str, taking_part: list[Contender], sizes: list[int]) -> None:
+    """Output of growing size, twice in a session: how fast the line is, and so whether to compress, is known then.
+
+    Each measurement has a process of its own, for its peak.
+    """
+    print(f"\n{'output':8}{'bare s':>9}{'MB/s':>7}{'first s':>10}{'MB/s':>7}{'to bare':>9}", end="")
+    print(f"{'second s':>11}{'MB/s':>7}{'to bare':>9}{'s/MB to the smallest':>22}{'our peak MB':>13}")
+    unit = 0.0
+    for size in sizes:
+        rows: dict[str, list[list[float]]] = {"bare": [], "harness": []}
+        peak = 0
+        for _ in range(5 if size < 10 else 3):
+            for contender in taking_part[:2]:
+                load = [{"command": f"cat {folder}/{size}", "rounds": 2, "warm": False}]
+                result = contender.carry_out(path, load)
+                rows[contender.name].append(result["rows"][0]["took"])
+                peak = max(peak, result["rss"])
+        plain = statistics.median(t for took in rows["bare"] for t in took)
+        print(f"{f'{size} MB':8}{plain:9.3f}{size / plain:7.1f}", end="")
+        for time in (0, 1):
+            ours = statistics.median(took[time] for took in rows["harness"])
+            ratio = statistics.median(
+                took[time] / statistics.mean(bare) for took, bare in zip(rows["harness"], rows["bare"], strict=True)
+            )
+            print(f"{ours:{10 + time}.3f}{size / ours:7.1f}{ratio:8.2f}{'!' if ratio > BULK_LIMIT else ' '}", end="")
+        unit = unit or ours / size
+        print(f"{ours / size / unit:22.2f}{peak / 1e6:13.0f}")
+
+
+def load_line(when: str) -> str:
+    return f"load {when}: {' '.join(f'{n:.2f}' for n in os.getloadavg())} on {os.cpu_count()} processors"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--address", help="a console's Unix socket; without it a bash on a pty")
-    parser.add_argument("--password")
-    parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--bulk", type=int, default=3)
+    parser.add_argument("--password", help="of root on that console")
+    parser.add_argument("--quick", action="store_true", help="few rounds, and no 100 MB")
+    parser.add_argument("--passes", type=int)
+    parser.add_argument("--rounds", type=int, help="of each command in a pass")
+    parser.add_argument(
+        "--sizes", help="MB of growing output, 1,10,100; the guest has to keep 2.4 times that for a while"
+    )
     given = parser.parse_args()
-    if given.address:
-        measure(given.address, given.password, given.rounds, given.bulk)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = f"{folder}/console"
-        ready, stop = multiprocessing.Event(), multiprocessing.Event()
-        process = multiprocessing.Process(target=serve, args=(path, ready, stop))
-        process.start()
-        try:
-            ready.wait()
-            measure(path, None, given.rounds, given.bulk)
-        finally:
-            stop.set()
-            process.join()
+    passes = given.passes or (2 if given.quick else 5)
+    rounds = given.rounds or (5 if given.quick else 20)
+    sizes = [int(size) for size in (given.sizes or ("1,10" if given.quick else "1,10,100")).split(",")]
+    taking_part = contenders()
+    print(load_line("before"))
+    with contextlib.ExitStack() as stack:
+        path = given.address or stack.enter_context(pty_console())
+        log_in(path, given.password)
+        folder = stack.enter_context(texts(path, sizes))
+        compare(path, folder, taking_part, passes, rounds)
+        grow(path, folder, taking_part, sizes)
+    print(f"\n{load_line('after')}")
 
 
 if __name__ == "__main__":
