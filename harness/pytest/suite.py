@@ -1,0 +1,257 @@
+"""The working half of the plugin: registered where there is an inventory, it follows pytest through its session."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from harness import __version__
+from harness.deadline import Deadline
+from harness.engine.findings.finding import Ruling
+from harness.engine.findings.rules import finding_rules
+from harness.engine.outcome import CheckResult, RunResult
+from harness.engine.plan import Options
+from harness.errors import HarnessError, UsageError
+from harness.events import EventLog, Level, Record
+from harness.inventory import Host, load
+from harness.pytest.life import tell
+from harness.pytest.moment import Moment
+from harness.pytest.targets import Targets
+from harness.pytest.trial import TRIAL, Trial, trial_of
+from harness.pytest.verdict import not_run
+from harness.pytest.witness import Witness
+from harness.report import folder as run_folder
+from harness.report.folder import RunFolder
+from harness.report.write import ReportError, write_reports
+from harness.target.spec import target_spec
+from harness.target.target import Target
+
+T = TypeVar("T")
+
+_TOLD = ("machine.started", "image.build", "image.progress", "target.settled", "target.unreachable", "internal.error")
+_TOLD_VERBOSELY = ("boot.stage",)
+_FAREWELL = 60.0
+"""Seconds that the fixtures of a session that ends early have to put things back."""
+
+
+def open_suite(config: pytest.Config) -> Suite:
+    """Reads the inventory and chooses its targets; nothing is touched. Raises HarnessError."""
+    option = config.getoption
+    if option("numprocesses", None) or hasattr(config, "workerinput"):
+        raise UsageError(
+            "--harness-inventory does not go with -n (pytest-xdist)",
+            hint="Each worker would start machines of its own, and a console has one owner. Machines are started side "
+            "by side anyway: see --harness-forks.",
+        )
+    folders = [Path(argument.partition("::")[0]) for argument in config.args]
+    inventory = load(
+        option("harness_inventory"),
+        extra_vars=option("harness_extra_vars"),
+        playbook_dirs=[str(path if path.is_dir() else path.parent) for path in folders],
+        vault_password_file=option("harness_vault_password_file"),
+    )
+    hosts = inventory.select("all", limit=option("harness_limit"))
+    for host in hosts:  # whatever in them cannot be used is told now
+        target_spec(host)
+        finding_rules(host)
+    options = Options(
+        forks=option("harness_forks"),
+        keep=option("harness_keep"),
+        settle=option("harness_settle"),
+        timeout_scale=option("harness_timeout_scale"),
+        budget=option("harness_budget"),
+        window=option("harness_window"),
+        transport=option("harness_transport"),
+    )
+    return Suite(config, {host.name: host for host in hosts}, options, [str(each) for each in inventory.warnings])
+
+
+class Suite:
+    """The hooks of one session. pytest calls them all on its main thread."""
+
+    def __init__(self, config: pytest.Config, hosts: Mapping[str, Host], options: Options, warnings: list[str]) -> None:
+        self._config = config
+        self._hosts = hosts
+        self._options = options
+        self._warnings = warnings
+        self._moment = Moment()
+        self._trials: list[Trial] = []
+        self._folder: RunFolder | None = None
+        self._log: EventLog | None = None
+        self._targets: Targets | None = None
+        self._started = self._began = 0.0
+        self._result: RunResult | None = None
+        self._not_written = ""
+
+    # -- what the fixtures ask -------------------------------------------------------------------------------
+
+    @property
+    def names(self) -> list[str]:
+        """The targets that were chosen, in the inventory's order."""
+        return list(self._hosts)
+
+    def target(self, name: str) -> Target:
+        """The target for as long as the session lasts."""
+        assert self._targets is not None, "targets are started before the first test"
+        return self._targets.target(name)
+
+    def target_of(self, item: pytest.Item, target: Target) -> Target:
+        """The same for one test, with the transport that its marker insists on."""
+        return target.over(item.stash[TRIAL].transport)
+
+    # -- before the first test, after the last ---------------------------------------------------------------
+
+    def pytest_report_header(self) -> list[str]:
+        warnings = [f"harness: warning: {warning}" for warning in self._warnings]
+        return [f"harness: {len(self._hosts)} targets: {', '.join(self._hosts)}", *warnings]
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        for item in items:
+            trial = trial_of(item, self._hosts, self._options)
+            if trial is not None:
+                item.stash[TRIAL] = trial
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, T, T]:
+        option = session.config.getoption
+        ends_at_once = session.testsfailed and not option("continue_on_collection_errors")
+        if not (option("collectonly") or option("setupplan", False) or ends_at_once):
+            self._trials = [item.stash[TRIAL] for item in session.items if TRIAL in item.stash]
+            if self._trials:
+                try:
+                    self._open()
+                except UsageError as error:
+                    raise pytest.UsageError(str(error)) from None
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> Generator[None, T, T]:
+        # What an interrupt or -x left set up is put back by pytest now, and may need the target for it.
+        self._moment.begin("", Deadline.after(_FAREWELL))
+        try:
+            return (yield)
+        finally:
+            self._close(int(exitstatus))
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._result is None or self._folder is None:
+            return
+        counts = Counter[str]()
+        for target in self._result.targets:
+            counts.update(target.counts)
+            for line in target.reach:
+                terminalreporter.write_line(line)
+            for finding in target.findings:
+                if finding.ruling is not Ruling.EXPECTED:
+                    terminalreporter.write_line(f"harness: {target.target}: {_shown(finding.short)}", red=True)
+            for word in target.findings_missed:
+                terminalreporter.write_line(
+                    f"harness: {target.target}: {word!r} is required, and was not seen", red=True
+                )
+        facts = f"{counts['commands']} commands, {counts['fallbacks']} fallbacks, {counts['re_reads']} re-reads"
+        terminalreporter.write_line(f"harness: {facts}; record: {self._folder.path}")
+        if self._not_written:
+            terminalreporter.write_line(f"harness: {self._not_written}", red=True)
+
+    def _open(self) -> None:
+        """Makes the record and starts the targets that a selected test looks at."""
+        self._started, self._began = time.time(), time.monotonic()
+        self._folder = run_folder.create(Path(self._config.getoption("harness_logs")), self._started)
+        log = self._log = EventLog(self._folder.events, run=self._folder.run, on_failure=self._record_lost)
+        for host in self._hosts.values():
+            for secret in host.secret_values:
+                log.add_secret(secret)
+        log.emit("run.start", f"{len(self._trials)} tests", argv=sys.argv, version=__version__, plan=self._plan())
+        tests = Counter(trial.target for trial in self._trials)
+        hosts = [host for name, host in self._hosts.items() if tests[name]]
+        self._targets = Targets(self._options, folder=self._folder, log=log, moment=self._moment)
+        witness = Witness(self._targets, log=log, moment=self._moment, full_trace=self._config.getoption("fulltrace"))
+        self._config.pluginmanager.register(witness)
+        progress = _Progress(self._config)
+        log.subscribe(progress)
+        try:
+            self._targets.start(hosts, tests)
+        finally:
+            progress.over = True
+
+    def _close(self, exit_code: int) -> None:
+        """Stops the machines and writes the reports. What cannot be written is told in the summary."""
+        if self._targets is None or self._folder is None or self._log is None or self._result is not None:
+            return
+        interrupted = exit_code == pytest.ExitCode.INTERRUPTED
+        results: dict[str, list[CheckResult]] = {}
+        for trial in self._trials:
+            if trial.result is None:
+                trial.result = not_run(trial, interrupted)
+                tell(trial.result, self._log.bind(target=trial.target))
+            results.setdefault(trial.target, []).append(trial.result)
+        targets = self._targets.stop(results)
+        duration = time.monotonic() - self._began
+        result = RunResult(self._folder.run, self._started, duration, targets, interrupted)
+        self._result = result = self._log.redact(result)
+        try:
+            if self._log.failed is None:
+                write_reports(result, self._folder)
+        except ReportError as error:
+            self._not_written = str(error)
+        counted = ", ".join(f"{count} {outcome}" for outcome, count in result.counts.items())
+        level: Level = "info" if exit_code == 0 else "error"
+        self._log.emit(
+            "run.end", counted, level=level, duration=duration, counts=result.counts, exit_code=exit_code
+        )  # fmt: skip
+        self._log.close()
+
+    def _record_lost(self, error: HarnessError) -> None:
+        self._not_written = str(error)
+
+    def _plan(self) -> dict[str, Any]:
+        """As that of `harness run`."""
+        return {
+            "targets": [
+                {
+                    "target": name,
+                    "checks": [
+                        {
+                            "id": trial.check.id,
+                            "check": trial.check.label,
+                            "description": trial.check.description,
+                            "tags": [],
+                            "budget": trial.settings.budget,
+                            "window": trial.settings.window,
+                            "needs": [],
+                        }
+                        for trial in self._trials
+                        if trial.target == name
+                    ],
+                }
+                for name in dict.fromkeys(trial.target for trial in self._trials)
+            ]
+        }
+
+
+class _Progress:
+    """Tells on the terminal what the machines do while pytest waits for them; a reader of the record."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._terminal: pytest.TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
+        verbosity = config.get_verbosity()
+        self._told = () if verbosity < 0 else _TOLD if verbosity == 0 else _TOLD + _TOLD_VERBOSELY
+        self.over = False
+
+    def __call__(self, record: Record) -> None:
+        if self._terminal is not None and not self.over and record["event.action"] in self._told:
+            target = record.get("host.name", "")
+            text = record["message"].partition("\n")[0].removeprefix(f"{target}: ")
+            self._terminal.write_line(f"{target}: {_shown(text)}")
+
+
+def _shown(text: str) -> str:
+    """What a machine says must not drive the person's terminal."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)

@@ -1,0 +1,158 @@
+"""The targets of a pytest session: started side by side, settled, and given back in the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from harness.api.check import Check, Settings
+from harness.deadline import SYSTEM_CLOCK, Cancellation, Deadline
+from harness.engine.attempts import MakeTarget
+from harness.engine.console import ConsoleTail
+from harness.engine.findings.watch import Findings
+from harness.engine.outcome import CheckResult, TargetResult
+from harness.engine.plan import Options, scale_for
+from harness.engine.workers import WorkerPool
+from harness.events import EventLog
+from harness.inventory import Host
+from harness.pytest.carry import CallingThread
+from harness.pytest.life import Life
+from harness.pytest.loop import LoopThread
+from harness.pytest.moment import Interruptible, Moment, MovingDeadline, MovingEmitter
+from harness.report.folder import RunFolder
+from harness.target.session import TargetSession
+from harness.target.spec import target_spec
+from harness.target.target import Target
+
+T = TypeVar("T")
+
+_CALLS = 8
+"""Threads for commands of tests. A test looks at one target from one thread, mostly."""
+
+
+class Targets:
+    """The targets that the selected tests need. `start` comes first, `stop` last, whatever happened between.
+
+    All methods are called on pytest's own thread. An interrupt that comes while they wait cancels what can be, and goes
+    on once that has ended.
+    """
+
+    def __init__(self, options: Options, *, folder: RunFolder, log: EventLog, moment: Moment) -> None:
+        self._options = options
+        self._folder = folder
+        self._log = log
+        self._moment = moment
+        self._cancellation = Cancellation()
+        self._findings = Findings()
+        self._loop = LoopThread()
+        self._calls = ThreadPoolExecutor(_CALLS, thread_name_prefix="harness-call")
+        self._pool = WorkerPool(options.forks)
+        self._lives: dict[str, Life] = {}
+        self._targets: dict[str, Target] = {}
+        self.console = ConsoleTail()
+        log.subscribe(self.console)
+        log.subscribe(self._findings)
+
+    def start(self, hosts: Sequence[Host], tests: Mapping[str, int]) -> None:
+        """Starts all machines, up to `forks` at once, and waits until they have settled. `tests`: how many each has.
+
+        What goes wrong with one of them is told by its tests.
+        """
+        self._until(self._start(hosts, tests), self._cancellation)
+
+    def target(self, name: str) -> Target:
+        """The target, for as long as the session lasts. Only where its start came to an end."""
+        if name not in self._targets:
+            life = self._lives[name]
+            events = MovingEmitter(self._moment, name, life.events)
+            made = life.session.target(MovingDeadline(self._moment), events, self._moment.tell)
+            self._targets[name] = replace(
+                made, link=Interruptible(made.link, self._calls), transport=self._options.transport
+            )
+        return self._targets[name]
+
+    def life(self, name: str) -> Life:
+        """How a target fares."""
+        return self._lives[name]
+
+    def carry(
+        self, name: str, check: Check, settings: Settings, *, make_target: MakeTarget, transport: str | None
+    ) -> CheckResult:
+        """A check's verdict; its attempts are made here, on the thread that calls."""
+        __tracebackhide__ = True
+        life, thread, own = self._lives[name], CallingThread(), Cancellation()
+        outer = life.limit.cancellation
+        forget = outer.on_cancel(lambda: own.cancel(outer.reason))
+        run = life.carry(
+            check,
+            settings,
+            make_target=make_target,
+            pool=thread,
+            limit=replace(life.limit, cancellation=own),
+            transport=transport,
+        )
+        try:
+            return self._until(run, own, thread)
+        finally:
+            forget()
+
+    def stop(self, results: Mapping[str, list[CheckResult]]) -> tuple[TargetResult, ...]:
+        """Stops (or keeps) what was started, and tells what came of each target, in the order of their start."""
+        try:
+            return self._until(self._stop(results), self._cancellation)
+        finally:
+            self._calls.shutdown(wait=False)
+            self._pool.shutdown()
+            self._loop.close()
+
+    # -- on the event loop -----------------------------------------------------------------------------------
+
+    async def _start(self, hosts: Sequence[Host], tests: Mapping[str, int]) -> None:
+        forks = asyncio.Semaphore(self._options.forks)
+
+        async def one(life: Life) -> None:
+            async with forks:
+                await life.start(tests.get(life.host.name, 0), self._pool)
+
+        self._lives = {host.name: self._life(host) for host in hosts}
+        await asyncio.gather(*(one(life) for life in self._lives.values()))
+
+    async def _stop(self, results: Mapping[str, list[CheckResult]]) -> tuple[TargetResult, ...]:
+        ends = (life.stop(results.get(name, []), self._pool) for name, life in self._lives.items())
+        return tuple(await asyncio.gather(*ends))
+
+    def _life(self, host: Host) -> Life:
+        events = self._log.bind(target=host.name)
+        session = TargetSession(
+            host,
+            target_spec(host).stretched(scale_for(host, self._options)),
+            folder=self._folder.target(host.name),
+            events=events,
+            run=self._folder.run,
+            secrets=self._log,
+        )
+        limit = Deadline(float("inf"), SYSTEM_CLOCK, self._cancellation)
+        return Life(
+            host, self._options, session, events=events, limit=limit, findings=self._findings, console=self.console
+        )
+
+    # -- between the threads ---------------------------------------------------------------------------------
+
+    def _until(
+        self, work: Coroutine[Any, Any, T], cancellation: Cancellation, thread: CallingThread | None = None
+    ) -> T:
+        __tracebackhide__ = True
+        future: Future[T] = self._loop.begin(work)
+        try:
+            if thread is not None:
+                future.add_done_callback(lambda _future: thread.over())
+                thread.serve()
+            wait([future])
+        except BaseException as interrupt:
+            cancellation.cancel(f"interrupted by {type(interrupt).__name__}")
+            wait([future])
+            raise
+        return future.result()
