@@ -265,6 +265,8 @@ class Exchange:
         if missing:
             return missing
         self._answer = Answer(status, *decoded)
+        for stream in self._streams.values():
+            stream.lines.clear()  # twice what they carry, and nobody needs them any more
         return self._answer
 
     def noise(self, *, final: bool = False) -> list[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import os
 import random
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness.deadline import Deadline
-from harness.transport.serial.frames import Exchange
+from harness.transport.serial.frames import Answer, Exchange
 from harness.transport.serial.requests import Nonce
 from harness.transport.serial.session import Session
 
@@ -113,3 +114,14 @@ def test_a_data_line_holds_nothing_else() -> None:
         exchange = Exchange(Nonce("abcd", "efgh"))
         exchange.feed(line + b"\n")
         assert exchange.noise_bytes > 0, line
+
+
+def test_an_answer_gives_back_what_its_lines_took() -> None:
+    exchange = Exchange(Nonce("abcd", "efgh"))
+    line = base64.b64encode(gzip.compress(REPEATED)).decode()
+    body = "+0:z:1:-:0"
+    exchange.feed(f"cdefp1:{line}.\nabcdefgh<{body}|{len(body)}:{body}>\n".encode())
+    assert exchange.lines_seen() == 1
+    assert exchange.resolve() == Answer(0, REPEATED, b"")
+    assert exchange.lines_seen() == 0
+    assert exchange.resolve() == Answer(0, REPEATED, b"")
