@@ -113,7 +113,7 @@ def says(trial: Trial, *lines: str) -> Callable[[Target], Any]:
 
 
 def test_a_finding_is_an_event_and_stands_with_the_check_that_ran_then(trial: Trial) -> None:
-    result = trial.carry([check("one", fine), check("hog", says(trial, "hello", OOM, SEGFAULT)), check("two", fine)])
+    result = trial.carry([check("hog", says(trial, "hello", OOM, SEGFAULT)), check("two", fine)])
     first, second = trial.events("finding")
     assert first["host.name"] == "a"
     assert (first["test.suite.name"], first["test.case.name"]) == ("m", "hog")
@@ -129,10 +129,21 @@ def test_a_finding_is_an_event_and_stands_with_the_check_that_ran_then(trial: Tr
     target = result.targets[0]
     assert [finding.name for finding in target.findings] == ["oom_kill", "segfault"]
     assert target.finding_counts == {"oom_kill": 1, "segfault": 1}
-    assert [len(each.findings) for each in target.checks] == [0, 2, 0]
+    assert [len(each.findings) for each in target.checks] == [2, 0]
     # Told, and no more: it is not forbidden.
-    assert [each.outcome for each in target.checks] == [Outcome.PASSED] * 3
+    assert [each.outcome for each in target.checks] == [Outcome.PASSED] * 2
     assert result.exit_code == 0
+
+
+@pytest.mark.parametrize(("lag", "named"), [(LONG, ["m.py::before", "m.py::runs"]), (-1.0, ["m.py::runs"])])
+def test_a_check_that_has_just_ended_is_named_too(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, lag: float, named: list[str]
+) -> None:
+    """The console lags behind: what a check did may be printed when the next one runs."""
+    monkeypatch.setattr("harness.engine.findings.watch.LAG", lag)
+    result = trial.carry([check("before", fine), check("runs", says(trial, OOM)), check("after", fine)])
+    assert list(result.targets[0].findings[0].checks) == named
+    assert ("test.case.name" in trial.events("finding")[0]) is (len(named) == 1)
 
 
 def test_checks_that_run_side_by_side_all_have_it(trial: Trial) -> None:
@@ -154,7 +165,10 @@ def test_checks_that_run_side_by_side_all_have_it(trial: Trial) -> None:
     assert [len(each.findings) for each in result.checks] == [1, 1]
 
 
-def test_what_is_said_while_it_boots_or_goes_down_belongs_to_no_check(trial: Trial) -> None:
+def test_what_is_said_while_it_boots_or_goes_down_belongs_to_no_check(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.engine.findings.watch.LAG", -1.0)
     result = trial.carry(
         [check("one", fine)],
         start=lambda _deadline: trial.say("[FAILED] Failed to start bad.service - Bad.", "See 'systemctl status bad'"),
@@ -316,7 +330,7 @@ def test_reports_tell_them(trial: Trial, capsys: pytest.CaptureFixture[str]) -> 
     printed = capsys.readouterr().out
     assert "FAILED a  (target)::findings" in printed
     assert "FINDING a  oops (critical, forbidden)" in printed
-    assert "while m.py::one ran" in printed
+    assert "    while m.py::one ran\n" in printed
     assert "FINDING a  oom_kill (error): Memory cgroup out of memory" in printed
     assert "3 findings on the console" in printed
     assert "0 attempts" not in printed

@@ -35,9 +35,9 @@ class Ruling(StrEnum):
 class Finding:
     """One report of a console.
 
-    `name` is its kind's, `title` its first line without the time stamp, `text` all its lines as they came. `checks`
-    are the ids of those that ran when it began. `first_line` and `last_line` are the `event.sequence` of its first and
-    last `console.line` in the record.
+    `name` is its kind's, `title` its first line without the time stamp, `text` all its lines as they came. `checks` are
+    the ids of those that ran when it began, or had just ended: a console lags behind. `first_line` and `last_line` are
+    the `event.sequence` of its first and last `console.line` in the record.
     """
 
     name: str

@@ -20,6 +20,8 @@ from harness.events import Emitter, Level, Record
 
 KEPT = 20
 """Findings of one kind and ruling that are told in full for a target; more of them are counted."""
+LAG = 0.25
+"""Seconds by which a console may lag behind a command's answer: a check that ended so long ago may be the cause."""
 _AT_ONCE = 500
 """Lines read before others have their turn on the event loop."""
 
@@ -69,6 +71,7 @@ class TargetWatch:
         self._reader = ReportReader()
         self._heard: deque[tuple[Line, FindingKind | None, float]] = deque()
         self._running: dict[str, None] = {}
+        self._ended: dict[str, float] = {}
         self._names: dict[str, tuple[str, str]] = {}
         self._awake = False
         self._timer: asyncio.TimerHandle | None = None
@@ -88,12 +91,15 @@ class TargetWatch:
             check_id = record.get("harness.check_id", "")
             self._running[check_id] = None
             self._names[check_id] = (record["test.suite.name"], record["test.case.name"])
-        elif action == "check.end":
-            self._running.pop(record.get("harness.check_id", ""), None)
+        elif action == "check.end" and record.get("harness.check_id", "") in self._running:
+            del self._running[record["harness.check_id"]]
+            self._ended[record["harness.check_id"]] = self._loop.time()
 
     def _lay_down(self, text: str, record: Record, seen: FindingKind | None) -> None:
         """`seen`: what it is, where another room has seen and told it already."""
-        self._heard.append((Line(text, record["event.sequence"], tuple(self._running)), seen, self._loop.time()))
+        now = self._loop.time()
+        self._ended = {check: at for check, at in self._ended.items() if now - at <= LAG}
+        self._heard.append((Line(text, record["event.sequence"], (*self._ended, *self._running)), seen, now))
         if not self._awake:
             self._awake = True
             self._loop.call_soon_threadsafe(self._read)
