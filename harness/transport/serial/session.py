@@ -29,6 +29,7 @@ _ASK_AGAIN = 1.5  # seconds without an acknowledgement after which a request is 
 _RETIRED = 512
 _MEASURABLE = 100_000  # bytes that tell how fast a line is
 _SAMPLE = 65536
+_LOCAL_ECHO = 100_000  # bytes a second in which our program is given back: a pty reaches three times that
 # Up to which speed of the line (bytes a second) compressing costs the guest less time than it saves the line, for what
 # shrinks to less than that part of itself. The quickest lines are ptys and virtual machines' own ports.
 _WORTH = ((0.1, float("inf")), (0.6, 6e6), (float("inf"), 2e6))
@@ -65,7 +66,8 @@ class Session(Reader):
         self.late = 0
         self.guest: Guest | None = None
         self.compress = True
-        """Whether bulk output is better compressed, going by the last one: how fast it came, how far it shrank."""
+        """Whether bulk output is better compressed, going by the last one: how fast it came, how far it shrank. Before
+        the first one: how fast our program was given back."""
         self._retired: OrderedDict[bytes, bool] = OrderedDict()
         self._loading = True
         self._release: Callable[[], None] | None = None
@@ -136,10 +138,12 @@ class Session(Reader):
                 raise self._not_loaded("`sh` did not start", place)
             folder = f"harness-{Nonce.fresh().whole}"
             halves = (hello.first, hello.second)
-            before = ""
+            before, began = "", deadline.clock.monotonic()
             for piece in [*program(name=folder, hello=halves, inline=self._inline, dirs=DIRS), ""]:
                 self._type_piece(piece, before, mark, deadline)
                 before = piece
+            # A first guess, until bulk output tells more.
+            self.compress = self.total - place < _LOCAL_ECHO * (deadline.clock.monotonic() - began)
         finally:
             own = (mark.whole.encode(), mark.first.encode())
             lines = self.since(place).split(b"\n")

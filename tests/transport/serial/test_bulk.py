@@ -6,6 +6,7 @@ import base64
 import gzip
 import os
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,16 @@ RANDOM = random.Random(5).randbytes(1_500_000)
 REPEATED = base64.b64encode(RANDOM[:9_000]) * 100
 
 
+class Still:
+    """A clock on which nothing takes any time."""
+
+    def monotonic(self) -> float:
+        return 1000.0
+
+    def time(self) -> float:
+        return 1000.0
+
+
 def _modes(bench: Any) -> list[str]:
     """How each command was asked to be run; see `guest.py`."""
     typed = [fields["text"].split(" ") for fields in bench.events.of("console.input")]
@@ -36,7 +47,22 @@ def test_it_arrives_byte_for_byte(bench: Any, within: Within, text: bytes) -> No
     for _ in range(2):
         assert transport.run(f"cat {bench.folder}/text", deadline=within(60)).stdout == text
         assert transport.run(f"cat {bench.folder}/text >&2", deadline=within(60)).stderr == text
-    assert "n" not in _modes(bench)[0]  # nothing is known of the line's speed yet
+
+
+def _slowly(data: bytes) -> bytes:
+    time.sleep(0.02)
+    return data
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_the_first_guess_at_a_line(bench: Any, slow: bool) -> None:
+    guest = bench.guest(list(BASH), **({"to_guest": _slowly} if slow else {}))
+    console = bench.console(guest)
+    console.open(Deadline.after(10))
+    session = Session(console, events=bench.events)
+    session.load(Deadline.after(60) if slow else Deadline.after(60, clock=Still()))
+    assert session.compress is slow
+    session.leave(Deadline.after(10))
 
 
 @pytest.mark.parametrize(
