@@ -17,6 +17,7 @@ from harness.engine.findings.finding import Ruling
 from harness.engine.findings.rules import finding_rules
 from harness.engine.outcome import CheckResult, RunResult
 from harness.engine.plan import Options
+from harness.engine.target_run import GOOD
 from harness.errors import HarnessError, UsageError
 from harness.events import EventLog, Level, Record
 from harness.inventory import Host, load
@@ -29,6 +30,7 @@ from harness.pytest.witness import Witness
 from harness.report import folder as run_folder
 from harness.report.folder import RunFolder
 from harness.report.write import ReportError, write_reports
+from harness.target.settle import MODULE
 from harness.target.spec import target_spec
 from harness.target.target import Target
 
@@ -109,7 +111,8 @@ class Suite:
 
     def pytest_report_header(self) -> list[str]:
         warnings = [f"harness: warning: {warning}" for warning in self._warnings]
-        return [f"harness: {len(self._hosts)} targets: {', '.join(self._hosts)}", *warnings]
+        names = ", ".join(self._hosts)
+        return [f"harness: {len(self._hosts)} target{'s' if len(self._hosts) != 1 else ''}: {names}", *warnings]
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -132,13 +135,13 @@ class Suite:
         return (yield)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_sessionfinish(self, exitstatus: int) -> Generator[None, T, T]:
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None, T, T]:
         # What an interrupt or -x left set up is put back by pytest now, and may need the target for it.
         self._moment.begin("", Deadline.after(_FAREWELL))
         try:
             return (yield)
         finally:
-            self._close(int(exitstatus))
+            session.exitstatus = self._close(int(exitstatus))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._result is None or self._folder is None:
@@ -149,12 +152,12 @@ class Suite:
             for line in target.reach:
                 terminalreporter.write_line(line)
             for finding in target.findings:
-                if finding.ruling is not Ruling.EXPECTED:
-                    terminalreporter.write_line(f"harness: {target.target}: {_shown(finding.short)}", red=True)
-            for word in target.findings_missed:
-                terminalreporter.write_line(
-                    f"harness: {target.target}: {word!r} is required, and was not seen", red=True
-                )
+                if finding.ruling is Ruling.REPORTED:
+                    terminalreporter.write_line(f"harness: {target.target}: {_shown(finding.short)}", yellow=True)
+        for check in _of_the_targets(self._result):
+            for line in check.message.splitlines():
+                words = f"harness: {check.target}: {check.check} {check.outcome.value}: {_shown(line)}"
+                terminalreporter.write_line(words, red=True)
         facts = f"{counts['commands']} commands, {counts['fallbacks']} fallbacks, {counts['re_reads']} re-reads"
         terminalreporter.write_line(f"harness: {facts}; record: {self._folder.path}")
         if self._not_written:
@@ -181,10 +184,14 @@ class Suite:
         finally:
             progress.over = True
 
-    def _close(self, exit_code: int) -> None:
-        """Stops the machines and writes the reports. What cannot be written is told in the summary."""
+    def _close(self, exit_code: int) -> int:
+        """Stops the machines and writes the reports; the exit code. What cannot be written is told in the summary.
+
+        All tests may have passed on a target that did not settle, or whose console said what is forbidden: then the
+        session has failed.
+        """
         if self._targets is None or self._folder is None or self._log is None or self._result is not None:
-            return
+            return exit_code
         interrupted = exit_code == pytest.ExitCode.INTERRUPTED
         results: dict[str, list[CheckResult]] = {}
         for trial in self._trials:
@@ -196,6 +203,8 @@ class Suite:
         duration = time.monotonic() - self._began
         result = RunResult(self._folder.run, self._started, duration, targets, interrupted)
         self._result = result = self._log.redact(result)
+        if exit_code == pytest.ExitCode.OK and _of_the_targets(result):
+            exit_code = int(pytest.ExitCode.TESTS_FAILED)
         try:
             if self._log.failed is None:
                 write_reports(result, self._folder)
@@ -207,6 +216,7 @@ class Suite:
             "run.end", counted, level=level, duration=duration, counts=result.counts, exit_code=exit_code
         )  # fmt: skip
         self._log.close()
+        return exit_code
 
     def _record_lost(self, error: HarnessError) -> None:
         self._not_written = str(error)
@@ -250,6 +260,11 @@ class _Progress:
             target = record.get("host.name", "")
             text = record["message"].partition("\n")[0].removeprefix(f"{target}: ")
             self._terminal.write_line(f"{target}: {_shown(text)}")
+
+
+def _of_the_targets(result: RunResult) -> list[CheckResult]:
+    """What failed that is no test: a target did not settle, or its findings say so."""
+    return [check for check in result.checks if check.module == MODULE and check.outcome not in GOOD]
 
 
 def _shown(text: str) -> str:

@@ -26,6 +26,8 @@ from harness.report.folder import RunFolder
 from harness.target.session import TargetSession
 from harness.target.spec import target_spec
 from harness.target.target import Target
+from harness.transport.ssh.keyring import Keyring
+from harness.transport.ssh.tty import Tty
 
 T = TypeVar("T")
 
@@ -47,6 +49,7 @@ class Targets:
         self._moment = moment
         self._cancellation = Cancellation()
         self._findings = Findings()
+        self._keyring = Keyring(Tty.open)
         self._loop = LoopThread()
         self._calls = ThreadPoolExecutor(_CALLS, thread_name_prefix="harness-call")
         self._pool = WorkerPool(options.forks)
@@ -104,6 +107,7 @@ class Targets:
         try:
             return self._until(self._stop(results), self._cancellation)
         finally:
+            self._keyring.close()
             self._calls.shutdown(wait=False)
             self._pool.shutdown()
             self._loop.close()
@@ -133,6 +137,7 @@ class Targets:
             events=events,
             run=self._folder.run,
             secrets=self._log,
+            keyring=self._keyring,
         )
         limit = Deadline(float("inf"), SYSTEM_CLOCK, self._cancellation)
         return Life(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import INVENTORIES, alive, gone
+from .conftest import INVENTORIES, ROOT, alive, gone
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(600)]
 
@@ -61,8 +62,11 @@ def test_resources(target, transport):
     assert host.system_info.distribution == "debian"
 
 def test_what_is_not_so_is_told(target):
-    assert target.host.service("no-such-unit").is_enabled
+    assert target.host.service("no-such.timer").is_enabled
 """
+
+README = re.findall(r"```python\n(import pytest\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
+"""Its example works as it stands."""
 
 
 class Session:
@@ -71,8 +75,9 @@ class Session:
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder = folder
         (folder / "test_mine.py").write_text(SUITE)
+        (folder / "test_readme.py").write_text(README)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", "--harness-inventory", str(INVENTORIES / "local.ini"), *arguments],
+            [sys.executable, "-m", "pytest", f"--harness-inventory={INVENTORIES / 'local.ini'}", *arguments],
             cwd=folder,
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
             stdin=subprocess.DEVNULL,
@@ -116,6 +121,8 @@ def test_a_suite_on_a_machine(folder: Path) -> None:
         "test_resources[vm1-ssh]": "passed",
         "test_resources[vm1-serial]": "passed",
         "test_what_is_not_so_is_told[vm1]": "failed",
+        "test_users[vm1]": "passed",
+        "test_sshd[vm1]": "passed",
     }, session.output
     assert checks["test_resources[vm1-ssh]"]["transports"] == ["ssh"]
     # `get` goes over the transport of the target itself.

@@ -146,7 +146,7 @@ def test_a_time_out_of_pytests_own_leaves_the_transport_whole(place: Place) -> N
         "@pytest.mark.timeout(1, method='signal')\n"
         "def test_hangs(target):\n    target.run('sleep 50')\n"
         "def test_next(target):\n    assert target.read('echo fine') == 'fine'\n"
-        "@pytest.mark.harness(attempt_timeout=0.3, budget=1, interval=0.05)\n"
+        "@pytest.mark.harness(attempt_timeout=0.5, budget=5, interval=0.05)\n"
         "def test_runs_out(target):\n    target.run('sleep 50')\n"
         "@pytest.mark.harness(attempt_timeout=0.1, budget=1)\n"
         "def test_pays_no_heed(target):\n    time.sleep(6)\n"
@@ -225,5 +225,30 @@ def test_a_panic_ends_the_waits_and_what_the_console_said_is_told(place: Place, 
     assert results["test_next"]["outcome"] == "unreachable"
     assert results["test_next"]["message"].startswith("not run: its kernel panicked")
     assert results["findings"]["outcome"] == "failed", "what is required and was not seen"
-    for words in ("its kernel panicked", "harness: board: panic (critical", "'kernel_warning' is required"):
+    for words in ("its kernel panicked", "findings failed: panic (critical, forbidden", "'kernel_warning' is required"):
         assert words in place.output
+
+
+def test_a_target_that_is_not_as_it_should_be_fails_the_session(place: Place, console: PtyGuest) -> None:
+    place.write(
+        "inv.ini", f"board {place.variables(' ')} serial_socket={console.path} findings_forbidden=['oom_kill']\n"
+    )
+    sign = place.folder / "sign"
+    place.write(
+        "test_mine.py",
+        "import pathlib, time\n"
+        "def test_passes(target):\n"
+        "    target.run('true', transport='serial')\n"
+        f"    pathlib.Path({str(sign)!r}).touch()\n"
+        f"    while pathlib.Path({str(sign)!r}).exists():\n        time.sleep(0.02)\n",
+    )
+    process = place.start("--harness-inventory", "inv.ini")
+    place.until(lambda: sign.exists() or process.poll() is not None)
+    console.printk(b"\r\n[    9.100000] Out of memory: Killed process 411 (mysqld) total-vm:1kB, anon-rss:1kB\r\n")
+    place.until(lambda: place.events("finding") or process.poll() is not None)
+    sign.unlink()
+    assert place.finish(process) == pytest.ExitCode.TESTS_FAILED, place.output
+    assert "1 passed" in place.output
+    assert "harness: board: findings failed: oom_kill (" in place.output
+    assert place.outcomes() == {"board test_passes[board]": "passed", "board findings": "failed"}
+    assert place.events("run.end")[0]["harness.exit_code"] == 1
