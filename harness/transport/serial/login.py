@@ -17,14 +17,19 @@ from harness.events.emitter import Emitter
 from harness.transport.errors import Cause, Unavailable
 from harness.transport.serial.console import Console, strip_ansi
 from harness.transport.serial.echo import echo_is_off
-from harness.transport.serial.prompts import Prompt, booting, classify
+from harness.transport.serial.prompts import Prompt, booting, classify, refusal, timed_out
 from harness.transport.serial.reader import Reader
 from harness.transport.serial.requests import Nonce
 from harness.transport.serial.sieve import Sieved
 
 _QUIET = 0.12
+_SLICE = 0.6  # seconds: in a flood a prompt is soon out of what is kept
 _PROBE_WAIT = 1.5
+_BURST = 4.0
+_LATE_LOGINS = 3  # logins that the machine may end before they are through
 _AFTER_LOGIN = 20.0  # a slow machine may take that long from the password to the first prompt
+# A newline, and before it what takes back a line that somebody typed by half (Ctrl-E, Ctrl-U): it must not be run.
+_WAKE = b"\x05\x15\n"
 _CTRL_C = b"\x03"
 # What may be open on the console, gentlest first: a command or an open quote; a pager; vi; a stopped output; nano; a
 # program that ignores interrupts; one that waits for the end of its input; one that can only be put aside. Strokes are
@@ -61,10 +66,14 @@ class Login:
         self._who = who
         self._events = events
         self._names = 0
+        self._sure_names = 0  # of those, given at a prompt that was no mere likelihood
         self._passwords = 0
+        self._timeouts = 0
         self._place = 0
         self._lines = 0  # of others, when we last typed
         self._amid = False  # somebody wrote all the while that we waited for a quiet
+        self._calm_at = 0.0
+        self._timed_out_at = -1
         self._answered = 0
         self.logged_in = False
 
@@ -74,14 +83,14 @@ class Login:
         Raises Unavailable: LOGIN (refused, or a password is asked for and none is given), PASSWORD_EXPIRED,
         NO_SHELL (nothing answered until the deadline); Eof; Cancelled.
         """
-        start = deadline.clock.monotonic()
+        start = self._calm_at = deadline.clock.monotonic()
         try:
             self._get_shell(deadline)
         except DeadlineExpired:
             raise self._no_shell(deadline.clock.monotonic() - start) from None
 
     def _get_shell(self, deadline: Deadline) -> None:
-        self._type(b"\n", deadline)
+        self._type(_WAKE, deadline)
         self._settle(deadline, 0.5)
         rescues = iter(_RESCUES)
         logged_in_at: float | None = None
@@ -89,6 +98,7 @@ class Login:
         rested = False  # all rescues were tried: from here on only patience helps
         while True:
             deadline.check("waiting for a shell on the console")
+            self._wait_out_a_burst(deadline)
             prompt = self._look(deadline)
             if prompt is Prompt.OTHER:
                 if rested:
@@ -122,26 +132,32 @@ class Login:
                 self._names = self._passwords = 0
                 self._type(b"\n", deadline)
                 self._settle(deadline, 1.0)
+            elif prompt is Prompt.TIMED_OUT:
+                self._note_timeout()
+                self._wait_for_more(deadline)
             elif prompt is Prompt.NEW_PASSWORD:
-                raise self._error(
-                    Cause.PASSWORD_EXPIRED,
-                    f"the password of {self._who.user} must be changed before it can be used",
-                    "log in by hand once and change it, or lift the demand with `chage -d -1 USER` in the image",
-                )
-            elif self._passwords or self._names > 1:
+                self._decline_change(deadline)
+            elif self._passwords or (self._names > 1 and not self._amid):
                 raise self._error(
                     Cause.LOGIN,
-                    f"the login of {self._who.user} was refused",
+                    f"the login of {self._who.user} was refused{self._words()}",
                     "check serial_user and serial_password (or ansible_user, ansible_password) in the inventory",
                 )
+            elif classify(self._reader.since(self._place), amid=self._amid, past=True) is Prompt.NAME:
+                self._give_name(deadline)
             else:  # somebody else's refused login stands there
-                self._type(b"\n", deadline)
-                self._settle(deadline, 2.0)
+                self._wait_for_more(deadline)
 
     # -- steps -------------------------------------------------------------------------------------------------
 
     def _classify(self) -> Prompt:
         return classify(self._reader.since(self._place), amid=self._amid)
+
+    def _wait_out_a_burst(self, deadline: Deadline) -> None:
+        """What pours out for a few seconds (a console server's old text, the end of a boot) is not typed into."""
+        while self._amid and deadline.clock.monotonic() - self._calm_at < _BURST:
+            deadline.check("waiting for the console to fall quiet")
+            self._hush(self._reader.total, deadline, 0.5)
 
     def _look(self, deadline: Deadline) -> Prompt:
         """What stands on the console. Amid somebody's writing a password prompt is one only where nothing is echoed."""
@@ -167,7 +183,7 @@ class Login:
                 return nonce.whole.encode() in self._reader.since(place)
         deadline.check("waiting for a shell on the console")
         if self._reader.total > place:
-            self._amid = not self._reader.settle(place, deadline, quiet=_QUIET, at_most=0.5)
+            self._hush(place, deadline, 0.5)
         return False
 
     def _settle_after(self, place: int, deadline: Deadline) -> None:
@@ -176,11 +192,14 @@ class Login:
         self._answer_queries(deadline)
 
     def _give_name(self, deadline: Deadline) -> None:
+        if timed_out(self._reader.since(self._place)):
+            self._note_timeout()
         self._names += 1
-        if self._names > 4:
+        self._sure_names += not self._amid
+        if self._sure_names > 4:
             raise self._error(
                 Cause.LOGIN,
-                f"the login prompt came back {self._names - 1} times for {self._who.user}",
+                f"the login prompt came back {self._sure_names - 1} times for {self._who.user}",
                 "is the name right, and may it log in on this console (/etc/securetty, pam_access)?",
             )
         self._events.emit("serial.login", f"logging in as {self._who.user}", user=self._who.user)
@@ -191,7 +210,7 @@ class Login:
     def _give_password(self, deadline: Deadline) -> bool:
         if not self._names:  # a login that somebody else began
             self._type(b"\n", deadline)
-            self._settle(deadline, 5.0, beyond=2)
+            self._settle_for_prompt(deadline, 8.0, echoed="")  # refusing it takes a few seconds
             return False
         if self._who.password is None:
             raise self._error(
@@ -212,6 +231,40 @@ class Login:
         self._settle_for_prompt(deadline, 6.0 if self._amid else 15.0, echoed="")
         return True
 
+    def _decline_change(self, deadline: Deadline) -> None:
+        """A new password is demanded. An empty answer ends that, so that nobody finds the console in it."""
+        error = self._error(
+            Cause.PASSWORD_EXPIRED,
+            f"the password of {self._who.user} must be changed before it can be used",
+            "log in by hand once and change it, or lift the demand with `chage -d -1 USER` in the image",
+        )
+        self._type(b"\n", deadline)
+        if self._passwords:
+            raise error
+        self._settle_for_prompt(deadline, 8.0, echoed="")  # it was demanded of somebody else, before us
+
+    def _note_timeout(self) -> None:
+        """The machine ended our login before it was through: it may be tried again, but not for ever."""
+        if not self._names or self._timed_out_at == self._place:
+            return
+        self._timed_out_at = self._place
+        self._passwords = 0
+        self._timeouts += 1
+        if self._timeouts >= _LATE_LOGINS:
+            raise self._error(
+                Cause.LOGIN,
+                f"the machine ended the login of {self._who.user} {self._timeouts} times{self._words()}",
+                "is it overloaded, or does its login wait for a network (PAM)? LOGIN_TIMEOUT is in /etc/login.defs",
+            )
+
+    def _wait_for_more(self, deadline: Deadline) -> None:
+        """A login has ended: its getty will come by itself, else it is asked for."""
+        before = self._reader.total
+        self._reader.settle(before, deadline, quiet=0.3, at_most=4.0)
+        if self._reader.total == before:
+            self._type(b"\n", deadline)
+            self._settle(deadline, 2.0)
+
     def _rescue(self, strokes: tuple[bytes, ...], deadline: Deadline) -> None:
         self._events.emit(
             "serial.rescue",
@@ -228,9 +281,15 @@ class Login:
         self._place, self._lines = self._reader.total, self._heard.count
         self._console.write(data, deadline=deadline, secret=secret)
 
-    def _settle(self, deadline: Deadline, at_most: float, *, beyond: int = 0) -> None:
-        self._amid = not self._reader.settle(self._place + beyond, deadline, quiet=_QUIET, at_most=at_most)
+    def _settle(self, deadline: Deadline, at_most: float) -> None:
+        self._hush(self._place, deadline, at_most)
         self._answer_queries(deadline)
+
+    def _hush(self, place: int, deadline: Deadline, at_most: float, *, quiet: float = _QUIET) -> None:
+        """Waits for a quiet, and notes whether there was one."""
+        self._amid = not self._reader.settle(place, deadline, quiet=quiet, at_most=at_most)
+        if not self._amid:
+            self._calm_at = deadline.clock.monotonic()
 
     def _settle_for_prompt(self, deadline: Deadline, at_most: float, *, echoed: str) -> None:
         """Waits for a prompt that is known, or for anything that is more than the echo and then a longer quiet."""
@@ -238,8 +297,8 @@ class Login:
         quiet = _QUIET
         while not end.expired:
             deadline.check("waiting for the login to answer")
-            rest = max(0.05, min(2.0, end.remaining()))
-            self._amid = not self._reader.settle(self._place, deadline, quiet=quiet, at_most=rest)
+            rest = max(0.05, min(_SLICE, end.remaining()))
+            self._hush(self._place, deadline, rest, quiet=quiet)
             seen = self._reader.since(self._place)
             if self._classify() is not Prompt.OTHER:
                 break
@@ -258,6 +317,10 @@ class Login:
         for question, answer in _QUERIES:
             if question.search(seen):
                 self._console.write(answer, deadline=deadline)
+
+    def _words(self) -> str:
+        words = refusal(self._reader.since(self._place))
+        return f": {words}" if words else ""
 
     def _error(self, cause: Cause, message: str, hint: str) -> Unavailable:
         return Unavailable(

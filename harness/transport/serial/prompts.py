@@ -17,6 +17,7 @@ class Prompt(Enum):
     NEW_PASSWORD = "a demand for a new password"  # noqa: S105 - a description
     REFUSED = "a refused login"
     NOT_YET = "a machine that lets nobody in yet"
+    TIMED_OUT = "a login that the machine ended because it took too long"
     HARNESS = "a shell that an earlier run left behind"
     OTHER = "something else"
 
@@ -31,6 +32,7 @@ _REFUSED = re.compile(
     rb"|access denied|account (?:has )?expired|account is locked|not allowed)",
     re.IGNORECASE,
 )
+_TIMED_OUT = re.compile(rb"login timed out|timed out after \d+ seconds", re.IGNORECASE)
 _NOT_YET = re.compile(rb"(?:system is booting up|not permitted to log in yet|pam_nologin)", re.IGNORECASE)
 _NAME = re.compile(rb"(?:^|[\n\s])(?:[\w.-]+ )?(?:login|user ?name|user) ?: *\Z", re.IGNORECASE)
 _PASSWORD = re.compile(rb"(?:password|passwort|passphrase|passcode)(?: for [^\n:]+)? ?: *\Z", re.IGNORECASE)
@@ -46,11 +48,11 @@ _STAMP = re.compile(rb"\[ *(\d+)\.\d{6}\]")
 _BOOTING = re.compile(rb"\[  OK  \]|A start job is running|Linux version|systemd\[1\]")
 
 
-def classify(seen: bytes, *, amid: bool = False) -> Prompt:
+def classify(seen: bytes, *, amid: bool = False, past: bool = False) -> Prompt:
     """What the stream ends with. `seen` is everything since we last typed, without others' lines.
 
     `amid`: somebody writes all the while, so a prompt may have stood at the end and does no more. Then
-    a prompt is only likely.
+    a prompt is only likely. `past`: a refusal in it was somebody else's.
     """
     text = strip_ansi(seen.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
     if _HARNESS.search(text):
@@ -59,13 +61,28 @@ def classify(seen: bytes, *, amid: bool = False) -> Prompt:
         return Prompt.NEW_PASSWORD
     if _NOT_YET.search(text):
         return Prompt.NOT_YET
-    if _REFUSED.search(text):
+    if not past and _REFUSED.search(text):
         return Prompt.REFUSED
     if (_NAME_AMID if amid else _NAME).search(text):
         return Prompt.NAME
     if (_PASSWORD_AMID if amid else _PASSWORD).search(text):
         return Prompt.PASSWORD
+    if _TIMED_OUT.search(text):
+        return Prompt.TIMED_OUT
     return Prompt.OTHER
+
+
+def timed_out(seen: bytes) -> bool:
+    """Whether a login was ended by the machine, whatever stands there by now."""
+    return _TIMED_OUT.search(seen) is not None
+
+
+def refusal(seen: bytes) -> str:
+    """The line in which a login was refused or ended; empty where there is none."""
+    for line in strip_ansi(seen.replace(b"\r", b"\n")).split(b"\n"):
+        if _REFUSED.search(line) or _TIMED_OUT.search(line):
+            return line.strip().decode("utf-8", "backslashreplace")
+    return ""
 
 
 def booting(own: bytes, others: Iterable[bytes]) -> bool:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from harness.deadline import Deadline
@@ -13,75 +11,20 @@ from harness.errors import Cancelled, DeadlineExpired, UsageError
 from harness.events.emitter import Emitter
 from harness.transport.contract import CommandResult, Damage, Progress
 from harness.transport.errors import Cause, Timeout, TransportError, TransportLost, Unavailable
-from harness.transport.serial.become import Become, become_from_vars, become_root
+from harness.transport.serial.access import Access
+from harness.transport.serial.become import Become
 from harness.transport.serial.command import Command
 from harness.transport.serial.console import Console
-from harness.transport.serial.login import Credentials, Login
 from harness.transport.serial.plain import analyse
-from harness.transport.serial.reader import Reader
 from harness.transport.serial.requests import fits_one_line
 from harness.transport.serial.session import Guest, Session
-from harness.transport.serial.sieve import Sieved
+from harness.transport.serial.spec import SerialSpec
 from harness.transport.serial.transfer import get_file, put_file, send_command, send_input
 
 _RESYNC = 3.0
 # Linux takes no longer argument (MAX_ARG_STRLEN, 128 KiB), so such a command cannot be given to `sh -c`: it runs in a
 # fork of our own shell, as do plain commands, which have nothing to find there.
 _LONGEST_ARGUMENT = 120_000
-
-
-@dataclass(frozen=True, slots=True)
-class SerialSpec:
-    """How to get a shell on a host's console. `login_timeout` in seconds."""
-
-    address: str
-    user: str = "root"
-    password: str | None = None
-    baudrate: int = 115200
-    login_timeout: float = 60.0
-    become: Become | None = None
-
-    def __repr__(self) -> str:
-        return f"SerialSpec({self.address!r}, user={self.user!r})"  # never the password
-
-    @classmethod
-    def from_vars(cls, host_name: str, variables: Mapping[str, object]) -> SerialSpec | None:
-        """Reads a host's variables; None where it has no console (no `serial_socket`).
-
-        serial_socket, serial_baudrate, serial_user, serial_password, serial_login_timeout, and Ansible's ansible_user,
-        ansible_password, ansible_become, ansible_become_method (sudo or su), ansible_become_password.
-        Raises UsageError for a value that cannot be used.
-        """
-        address = variables.get("serial_socket")
-        if address is None or address == "":
-            return None
-        user = _first(variables, "serial_user", "ansible_user", "ansible_ssh_user")
-        password = _first(variables, "serial_password", "ansible_password", "ansible_ssh_pass")
-        return cls(
-            address=str(address),
-            user="root" if user is None else str(user),
-            password=None if password is None else str(password),
-            baudrate=int(_number(host_name, variables, "serial_baudrate", 115200)),
-            login_timeout=_number(host_name, variables, "serial_login_timeout", 60.0),
-            become=become_from_vars(host_name, variables),
-        )
-
-
-def _first(variables: Mapping[str, object], *names: str) -> object | None:
-    return next((variables[n] for n in names if variables.get(n) not in (None, "")), None)
-
-
-def _number(host_name: str, variables: Mapping[str, object], name: str, default: float) -> float:
-    value = variables.get(name)
-    if value is None or value == "":
-        return default
-    try:
-        number = float(str(value))
-    except ValueError:
-        number = 0.0
-    if number <= 0:
-        raise UsageError(f"host {host_name}: {name} must be a number above 0, not {value!r}")
-    return number
 
 
 class SerialTransport:
@@ -93,13 +36,13 @@ class SerialTransport:
         self._console = console
         self._spec = spec
         self._events = events.bind(transport="serial", console=console.name)
+        self._access = Access(console, spec, events=self._events)
         self._turn = threading.Lock()
         self._session: Session | None = None
         self._guest: Guest | None = None
         self._dirty = False
         self._closed = False
         self._logins = 0
-        self._logged_in = False
         self._boot_id = ""
 
     @property
@@ -156,7 +99,7 @@ class SerialTransport:
             return
         try:
             if session is not None:
-                self._leave(session)
+                self._access.leave(session)
         finally:
             self._session = None
             self._turn.release()
@@ -236,7 +179,7 @@ class SerialTransport:
         started = deadline.clock.monotonic()
         try:
             self._console.reopen(limit)
-            session = self._log_in(limit)
+            session = self._access.enter(limit)
         except DeadlineExpired as error:
             raise Unavailable(
                 f"no shell on the console {self._console.name} within "
@@ -263,57 +206,10 @@ class SerialTransport:
             self._events.emit("serial.rebooted", "the machine has booted anew since the last login", level="warning")
         return session
 
-    def _log_in(self, deadline: Deadline) -> Session:
-        reader = Reader()
-        heard = Sieved(reader)
-        unsubscribe = self._console.subscribe(heard)
-        try:
-            login = Login(self._console, heard, Credentials(self._spec.user, self._spec.password), events=self._events)
-            login.get_shell(deadline)
-            self._logged_in = login.logged_in
-            session = self._load(deadline)
-            become, guest = self._spec.become, session.guest
-            if become is not None and guest is not None and guest.uid != 0:
-                session.leave(deadline)
-                become_root(self._console, reader, become, deadline)
-                session = self._load(deadline)
-                guest = session.guest
-                if guest is not None and guest.uid != 0:
-                    session.leave(deadline)
-                    raise Unavailable(
-                        f"{become.method} did not make the console's shell root (uid {guest.uid})",
-                        cause=Cause.BECOME,
-                        transport="serial",
-                    )
-        finally:
-            unsubscribe()
-        return session
-
-    def _load(self, deadline: Deadline) -> Session:
-        # On a slow line saying a longer output twice costs more than a process in the guest.
-        slow = self._console.address.startswith("/dev/tty")
-        session = Session(self._console, events=self._events, inline=48 if slow else 256)
-        try:
-            session.load(deadline)
-            # Its answers are checked from here on, so that others' lines do no harm; and it may be asked for them.
-            self._console.let_all_through()
-        except BaseException:
-            session.detach()
-            raise
-        return session
-
     def _drop(self) -> None:
         if self._session is not None:
             self._session.detach()
             self._session = None
-
-    def _leave(self, session: Session) -> None:
-        session.leave(Deadline.after(2.0))
-        if self._logged_in and session.error is None and self._console.is_open:
-            try:
-                self._console.write(b"exit\n", deadline=Deadline.after(1.0))
-            except TransportError as error:
-                self._events.emit("serial.logout_failed", str(error), level="warning")
 
     def _in_turn(self, deadline: Deadline) -> _Turn:
         return _Turn(self._turn, deadline)

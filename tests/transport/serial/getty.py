@@ -33,6 +33,14 @@ def ask(prompt: str, *, echo: bool) -> str:
 
 def main() -> None:
     style, shell = sys.argv[1], sys.argv[2:]
+    first = not os.path.exists(os.environ.get("GETTY_HEARD", "/"))
+    if style == "half" and first:  # somebody gave a name, or an expired password, and left
+        read_line("Password: ", echo=False)
+        time.sleep(1.5)
+        print("\r\nLogin incorrect", flush=True)
+    if style == "half-changed" and first:
+        read_line("Current password: ", echo=False)
+        sys.exit("\r\nAuthentication token manipulation error")
     if style == "silent":  # says nothing until a key is pressed
         os.read(0, 1)
     if style == "autologin":
@@ -53,11 +61,20 @@ def main() -> None:
             break
         password = read_line("Password: ", echo=False)
         time.sleep(0.3)
+        if style == "late timeout" and first:
+            print("\r\nLogin timed out after 60 seconds.", flush=True)
+            time.sleep(1)
+            sys.exit(1)
+        if style == "never in time":
+            sys.exit("\r\nLogin timed out after 60 seconds.")
+        if style == "locked":
+            print("\r\nYour account has expired; please contact your system administrator.\r\n", flush=True)
+            sys.exit(1)
         if style == "booting" and tries < 1:
             tries += 1
             print('"System is booting up. Unprivileged users are not permitted to log in yet."', flush=True)
             continue
-        if user != "root" or password != "secret":
+        if user not in ("root", "joe") or password != "secret":
             print("\r\nLogin incorrect", flush=True)
             continue
         if style == "expired":

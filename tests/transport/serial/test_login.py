@@ -47,12 +47,37 @@ def test_a_refused_login_is_an_error_and_no_loop(bench: Any, within: Within) -> 
     assert len(names) == 1
 
 
+@pytest.mark.parametrize("style", ["half", "half-changed", "late timeout"])
+def test_what_an_earlier_login_left_or_a_slow_one_ended(bench: Any, within: Within, style: str) -> None:
+    heard = bench.folder / "heard"
+    guest = bench.guest([*GETTY, style, *BASH], respawn=True, env={"GETTY_HEARD": str(heard)})
+    transport = bench.transport(bench.console(guest), password="secret")
+    assert transport.run("echo in", deadline=within(60)).stdout == b"in\n"
+    told = [line for line in heard.read_text().splitlines() if line not in ("name=", "password=")]
+    assert told == ["name=root", "password=secret"] * (2 if style == "late timeout" else 1)
+
+
+def test_logins_that_the_machine_always_ends_too_early(bench: Any, within: Within) -> None:
+    guest = bench.guest([*GETTY, "never in time", *BASH], respawn=True)
+    with pytest.raises(Unavailable, match="timed out after 60 seconds") as caught:
+        bench.transport(bench.console(guest), password="secret").run("true", deadline=within(60))
+    assert caught.value.cause is Cause.LOGIN
+
+
+def test_a_refusal_says_what_the_machine_said(bench: Any, within: Within) -> None:
+    guest = bench.guest([*GETTY, "locked", *BASH], respawn=True)
+    with pytest.raises(Unavailable, match="Your account has expired") as caught:
+        bench.transport(bench.console(guest), password="secret").run("true", deadline=within())
+    assert caught.value.cause is Cause.LOGIN
+
+
 def test_a_password_that_must_be_changed(bench: Any, within: Within) -> None:
     guest = bench.guest([*GETTY, "expired", *BASH], respawn=True)
     transport = bench.transport(bench.console(guest), password="secret")
     with pytest.raises(Unavailable) as caught:
         transport.run("true", deadline=within())
     assert caught.value.cause is Cause.PASSWORD_EXPIRED
+    assert "secret" not in str(caught.value)
 
 
 def test_a_password_that_is_not_given(bench: Any, within: Within) -> None:
@@ -108,6 +133,45 @@ def test_whatever_was_left_on_the_console(bench: Any, within: Within, left: str)
     console.write(LEFT[left], deadline=within())
     time.sleep(0.4)
     assert bench.transport(console).run("echo in", deadline=within(40)).stdout == b"in\n"
+
+
+@pytest.mark.parametrize("shell", [["bash", "--norc", "-i"], ["busybox", "ash", "-i"], ["sh"]], ids=lambda a: a[0])
+def test_a_half_typed_line_is_never_run(bench: Any, within: Within, shell: list[str]) -> None:
+    guest = bench.guest(shell)
+    console = bench.console(guest)
+    console.open(within())
+    time.sleep(0.4)
+    ran = bench.folder / "ran"
+    console.write(f"touch {ran}".encode(), deadline=within())
+    time.sleep(0.4)
+    assert bench.transport(console).run("echo in", deadline=within(40)).stdout == b"in\n"
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("style", ["plain", "nopassword"])
+def test_a_long_backlog_is_waited_out(bench: Any, within: Within, style: str) -> None:
+    """Old text pours out for seconds when we come, prompts among it: no answer is typed at one of those."""
+    heard = bench.folder / "heard"
+    env = {"GETTY_HEARD": str(heard)}
+    guest = bench.guest([*GETTY, style, *BASH], respawn=True, env=env)
+    raw = bench.folder / "raw.log"
+    transport = bench.transport(bench.console(guest, raw_log=raw), password="secret")
+    stop = time.monotonic() + 2.5
+
+    def pour() -> None:
+        while time.monotonic() < stop:
+            guest.write(b"an old line\nguest login: \nPassword: \nLogin incorrect\n\nold login: x\n" * 5)
+            time.sleep(0.01)
+
+    pouring = threading.Thread(target=pour)
+    pouring.start()
+    try:
+        assert transport.run("echo in", deadline=within(60)).stdout == b"in\n"
+    finally:
+        pouring.join()
+    told = [line for line in heard.read_text().splitlines() if line != "name="]
+    assert told == ["name=root"] + (["password=secret"] if style == "plain" else [])
+    assert b"secret" not in raw.read_bytes()
 
 
 def test_an_earlier_run_that_was_killed(bench: Any, within: Within) -> None:
