@@ -66,8 +66,10 @@ class Attempts:
 class CallingThread:
     """A pool that is the thread which calls `serve`: a test may hold what belongs to a thread, as pytest's own do."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_interrupt: Callable[[BaseException], None]) -> None:
+        """`on_interrupt` is told what arrives between two calls; it is to see that the serving ends soon."""
         self.free = asyncio.Semaphore(1)
+        self._on_interrupt = on_interrupt
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -81,8 +83,14 @@ class CallingThread:
 
     def serve(self) -> None:
         """Makes the calls that are left here, until told that it is over."""
-        while (call := self._calls.get()) is not None:
-            call()
+        while True:
+            try:
+                call = self._calls.get()
+                if call is None:
+                    return
+                call()
+            except BaseException as interrupt:  # Ctrl-C, or a time-out of pytest's: at any instruction
+                self._on_interrupt(interrupt)
 
     def over(self) -> None:
         """No more calls will come."""
@@ -92,6 +100,8 @@ class CallingThread:
 def _call(future: Future[T], function: Callable[[], T]) -> None:
     if future.set_running_or_notify_cancel():
         try:
-            future.set_result(function())
-        except BaseException as error:
-            future.set_exception(error)
+            result = function()
+        except BaseException as error:  # what a test raises is in the result; this came from outside
+            future.set_exception(Cancelled(f"interrupted by {type(error).__name__}"))
+            raise
+        future.set_result(result)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -133,12 +134,13 @@ class Interruptible:
         return self._apart(call, deadline)
 
     def _apart(self, call: Callable[[Deadline], T], deadline: Deadline) -> T:
-        if threading.current_thread() is not threading.main_thread():
-            return call(deadline)
-        own = Cancellation()
-        forget = deadline.cancellation.on_cancel(lambda: own.cancel(deadline.cancellation.reason))
         # A fixed point in time: the call must not wait on into a moment that is not its own.
-        future = self._threads.submit(call, Deadline(deadline.at, deadline.clock, own))
+        outer, own = deadline.cancellation, Cancellation()
+        until = Deadline(deadline.at, deadline.clock, outer)
+        if threading.current_thread() is not threading.main_thread():
+            return call(until)
+        forget = outer.on_cancel(lambda: own.cancel(outer.reason))
+        future = self._threads.submit(call, replace(until, cancellation=own))
         try:
             wait([future])
         except BaseException as interrupt:

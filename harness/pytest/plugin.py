@@ -60,12 +60,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.getoption("harness_inventory"):
         return
     from harness.errors import HarnessError
-    from harness.pytest.suite import open_suite
+    from harness.pytest.suite import in_these_flags, open_suite
 
     try:
         suite = open_suite(config)
     except HarnessError as error:
-        raise pytest.UsageError(str(error)) from None
+        raise pytest.UsageError(in_these_flags(str(error))) from None
     config.pluginmanager.register(suite, SUITE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections import Counter
@@ -38,6 +39,7 @@ T = TypeVar("T")
 
 _TOLD = ("machine.started", "image.build", "image.progress", "target.settled", "target.unreachable", "internal.error")
 _TOLD_VERBOSELY = ("boot.stage",)
+_NAMED = 10
 _FAREWELL = 60.0
 """Seconds that the fixtures of a session that ends early have to put things back."""
 
@@ -72,6 +74,11 @@ def open_suite(config: pytest.Config) -> Suite:
         transport=option("harness_transport"),
     )
     return Suite(config, {host.name: host for host in hosts}, options, [str(each) for each in inventory.warnings])
+
+
+def in_these_flags(text: str) -> str:
+    """A message of the house that names flags of `harness run`, with those of pytest in their place."""
+    return re.sub(r"(?<!\S)--(limit|logs|extra-vars|vault-password-file|transport)\b", r"--harness-\1", text)
 
 
 class Suite:
@@ -111,7 +118,7 @@ class Suite:
 
     def pytest_report_header(self) -> list[str]:
         warnings = [f"harness: warning: {warning}" for warning in self._warnings]
-        names = ", ".join(self._hosts)
+        names = ", ".join(self.names[:_NAMED]) + (", …" if len(self._hosts) > _NAMED else "")
         return [f"harness: {len(self._hosts)} target{'s' if len(self._hosts) != 1 else ''}: {names}", *warnings]
 
     @pytest.hookimpl(trylast=True)
@@ -131,7 +138,7 @@ class Suite:
                 try:
                     self._open()
                 except UsageError as error:
-                    raise pytest.UsageError(str(error)) from None
+                    raise pytest.UsageError(in_these_flags(str(error))) from None
         return (yield)
 
     @pytest.hookimpl(wrapper=True, trylast=True)

@@ -64,7 +64,7 @@ class Targets:
 
         What goes wrong with one of them is told by its tests.
         """
-        self._until(self._start(hosts, tests), self._cancellation)
+        self._until(self._start(hosts, tests))
 
     def target(self, name: str) -> Target:
         """The target, for as long as the session lasts. Only where its start came to an end."""
@@ -83,10 +83,16 @@ class Targets:
 
     def carry(
         self, name: str, check: Check, settings: Settings, *, make_target: MakeTarget, transport: str | None
-    ) -> CheckResult:
-        """A check's verdict; its attempts are made here, on the thread that calls."""
-        __tracebackhide__ = True
-        life, thread, own = self._lives[name], CallingThread(), Cancellation()
+    ) -> tuple[CheckResult, BaseException | None]:
+        """A check's verdict, and what interrupted it between two attempts. They are made on the thread that calls."""
+        life, own = self._lives[name], Cancellation()
+        interrupts: list[BaseException] = []
+
+        def interrupted(by: BaseException) -> None:
+            interrupts.append(by)
+            own.cancel(f"interrupted by {type(by).__name__}")
+
+        thread = CallingThread(interrupted)
         outer = life.limit.cancellation
         forget = outer.on_cancel(lambda: own.cancel(outer.reason))
         run = life.carry(
@@ -97,15 +103,18 @@ class Targets:
             limit=replace(life.limit, cancellation=own),
             transport=transport,
         )
+        future = self._loop.begin(run)
+        future.add_done_callback(lambda _future: thread.over())
         try:
-            return self._until(run, own, thread)
+            thread.serve()
         finally:
             forget()
+        return future.result(), interrupts[0] if interrupts else None
 
     def stop(self, results: Mapping[str, list[CheckResult]]) -> tuple[TargetResult, ...]:
         """Stops (or keeps) what was started, and tells what came of each target, in the order of their start."""
         try:
-            return self._until(self._stop(results), self._cancellation)
+            return self._until(self._stop(results))
         finally:
             self._keyring.close()
             self._calls.shutdown(wait=False)
@@ -146,18 +155,12 @@ class Targets:
 
     # -- between the threads ---------------------------------------------------------------------------------
 
-    def _until(
-        self, work: Coroutine[Any, Any, T], cancellation: Cancellation, thread: CallingThread | None = None
-    ) -> T:
-        __tracebackhide__ = True
+    def _until(self, work: Coroutine[Any, Any, T]) -> T:
         future: Future[T] = self._loop.begin(work)
         try:
-            if thread is not None:
-                future.add_done_callback(lambda _future: thread.over())
-                thread.serve()
             wait([future])
         except BaseException as interrupt:
-            cancellation.cancel(f"interrupted by {type(interrupt).__name__}")
+            self._cancellation.cancel(f"interrupted by {type(interrupt).__name__}")
             wait([future])
             raise
         return future.result()

@@ -114,9 +114,12 @@ class Witness:
             return replace(self._targets.target(trial.target))
 
         check = replace(trial.check, function=attempts)
-        result = trial.result = self._targets.carry(
+        trial.result, interrupt = self._targets.carry(
             trial.target, check, trial.settings, make_target=make_target, transport=trial.transport
         )
+        result = trial.result
+        if interrupt is not None:
+            raise interrupt
         if attempts.interrupted or result.outcome is not Outcome.PASSED:
             attempts.reraise()
         if result.outcome is not Outcome.PASSED:
@@ -144,7 +147,7 @@ class Witness:
             trial.result = replace(trial.result, outcome=Outcome.ERROR, message=words)
         if report.failed and trial.result is not None:
             report.sections.append(("harness", details(trial.result)))
-            self._mask(report)
+        self._mask(report)
         return report
 
     def _judge(self, trial: Trial, error: BaseException | None, item: pytest.Item) -> CheckResult:
@@ -166,10 +169,11 @@ class Witness:
     def _mask(self, report: pytest.TestReport) -> None:
         """No secret of the inventory is shown in pytest's report either."""
         report.sections = self._log.redact(report.sections)
-        shown = report.longreprtext
-        masked = self._log.redact(shown)
-        if masked != shown:
-            report.longrepr = masked
+        if report.failed:
+            shown = report.longreprtext
+            masked = self._log.redact(shown)
+            if masked != shown:
+                report.longrepr = masked
 
     def _events(self, trial: Trial) -> Emitter:
         return self._log.bind(target=trial.target, module=trial.check.module, check=trial.check.name)

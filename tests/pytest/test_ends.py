@@ -62,6 +62,8 @@ def test_an_interrupt_puts_back_what_was_set_up(place: Place, test: str) -> None
         "box1 test_next[box1]": ("skipped", "not run: interrupted"),
     }
     assert place.results()["box1 test_it[box1]"]["message"].startswith("interrupted")
+    ends = [e["test.case.name"] for e in place.events("check.end")]
+    assert sorted(ends) == ["test_it[box1]", "test_next[box1]"], "each has one verdict"
     assert place.events("run.end")[0]["harness.exit_code"] == 2
     # What ran on the target when the interrupt came does not run on.
     place.until(lambda: not place.processes("sleep 50"))
@@ -137,6 +139,9 @@ def test_a_test_that_ends_the_session(place: Place) -> None:
     assert place.pytest("--harness-limit", "box1") == 7, place.output
     assert "Exit: enough" in place.output
     assert place.outcomes() == {"box1 test_exits[box1]": "error", "box1 test_next[box1]": "skipped"}
+    place.write("test_mine.py", "import pytest\ndef test_exits(target):\n    pytest.exit('enough', returncode=7)\n")
+    assert place.pytest("--harness-limit", "box1") == 7, place.output
+    assert place.outcomes() == {"box1 test_exits[box1]": "error"}
 
 
 def test_a_time_out_of_pytests_own_leaves_the_transport_whole(place: Place) -> None:
@@ -178,6 +183,7 @@ def test_a_record_that_cannot_be_made_is_told(place: Place) -> None:
     place.write("logs", "a file")
     assert place.pytest() == pytest.ExitCode.USAGE_ERROR, place.output
     assert "cannot make the run's folder logs/" in place.output
+    assert "with --harness-logs DIR" in place.output
     assert "Traceback" not in place.output
     assert "INTERNALERROR" not in place.output
 

@@ -196,6 +196,38 @@ def test_once(target):
     assert place.results()["box1 test_holds[box1]"]["attempts"] == 1
 
 
+def test_fixtures_of_a_module_and_threads_of_a_test(place: Place) -> None:
+    place.write(
+        "test_mine.py",
+        """
+from concurrent.futures import ThreadPoolExecutor
+import pytest
+
+@pytest.fixture(scope="module")
+def lent(harness_target):
+    file = f"{harness_target.vars['folder']}/{harness_target.name}"
+    harness_target.put(b"lent", file)
+    yield file
+    harness_target.read(f"rm {file}")
+
+def test_files(target, lent):
+    assert target.get(lent) == b"lent"
+
+def test_side_by_side(target, lent):
+    with ThreadPoolExecutor(4) as pool:
+        said = pool.map(target.read, [f"cat {lent}; echo {n}" for n in range(8)])
+        assert list(said) == [f"lent{n}" for n in range(8)]
+""",
+    )
+    assert place.pytest("--harness-extra-vars", f"folder={place.folder}") == 0, place.output
+    # What a fixture of the last target's puts back is recorded as that target's, while the next one's test begins.
+    removed = [e for e in place.events("command") if e["harness.command"].startswith("rm ")]
+    assert [e["host.name"] for e in removed] == ["box1", "box2"]
+    assert [e["harness.command"].rpartition("/")[2] for e in removed] == ["box1", "box2"]
+    assert not (place.folder / "box1").exists()
+    assert {e["host.name"] for e in place.events("file.put")} == {"box1", "box2"}
+
+
 def test_testinfras_host_is_each_attempts_own(place: Place) -> None:
     """A suite that was written for testinfra needs three lines in its conftest."""
     place.write(
@@ -287,6 +319,8 @@ def test_pytests_own_outcomes(place: Place) -> None:
     place.write(
         "test_mine.py",
         """
+import hypothesis
+import hypothesis.strategies
 import pytest
 import unittest
 
@@ -333,6 +367,12 @@ class TestGroup:
     def test_method(self, target):
         assert self is not None
         assert target.run("true").ok
+
+    @hypothesis.settings(max_examples=3, deadline=None, database=None,
+                         suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+    @hypothesis.given(hypothesis.strategies.integers())
+    def test_of_hypothesis(self, target, number):
+        assert target.read(f"echo {number}") == str(number)
 """,
     )
     assert place.pytest("--harness-limit", "box1", "-rA") == 1, place.output
@@ -347,13 +387,14 @@ class TestGroup:
         "test_set_up": "error",
         "test_tear_down": "error",
         "TestGroup::test_method": "passed",
+        "TestGroup::test_of_hypothesis": "passed",
     }
     results = place.results()
     assert results["box1 test_gives_up[box1]"]["attempts"] == 1
     assert results["box1 test_known[box1]"]["attempts"] > 1
     assert "in the fixture" in results["box1 test_set_up[box1]"]["message"]
     assert "in its end" in results["box1 test_tear_down[box1]"]["message"]
-    assert "2 failed, 2 passed, 3 skipped, 1 xfailed, 2 errors" in place.output
+    assert "2 failed, 3 passed, 3 skipped, 1 xfailed, 2 errors" in place.output
 
 
 def test_no_secret_is_shown(place: Place) -> None:
@@ -362,11 +403,14 @@ def test_no_secret_is_shown(place: Place) -> None:
         "def test_tells(target):\n"
         "    word = target.vars['api_password']\n"
         "    print('it is', word)\n"
-        "    assert word == 'other'\n",
+        "    assert word == 'other'\n"
+        "def test_prints(target):\n"
+        "    print(target.vars['api_password'])\n",
     )
     code = place.pytest("--harness-limit", "box1", "-e", "api_password=hunter2xyz", "--showlocals")
     assert code == 4, "-e is not ours"
-    code = place.pytest("--harness-limit", "box1", "--harness-extra-vars", "api_password=hunter2xyz", "--showlocals")
+    secret = "api_password=hunter2xyz"
+    code = place.pytest("--harness-limit", "box1", "--harness-extra-vars", secret, "--showlocals", "-rA")
     assert code == 1
     assert "hunter2xyz" not in place.output
     assert "assert '********' == 'other'" in place.output
@@ -380,7 +424,7 @@ def test_no_secret_is_shown(place: Place) -> None:
         ("box1 ansible_port=many\n", (), ["inv.ini:1", "ansible_port", "many"]),
         ("[boxes\nbox1\n", (), ["inv.ini:1"]),
         ("box1 harness_transports=serial\n", (), ["host 'box1' cannot be reached"]),
-        (None, ("--harness-limit", "box9"), ["box9"]),
+        (None, ("--harness-limit", "box9"), ["the pattern 'box9' matches no group and no host"]),
         (None, ("--harness-extra-vars", "check_budget=soon"), ["check_budget"]),
         (None, ("--harness-budget", "soon"), ["--harness-budget", "no number from 0 up"]),
         (None, ("--harness-forks", "0"), ["--harness-forks"]),
