@@ -5,26 +5,42 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired, UsageError
 from harness.events.emitter import Emitter
 from harness.transport.contract import CommandResult, Damage, Progress
-from harness.transport.errors import Cause, Timeout, TransportError, TransportLost, Unavailable
+from harness.transport.errors import Cause, Damaged, Timeout, TransportError, TransportLost, Unavailable
 from harness.transport.serial.access import Access
 from harness.transport.serial.become import Become
 from harness.transport.serial.command import Command
 from harness.transport.serial.console import Console
+from harness.transport.serial.files import Download, Upload
 from harness.transport.serial.plain import analyse
 from harness.transport.serial.requests import fits_one_line
 from harness.transport.serial.session import Guest, Session
 from harness.transport.serial.spec import SerialSpec
-from harness.transport.serial.transfer import get_file, put_file, send_command, send_input
+from harness.transport.serial.transfer import send_command, send_input
 
 _RESYNC = 3.0
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 # Linux takes no longer argument (MAX_ARG_STRLEN, 128 KiB), so such a command cannot be given to `sh -c`: it runs in a
 # fork of our own shell, as do plain commands, which have nothing to find there.
 _LONGEST_ARGUMENT = 120_000
+
+
+class Carried(Protocol[T_co]):
+    """A file on its way: `go_on` carries the rest of it over a session, `done` of `total` bytes are verified so far."""
+
+    path: str
+    done: int
+
+    @property
+    def total(self) -> int: ...
+
+    def go_on(self, session: Session, deadline: Deadline) -> T_co: ...
 
 
 class SerialTransport:
@@ -73,19 +89,23 @@ class SerialTransport:
         mode: int = 0o600,
         progress: Progress | None = None,
     ) -> None:
-        """Writes a file on the target, its content verified before it takes its name. Raises also Damaged, OSError."""
+        """Writes a file on the target, its content verified before it takes its name. Raises also Damaged, OSError.
+
+        Where the console is lost on the way, it goes on after the next login, and a later call for the same content
+        goes on too: with what the guest has by then, verified.
+        """
         content = data.read_bytes() if isinstance(data, Path) else data
         with self._in_turn(deadline):
-            session, _ = self._ready(deadline)
-            with self._guarded(session, deadline):
-                put_file(session, content, path, mode, deadline, progress)
+            self._carry(Upload(content, path, mode, progress), deadline)
 
     def get(self, path: str, *, deadline: Deadline, progress: Progress | None = None) -> bytes:
-        """Reads a file of the target, verified. Raises also FileNotFoundError, PermissionError, OSError."""
+        """Reads a file of the target, verified; goes on after the next login where the console is lost on the way.
+
+        Raises also FileNotFoundError, PermissionError, OSError.
+        """
+        download = Download(path, progress)
         with self._in_turn(deadline):
-            session, _ = self._ready(deadline)
-            with self._guarded(session, deadline):
-                return get_file(session, path, deadline, progress)
+            return self._carry(download, deadline)
 
     def close(self) -> None:
         """Ends the shell on the console (logs out where we logged in); the console itself stays open."""
@@ -141,6 +161,30 @@ class SerialTransport:
             duration=deadline.clock.monotonic() - clock,
             damage=before + outcome.damage + Damage(late_answers=late),
         )
+
+    def _carry(self, carried: Carried[T], deadline: Deadline) -> T:
+        """Goes on over one session after the other, for as long as each brings the file further."""
+        furthest = stuck = 0
+        while True:
+            session, _ = self._ready(deadline)
+            try:
+                with self._guarded(session, deadline):
+                    return carried.go_on(session, deadline)
+            except TransportLost as error:
+                stuck = 0 if carried.done > furthest else stuck + 1
+                furthest = max(furthest, carried.done)
+                if stuck > 1 or self._closed or isinstance(error, Damaged):
+                    raise
+                self._events.emit(
+                    "serial.file_resumed",
+                    f"the console was lost with {carried.done} of {carried.total} bytes of {carried.path} carried; "
+                    f"going on after the next login ({error.message})",
+                    level="warning",
+                    path=carried.path,
+                    done=carried.done,
+                    total=carried.total,
+                    cause=str(error.cause),
+                )
 
     def _ready(self, deadline: Deadline) -> tuple[Session, Damage]:
         """A session that answers, and what it took to get one."""
