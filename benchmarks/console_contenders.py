@@ -52,8 +52,11 @@ def bare(path: str) -> Iterator[Run]:
         got: list[bytes] = []
         tail = b""
         while not mark.search(tail):
-            got.append(link.recv(_BLOCK))
-            tail = tail[-200:] + got[-1]
+            data = link.recv(_BLOCK)
+            if not data:
+                raise EOFError("the console is gone")
+            got.append(data)
+            tail = tail[-200:] + data
         return len(b"".join(got))
 
     with connect(path) as link:

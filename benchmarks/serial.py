@@ -15,6 +15,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -43,7 +44,7 @@ COMMANDS = (
     "uname -r",
     "cat /etc/hostname",
     "systemctl is-active ssh",
-    "python3 -c 1",
+    "awk 'BEGIN { print 1 }'",
     "sh -c 'echo x'",
 )
 BULK = ("seq 1 150000", "head -c 1000000 /dev/zero | tr '\\0' a", "cat {folder}/1")
@@ -207,11 +208,11 @@ class Table:
         return float(statistics.median(t for rows in self._passes for t in rows[name][row]["took"])) * 1e3
 
 
-def compare(path: str, folder: str, taking_part: list[Contender], passes: int, rounds: int) -> None:
+def compare(path: str, folder: str, taking_part: list[Contender], passes: int, rounds: int, bulk_rounds: int) -> None:
     """Short commands and a megabyte of output, everyone in turn. One of the others that fails is out."""
-    bulky = [command.format(folder=folder) for command in BULK]
+    bulky = [command.format(folder=folder) for command in BULK if bulk_rounds]
     load = [{"command": c, "rounds": rounds, "warm": True} for c in COMMANDS]
-    load += [{"command": c, "rounds": max(2, rounds // 7), "warm": True} for c in bulky]
+    load += [{"command": c, "rounds": bulk_rounds, "warm": True} for c in bulky]
     short = Table("a command", LIMIT, list(COMMANDS))
     bulk = Table("output, from the second time on", BULK_LIMIT, bulky)
     setup: dict[str, list[float]] = {}
@@ -221,6 +222,7 @@ def compare(path: str, folder: str, taking_part: list[Contender], passes: int, r
         for place, contender in enumerate(taking_part):
             if contender.missing:
                 continue
+            print(f"pass {len(setup.get(contender.name, [])) + 1} of {passes}: {contender.name}", file=sys.stderr)
             try:
                 result = contender.carry_out(path, load)
             except Failed as failed:
@@ -236,7 +238,8 @@ def compare(path: str, folder: str, taking_part: list[Contender], passes: int, r
         bulk.add({name: all_of[len(COMMANDS) :] for name, all_of in rows.items()})
     print("\nuntil the first answer: " + ", ".join(f"{n} {statistics.median(s):.2f} s" for n, s in setup.items()))
     short.print(taking_part[1:])
-    bulk.print(taking_part[1:])
+    if bulky:
+        bulk.print(taking_part[1:])
 
 
 def grow(path: str, folder: str, taking_part: list[Contender], sizes: list[int]) -> None:
@@ -277,23 +280,28 @@ def main() -> None:
     parser.add_argument("--address", help="a console's Unix socket; without it a bash on a pty")
     parser.add_argument("--password", help="of root on that console")
     parser.add_argument("--quick", action="store_true", help="few rounds, and no 100 MB")
-    parser.add_argument("--passes", type=int)
+    parser.add_argument("--passes", type=int, help="0 leaves the short commands and the megabytes out")
     parser.add_argument("--rounds", type=int, help="of each command in a pass")
+    parser.add_argument("--bulk", type=int, default=2, help="rounds of each megabyte, after one to warm up; 0: none")
     parser.add_argument(
         "--sizes", help="MB of growing output, 1,10,100; the guest has to keep 2.4 times that for a while"
     )
     given = parser.parse_args()
-    passes = given.passes or (2 if given.quick else 5)
+    passes = given.passes if given.passes is not None else 2 if given.quick else 5
     rounds = given.rounds or (5 if given.quick else 20)
-    sizes = [int(size) for size in (given.sizes or ("1,10" if given.quick else "1,10,100")).split(",")]
+    sizes = given.sizes if given.sizes is not None else "1,10" if given.quick else "1,10,100"
+    megabytes = [int(size) for size in sizes.split(",") if size]
     taking_part = contenders()
-    print(load_line("before"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and clean up on the way
+    print(load_line("before"), flush=True)
     with contextlib.ExitStack() as stack:
         path = given.address or stack.enter_context(pty_console())
         log_in(path, given.password)
-        folder = stack.enter_context(texts(path, sizes))
-        compare(path, folder, taking_part, passes, rounds)
-        grow(path, folder, taking_part, sizes)
+        folder = stack.enter_context(texts(path, megabytes))
+        if passes:
+            compare(path, folder, taking_part, passes, rounds, given.bulk)
+        if megabytes:
+            grow(path, folder, taking_part, megabytes)
     print(f"\n{load_line('after')}")
 
 
