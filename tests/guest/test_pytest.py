@@ -24,8 +24,9 @@ import pytest
 
 @pytest.fixture(scope="module")
 def slow_unit(harness_target):
-    "A unit that comes up a while after it was asked for."
-    unit = "[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/sleep 4\\n"
+    "A unit that comes up once there is a file."
+    start = "/bin/sh -c 'until test -e /run/go; do sleep 0.2; done'"
+    unit = f"[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart={start}\\n"
     harness_target.put(unit.encode(), "/run/systemd/system/slow.service", mode=0o644)
     harness_target.read("systemctl daemon-reload && systemctl start --no-block slow.service")
     yield "slow"
@@ -33,7 +34,9 @@ def slow_unit(harness_target):
 
 @pytest.mark.harness(interval=0.2)
 def test_comes_up(target, slow_unit):
-    assert target.host.service(slow_unit).is_running
+    running = target.host.service(slow_unit).is_running
+    target.run("touch /run/go")
+    assert running
 
 @pytest.mark.parametrize("transport", ["ssh", "serial"])
 def test_resources(target, transport):
