@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from harness import Never, NotYet, Skip, Target
-from harness.target.units import Standing, UnitState
+from harness.target.standing import Standing
+from harness.target.units import UnitState
 from harness.transport.contract import CommandResult
 from harness.transport.errors import TransportError, Unavailable
 

@@ -7,7 +7,6 @@ from collections import Counter
 
 from harness import Never, NotYet, Skip, Target, check
 from harness.target.target import ERROR
-from harness.target.units import explain_jobs
 from harness.transport.errors import Unavailable
 
 from ._sshd import ask_sshd, explain_silence, parse_settings, sshd_units, sshd_up
@@ -32,7 +31,7 @@ def no_job_queued(target: Target) -> str:
     jobs = target.jobs()
     mine = [job for job in jobs if job.unit in names]
     if mine:
-        raise NotYet("; ".join(explain_jobs(job.unit, units, jobs) for job in mine))
+        raise NotYet("; ".join(str(target.why(job.unit)) for job in mine))
     return f"no job for {', '.join(sorted(names))} among {len(jobs)} queued"
 
 

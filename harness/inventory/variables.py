@@ -219,6 +219,13 @@ _TIMES = (
     ),
     Variable("settle", kinds.BOOLEAN, True, "no", "Whether checks wait until the system has settled."),
     Variable("settle_timeout", kinds.SECONDS, 180, "5m", "How long settling may take."),
+    Variable(
+        "expected_failed_units",
+        kinds.ITEMS,
+        None,
+        "[lirc.service, wait-*.service]",
+        "Patterns of units that may have failed, or restart again and again, in a target that has settled.",
+    ),
     Variable("check_budget", kinds.SECONDS, None, "120", "Total time of each check, instead of the check's own."),
     Variable("check_attempt_timeout", kinds.SECONDS, None, "20", "Time of one attempt, instead of the check's own."),
     Variable("check_interval", kinds.SECONDS_OR_0, None, "2", "Pause between attempts, instead of the check's own."),

@@ -16,7 +16,9 @@ from harness.machine.boot_wait import wait_for_boot
 from harness.machine.image import Image, ensure_image
 from harness.machine.machine import Machine
 from harness.machine.spec import MachineSpec
+from harness.target.console import ConsoleLines
 from harness.target.network import SshEndpoint
+from harness.target.shared import SharedQuestions
 from harness.target.spec import TargetSpec, connection_variables
 from harness.target.target import Target
 from harness.transport.contract import CommandResult, FileResult, Followed, Result, Transport
@@ -73,7 +75,9 @@ class TargetSession:
         self._image: Image | None = None
         self._machine: Machine | None = None
         self._console: Console | None = None
+        self._lines = ConsoleLines(events)
         self._link: Link | None = None
+        self._shared = SharedQuestions()
         self._ssh = spec.ssh
         self._serial = spec.serial
         self._stages: tuple[tuple[str, float], ...] = ()
@@ -149,6 +153,8 @@ class TargetSession:
             events=events,
             endpoint=endpoint,
             transports=self._spec.transports,
+            console=self._lines if self._console is not None else None,
+            shared=self._shared,
         )
 
     def follow(self, deadline: Deadline, on_word: Callable[[], None]) -> Followed | None:
@@ -236,7 +242,7 @@ class TargetSession:
 
     def _new_console(self, address: str, *, baudrate: int = 115200, raw_log: Path | None = None) -> Console:
         return Console(
-            address, name=self._spec.name, baudrate=baudrate, events=self._events, raw_log=raw_log, owner=self._run
+            address, name=self._spec.name, baudrate=baudrate, events=self._lines, raw_log=raw_log, owner=self._run
         )
 
     def _transports(self) -> list[Transport]:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import fnmatch
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness.api.check import Check, NotYet, Settings
+from harness.api.check import Check, Never, NotYet, Settings
 from harness.errors import Source
+from harness.inventory.variables import TABLE
+from harness.target.look import RESTART_SCHEDULED, STARTED, Look
+from harness.target.standing import Standing
 from harness.target.target import Target
-from harness.target.units import explain_jobs
+from harness.target.units import IncompleteAnswer, UnitState
+from harness.target.values import listed, seconds
+from harness.target.why import explain_queue, restarted_within, restarts_told
 
 MODULE = "(target)"
 """Stands for a check module where there is none; no file can have this name as a module's."""
@@ -16,35 +23,107 @@ WINDOW = 2.0
 """Seconds that the state must hold: a unit between two automatic restarts shows no job for at most RestartSec, 100
 ms by default."""
 
+_UNFINISHED = {
+    "initializing": "the boot has just begun",
+    "starting": "the boot is not finished",
+    "stopping": "it is shutting down",
+}
+
+
+def judge_target(look: Look, expected: Sequence[str] = (), window: float = WINDOW) -> tuple[Standing, str]:
+    """Where a target stands, in words. `expected` are patterns of units that may fail, or restart again and again.
+
+    Pure. Raises :class:`~harness.target.units.IncompleteAnswer` where the manager did not tell its state.
+    """
+    word = look.system.get("SystemState", "")
+    if not word:
+        raise IncompleteAnswer("systemctl show did not say SystemState")
+    pending = explain_queue(look)
+    if pending is not None:
+        return pending.standing, str(pending)
+    if word in _UNFINISHED:
+        return Standing.COMING, f"the system is {word}: {_UNFINISHED[word]}"
+    if word == "maintenance":
+        return Standing.NEVER, "the system is in maintenance: in its rescue or emergency mode"
+    others = [state for state in _distinct(look) if not _is_expected(state.name, expected)]
+    passing = [state for state in others if state.standing is Standing.COMING]
+    if passing:
+        return Standing.COMING, listed(
+            [f"{state.name} {state.reason}{restarts_told(look, state.name)}" for state in passing], 3
+        )
+    flapping = _flapping(look, expected, window)
+    if flapping:
+        units = listed([f"{name} is flapping{restarts_told(look, name)}" for name in flapping], 3)
+        return Standing.COMING, f"{units}; all has to hold for {seconds(window)}"
+    failed = [state for state in others if state.active_state == "failed"]
+    if failed:
+        told = "; ".join(f"{state.name} {state.reason}" for state in failed)
+        lately = [since for state in failed if (since := look.since(state.changed_us)) is not None and since < window]
+        return Standing.COMING if lately else Standing.NEVER, told
+    if word not in ("running", "degraded"):
+        return Standing.COMING, f"the system is {word}"
+    names = sorted(state.name for state in _distinct(look) if state.active_state == "failed")
+    if names:
+        return Standing.UP, f"{word} ({listed(names)} failed, as expected), no jobs queued"
+    if word != "running":
+        return Standing.COMING, "the system is degraded, but names no unit that failed"
+    return Standing.UP, "running, no jobs queued"
+
 
 def settled(target: Target) -> str:
-    """No job is queued and the boot is finished; `degraded` is settled too, and names the failed units."""
-    jobs = target.jobs()
-    if jobs:
-        first = jobs[0]
-        (state,) = target.units(first.unit)
-        others = f" (and {len(jobs) - 1} more jobs)" if len(jobs) > 1 else ""
-        raise NotYet(
-            (explain_jobs(first.unit, (state,), jobs) or f"{first.unit}: {first.type} job {first.state}") + others
-        )
-    state_word = target.run("systemctl is-system-running").out.strip()
-    if state_word not in ("running", "degraded"):
-        raise NotYet(f"the system is {state_word or 'not answering'}")
-    if state_word == "running":
-        return "running, no jobs queued"
-    listing = target.run("systemctl list-units --failed --no-legend --plain --no-pager --full").out
-    names = sorted(line.split()[0] for line in listing.splitlines() if line.split())
-    return f"degraded ({', '.join(names) or 'no unit named'} failed), no jobs queued"
+    """No job is queued, the boot is finished, nothing restarts, and no unit has failed but those of the inventory's
+    `expected_failed_units`. One round trip. Raises NotYet with what is waited for, Never where that is in vain."""
+    return settled_for(WINDOW)(target)
 
 
-def settle_check(timeout: float) -> Check:
+def settled_for(window: float) -> Callable[[Target], str]:
+    """The same with another window, in seconds."""
+
+    def settled(target: Target) -> str:
+        try:
+            standing, told = judge_target(target.systemd.look_at_all(), _expected(target), window)
+        except IncompleteAnswer as error:
+            raise NotYet(str(error)) from error
+        if standing is Standing.NEVER:
+            raise Never(told)
+        if standing is not Standing.UP:
+            raise NotYet(told)
+        return told
+
+    return settled
+
+
+def settle_check(timeout: float, window: float = WINDOW) -> Check:
     """The wait for it, as a check like any other: attempts, window, events."""
     return Check(
         name="settled",
         module=MODULE,
         path=MODULE,
-        function=settled,
+        function=settled_for(window),
         source=Source(str(Path(__file__))),
-        settings=Settings(budget=timeout, attempt_timeout=30.0, interval=0.5, interval_max=2.0, window=WINDOW),
-        description="no jobs queued, boot finished",
+        settings=Settings(budget=timeout, attempt_timeout=30.0, interval=0.5, interval_max=2.0, window=window),
+        description="no jobs queued, boot finished, nothing restarts, nothing failed that was not expected to",
     )
+
+
+def _expected(target: Target) -> list[str]:
+    value = target.vars.get("expected_failed_units")
+    patterns = [] if value is None else TABLE["expected_failed_units"].read(value)
+    assert isinstance(patterns, list), "it is a list in the table of variables"
+    return patterns
+
+
+def _distinct(look: Look) -> list[UnitState]:
+    return list({state.name: state for state in look.states.values()}.values())
+
+
+def _flapping(look: Look, expected: Sequence[str], window: float) -> list[str]:
+    """The units that the journal tells to have been restarted in the window."""
+    names = dict.fromkeys(
+        name for entry in look.entries if entry.message_id in (RESTART_SCHEDULED, STARTED) for name in entry.units
+    )
+    return [name for name in names if not _is_expected(name, expected) and restarted_within(look, name, window)]
+
+
+def _is_expected(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,18 +10,18 @@ from typing import Any, Protocol
 from harness.api.check import Never, NotYet, Skip
 from harness.deadline import Deadline
 from harness.events import Emitter
-from harness.target.journal import JournalEntry, parse_journal
+from harness.target.console import ConsoleLines
+from harness.target.jobs import Job
+from harness.target.journal import JournalEntry
 from harness.target.network import SshEndpoint
-from harness.target.units import (
-    PROPERTIES,
-    IncompleteAnswer,
-    Job,
-    Standing,
-    UnitState,
-    explain_jobs,
-    parse_jobs,
-    parse_show,
-)
+from harness.target.observe import SOCKETS, SYSLOG, Listener, last_match, parse_log, parse_sockets
+from harness.target.services import ServiceState, UnknownService, judge_service, of_unit, service_command
+from harness.target.shared import SharedQuestions
+from harness.target.standing import Standing
+from harness.target.systemd import WINDOW, Manager
+from harness.target.units import UnitState
+from harness.target.values import listed
+from harness.target.why import Why
 from harness.transport.contract import CommandResult, FileResult
 
 ERROR = 3
@@ -66,6 +65,8 @@ class Target:
     transport: str | None = None
     endpoint: SshEndpoint | None = None
     transports: tuple[str, ...] = ()
+    shared: SharedQuestions | None = None
+    console: ConsoleLines | None = None
     _hosts: list[Any] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def run(
@@ -134,25 +135,31 @@ class Target:
             self._hosts.append(TargetHost(self))
         return self._hosts[0]
 
+    @property
+    def systemd(self) -> Manager:
+        """The system's manager."""
+        return Manager(self)
+
+    def user_systemd(self, user: str) -> Manager:
+        """A user's own manager (`systemctl --user`), asked as that user."""
+        return Manager(self, user)
+
     def unit(self, name: str) -> UnitState:
         """One look at a systemd unit."""
-        return self.units(name)[0]
+        return self.systemd.unit(name)
 
     def units(self, *names: str) -> tuple[UnitState, ...]:
         """One look at many units, in one round trip, in the order of `names`."""
-        quoted = " ".join(shlex.quote(name) for name in names)
-        text = self._systemd(f"systemctl show -p {','.join(PROPERTIES)} -- {quoted}")
-        try:
-            states = parse_show(text)
-        except IncompleteAnswer as error:
-            raise NotYet(str(error)) from error
-        if len(states) != len(names):
-            raise NotYet(f"systemctl show answered for {len(states)} of {len(names)} units")
-        return states
+        return self.systemd.units(*names)
 
     def jobs(self) -> tuple[Job, ...]:
         """The manager's job queue."""
-        return parse_jobs(self._systemd("systemctl list-jobs --no-legend --no-pager --full"))
+        return self.systemd.jobs()
+
+    def why(self, unit: str) -> Why:
+        """Where a unit stands, all things considered, and why it is not up yet: what its job waits for, down to the
+        root."""
+        return self.systemd.why(unit)
 
     def unit_up(self, name: str) -> UnitState:
         """The unit's state when it is up with no job queued.
@@ -160,35 +167,79 @@ class Target:
         Raises :class:`~harness.NotYet` with what it waits for, or :class:`~harness.Never` with its result and last
         words.
         """
-        state = self.unit(name)
-        match state.standing:
-            case Standing.UP:
-                return state
-            case Standing.NEVER:
-                raise Never(f"{name} {state.reason}{self._last_words(name)}")
-            case _:
-                waiting = explain_jobs(state.name, (state,), self.jobs()) if state.job else ""
-                raise NotYet(waiting or f"{name} {state.reason}")
+        return self.systemd.up(name)
+
+    def unit_settled(self, name: str, window: float = WINDOW) -> UnitState:
+        """As `unit_up`, where the unit has also stayed the same for `window` seconds of the target's own clock."""
+        return self.systemd.settled(name, window)
+
+    def service(self, name: str) -> ServiceState:
+        """A service, whatever starts services here: systemd, OpenRC, runit, or an init with scripts or an inittab.
+
+        One round trip, or two under systemd.
+        """
+        result = self.run(service_command(name))
+        try:
+            state = judge_service(name, result.out)
+        except UnknownService as error:
+            raise NotYet(str(error)) from error
+        return state if state is not None else of_unit(name, self.why(name))
+
+    def service_up(self, name: str) -> ServiceState:
+        """As `unit_up`, for a service under any init."""
+        state = self.service(name)
+        if state.standing is Standing.NEVER:
+            raise Never(str(state))
+        if state.standing is not Standing.UP:
+            raise NotYet(str(state))
+        return state
+
+    def listening(self, where: int | str, protocol: str = "tcp") -> tuple[Listener, ...]:
+        """Who listens on a port (`protocol`: tcp or udp), or at the path of a Unix socket, as the kernel itself has it.
+
+        Raises :class:`~harness.NotYet` with who does listen, where nobody does there.
+        """
+        there = parse_sockets(self.read(SOCKETS))
+        if isinstance(where, str):
+            protocol = "unix"
+        same = [each for each in there if each.protocol == protocol]
+        found = tuple(each for each in same if where == (each.address if protocol == "unix" else each.port))
+        if not found:
+            others = listed([str(each) for each in same], 10) or "nobody"
+            raise NotYet(f"nobody listens on {protocol} {where}; listening there: {others}")
+        return found
+
+    def logged(self, pattern: str, *units: str, lines: int = 1000) -> JournalEntry:
+        """The newest entry of the log whose message holds a regular expression, among the last `lines` of this boot: of
+        the journal (of some units only), or where there is no systemd of `logread` or the usual files.
+
+        Raises :class:`~harness.NotYet` where there is none.
+        """
+        try:
+            entries = self.journal(*units, lines=lines)
+        except Skip:
+            entries = parse_log(self.run(SYSLOG.replace("@LINES@", str(lines))).out)
+        found = last_match(entries, pattern)
+        if found is None:
+            newest = f"the newest is: {entries[-1]}" if entries else "it is empty"
+            raise NotYet(f"no line of the log holds {pattern!r}; {newest}")
+        return found
+
+    def console_said(self, pattern: str) -> str:
+        """The console's newest line of this run that holds a regular expression.
+
+        Raises :class:`~harness.NotYet` where there is none. Skips the check where the host has no console.
+        """
+        if self.console is None:
+            raise Skip("the host has no console")
+        found = self.console.last(pattern)
+        if found is None:
+            raise NotYet(f"the console has not said {pattern!r}; its last line is {self.console.newest!r}")
+        return found
 
     def journal(self, *units: str, priority: int = 7, lines: int = 200) -> tuple[JournalEntry, ...]:
         """The last entries of the units' journals in this boot, up to this syslog priority. Globs are understood."""
-        chosen = " ".join(f"-u {shlex.quote(unit)}" for unit in units)
-        text = self._systemd(f"journalctl -b {chosen} -p {priority} -n {lines} -o json --no-pager")
-        try:
-            return parse_journal(text)
-        except ValueError as error:
-            raise NotYet(f"the journal of {', '.join(units)} could not be read: {error}") from error
-
-    def _systemd(self, command: str) -> str:
-        """As `read`, for systemd's own programs: skips the check where systemd is not the init."""
-        result = self.run(command)
-        if result.exit_status == 127 or b"not been booted with systemd" in result.stderr:
-            raise Skip("the target is not run by systemd")
-        if not result.ok:
-            raise NotYet(
-                f"`{command}` ended with exit status {result.exit_status}: {result.err or result.out or 'no output'}"
-            )
-        return result.out
+        return self.systemd.journal(*units, priority=priority, lines=lines)
 
     def note(self, message: str, **fields: Any) -> None:
         """Puts an event of the check's own into the record."""
@@ -200,11 +251,3 @@ class Target:
         if insisted is not None and self.transports and insisted not in self.transports:
             raise Skip(f"the host has no transport {insisted!r}; it has {', '.join(self.transports)}")
         return insisted
-
-    def _last_words(self, unit: str) -> str:
-        """What the unit itself said last, as against what systemd said of it."""
-        own = [e for e in self.journal(unit, lines=60) if e.identifier != "systemd" and e.message.strip()]
-        unique = list(dict.fromkeys(entry.message.strip() for entry in own))
-        if not unique:
-            return ""
-        return "; it said: " + " | ".join(unique[-4:])

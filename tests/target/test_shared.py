@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from harness.api.check import Never
 from harness.deadline import Cancellation, Deadline
 from harness.errors import Cancelled, DeadlineExpired
+from harness.events.emitter import NullEmitter
 from harness.target.shared import SharedQuestions
+from harness.target.target import Target
 from harness.transport.contract import CommandResult
 from harness.transport.errors import Timeout
 
@@ -118,3 +122,38 @@ def test_no_wait_is_longer_than_its_own_deadline(how: str) -> None:
         asked.let.release()
         first.result(20)
     assert shared.ask("units", ["c"], answer, deadline=soon())[1] == ("c",)
+
+
+SHOWN = "Id={0}\nNames={0}\nLoadState=loaded\nActiveState=active\nSubState=running\n"
+
+
+class Shows:
+    """A link to a manager that knows every unit but `bad.service`."""
+
+    def __init__(self) -> None:
+        self.commands: list[str] = []
+
+    def run(self, command: str, **_: object) -> CommandResult:
+        self.commands.append(command)
+        names = re.findall(r"\b[\w-]+\.service\b", command)
+        if "bad.service" in names:
+            return CommandResult(command, b"", b"Unit name bad.service is neither a valid", 1, "ssh", 0.0, 0.0, 0.0)
+        text = "\n".join(SHOWN.format(name) for name in names)
+        return CommandResult(command, text.encode(), b"", 0, "ssh", 0.0, 0.0, 0.0)
+
+
+def test_a_check_is_given_its_own_units_in_its_own_order() -> None:
+    link = Shows()
+    target = Target("t", (), {}, link, soon(), NullEmitter(), shared=SharedQuestions())  # type: ignore[arg-type]
+    assert [state.name for state in target.units("b.service", "a.service", "b.service")] == [
+        "b.service", "a.service", "b.service",
+    ]  # fmt: skip
+    assert len(link.commands) == 1
+
+
+def test_a_name_that_is_none_spoils_nobody_elses_question() -> None:
+    link = Shows()
+    target = Target("t", (), {}, link, soon(), NullEmitter(), shared=SharedQuestions())  # type: ignore[arg-type]
+    with pytest.raises(Never, match=r"bad\.service"):
+        target.units("bad.service")
+    assert target.unit("a.service").name == "a.service"

@@ -1,0 +1,41 @@
+"""What a target's console said in a run, for those who look for a line of it later."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import Any
+
+from harness.events import Emitter
+from harness.events.emitter import Level
+
+KEPT = 20_000
+"""Lines; a boot has a thousand or two."""
+
+
+class ConsoleLines:
+    """An emitter that keeps the console's lines on their way into the record. Written in one thread, read in any."""
+
+    def __init__(self, events: Emitter) -> None:
+        self._events = events
+        self._lines: deque[str] = deque(maxlen=KEPT)
+
+    def emit(self, action: str, message: str, *, level: Level = "info", **fields: Any) -> None:
+        """Passes an event on."""
+        if action == "console.line":
+            self._lines.append(message)
+        self._events.emit(action, message, level=level, **fields)
+
+    def bind(self, **fields: Any) -> Emitter:
+        """As an emitter does; what is emitted there is no line of the console."""
+        return self._events.bind(**fields)
+
+    def last(self, pattern: str) -> str | None:
+        """The newest line that holds the pattern, a regular expression."""
+        sought = re.compile(pattern)
+        return next((line for line in reversed(tuple(self._lines)) if sought.search(line)), None)
+
+    @property
+    def newest(self) -> str:
+        """The last line; empty when there was none."""
+        return self._lines[-1] if self._lines else ""

@@ -1,0 +1,314 @@
+"""One look at systemd's manager: units, job queue, processes, journal and clock, by one command in one round trip.
+
+The command is a script for any POSIX sh; what it prints is read back into a :class:`Look`. Sections begin with `== `.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from harness.target.jobs import Job, parse_jobs
+from harness.target.processes import Process, parse_processes
+from harness.target.units import PROPERTIES, IncompleteAnswer, UnitState, parse_block, parse_show
+
+WAITING_SHOWN = 12
+"""So many waiting units are shown beside the running ones: showing one takes 15 ms on an emulated machine."""
+PROCESSES_SHOWN = 60
+LONGEST_COMMAND = 2000
+ENTRIES = 40
+RESTARTS = 20
+STARTED = "39f53479d3a045ac8e11786248231fbf"
+RESTART_SCHEDULED = "5eb03494b6584870a536b337290809b3"
+"""Message ids of `sd-messages(3)`: a start that is done, and an automatic restart."""
+
+_SYSTEM = ("SystemState", "NFailedUnits", "NJobs", "FinishTimestampMonotonic")
+_FIELDS = (
+    *("MESSAGE", "MESSAGE_ID", "UNIT", "USER_UNIT", "JOB_ID", "JOB_TYPE", "JOB_RESULT", "UNIT_RESULT"),
+    *("INVOCATION_ID", "SYSLOG_IDENTIFIER", "_PID", "_COMM"),
+)
+_SECTION = re.compile(r"^== (\w+)\n", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of the journal about or of a unit; `at_us` on the target's monotonic clock. `job_result` and `job_type`
+    stand in what the manager says when a job ends."""
+
+    message: str
+    at_us: int
+    by_manager: bool
+    units: tuple[str, ...] = ()
+    message_id: str = ""
+    job: int = 0
+    job_type: str = ""
+    job_result: str = ""
+    unit_result: str = ""
+    invocation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look saw. `asked` are the units that it was about, in their order; `states` holds them and those that
+    stand near, by every name. `now_us` is the target's monotonic clock (0: not told), `up` its seconds since the boot.
+    """
+
+    asked: tuple[UnitState, ...] = ()
+    states: Mapping[str, UnitState] = field(default_factory=dict)
+    jobs: tuple[Job, ...] = ()
+    processes: tuple[Process, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    begun: tuple[Entry, ...] = ()
+    now_us: int = 0
+    up: float = 0.0
+    of_user: bool = False
+    system: Mapping[str, str] = field(default_factory=dict)
+
+    def job_of(self, unit: str) -> Job | None:
+        return next((job for job in self.jobs if job.unit == unit), None)
+
+    def since(self, at_us: int) -> float | None:
+        """Seconds from a moment of the target's clock until the look; None where either is not told."""
+        return (self.now_us - at_us) / 1e6 if self.now_us and at_us else None
+
+
+# -- the command ------------------------------------------------------------------------------------------------
+
+# Words are split at blanks only where that is meant, and never expanded as patterns. In the C locale systemd prints
+# plain ASCII, which costs less on a serial line.
+_HEAD = r"""
+export LC_ALL=C; set -f; v=; n='
+'; b=$IFS; p=@PROPERTIES@
+o() { printf '== %s\n' "$1"; [ $# -lt 2 ] || printf '%s\n' "$2"; }
+h() { journalctl -b -q --no-pager -o json "$@"; }
+j() { h --output-fields=@FIELDS@ "$@" 2>/dev/null || h "$@"; }
+"""
+_SYSTEM_MANAGER = r"""
+s() { systemctl --no-pager "$@"; }; m=_PID=1
+"""
+# Root may not talk to another user's manager, so it becomes that user; `--machine` needs a login session, and a
+# transient unit for every question.
+_USER_MANAGER = r"""
+y=@USER@; e=$(id -u "$y") || exit; export XDG_RUNTIME_DIR=/run/user/$e
+if [ "$(id -u)" = "$e" ]; then s() { systemctl --user --no-pager "$@"; }
+elif command -v runuser >/dev/null; then s() { runuser -u "$y" -- systemctl --user --no-pager "$@"; }
+else s() { systemctl --user "--machine=$y@.host" --no-pager "$@"; }; fi; m=_UID=$e
+"""
+# The three words before each one tell whose state it is: ID UNIT TYPE STATE.
+_QUEUE = r"""
+q=$(s list-jobs --full --no-legend --before 2>/dev/null) || q=$(s list-jobs --full --no-legend) || exit
+r=; w=; c=0; i=; u=; t=
+for x in $q; do
+case $x.$u in
+running.*.device) r="$r $u"; v="$v JOB_ID=$i";;
+running.*.*) r="$r $u";;
+waiting.*.*) [ $c -lt @WAITING@ ] && w="$w $u"; c=$((c+1));;
+esac
+i=$u; u=$t; t=$x
+done
+"""
+_SHOW_UNIT = r"""
+a=$(s show -p "$p" -- @UNIT@ $r) || exit
+o asked "${a%%"$n$n"*}"
+z=; [ -z "$r" ] || z=${a#*"$n$n"}
+"""
+_SHOW_SYSTEM = r"""
+a=$(s show -p @SYSTEM@) || exit
+o system "$a"
+f=$(s list-units --all --full --plain --no-legend --state=failed,activating,deactivating,reloading,maintenance) || exit
+d=; IFS=$n; for x in $f; do d="$d ${x%% *}"; done; IFS=$b
+a=; [ -z "$d$r" ] || a=$(s show -p "$p" -- $d $r) || exit
+z=$a; d=
+"""
+_NEAR = r"""
+d=; k=; IFS=$n
+for x in ${a%%"$n$n"*}; do
+case $x in Requires=*|Requisite=*|BindsTo=*|TriggeredBy=*) d="$d ${x#*=}";; Id=*) k=${x#*=};; esac
+done
+IFS=$b
+case $d in *\"*) d=$(printf %s "$d" | sed 's/"//g; s/\\\\/\\/g');; esac
+"""
+_STATES = r"""
+o states "$z"
+set -- $d $w; [ $# = 0 ] || { echo; s show -p "$p" -- "$@"; }
+o jobs "$q"
+o processes
+c=0; l=; IFS=$n
+for x in $z; do
+case $x in ControlGroup=/?*) x=${x#*=};; *) continue;; esac
+for t in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
+[ -e "$t$x/cgroup.procs" ] || continue
+for i in $(find "$t$x" -name cgroup.procs -exec cat {} +); do
+c=$((c+1)); [ $c -le @PROCESSES@ ] || break
+{ read -r u < /proc/$i/stat; } 2>/dev/null || continue
+h=; { read -r h < /proc/$i/wchan; } 2>/dev/null
+printf '%s\t%s\n' "$u" "$h"; l="$l /proc/$i/cmdline"
+done; break
+done; done
+IFS=$b
+[ -z "$l" ] || { o commands; head -c @LONGEST@ /dev/null $l 2>/dev/null | tr '\000' '\t'; echo; }
+"""
+_JOURNAL = r"""
+o entries; j -n @ENTRIES@ @MATCH@
+"""
+_BEGUN = r"""
+o begun; [ -z "$v" ] || j -n @ENTRIES@ $v "$m"
+"""
+_CLOCK = r"""
+o clock
+{ while read -r x u t i; do case $x.$u in now.at) echo "$t"; break;; esac; done < /proc/timer_list; } 2>/dev/null
+read -r x u < /proc/uptime; echo "up $x"
+"""
+
+
+def unit_command(unit: str, user: str | None = None) -> str:
+    """The script of a look at one unit and what it may wait for."""
+    kind = "UNIT" if user is None else "USER_UNIT"
+    match = f'{kind}="$k" "$m" + _SYSTEMD_{kind}="$k"'
+    parts = (_HEAD, _manager(user), _QUEUE, _SHOW_UNIT, _NEAR, _STATES, _JOURNAL, _BEGUN, _CLOCK)
+    return _filled(parts, UNIT=shlex.quote(unit), MATCH=match, USER=shlex.quote(user or ""))
+
+
+def system_command(user: str | None = None) -> str:
+    """The script of a look at the manager as a whole: its state, its queue, what failed or is on its way, restarts."""
+    match = f'MESSAGE_ID={RESTART_SCHEDULED} MESSAGE_ID={STARTED} "$m"'
+    parts = (_HEAD, _manager(user), _QUEUE, _SHOW_SYSTEM, _STATES, _JOURNAL, _BEGUN, _CLOCK)
+    return _filled(parts, MATCH=match, USER=shlex.quote(user or ""), ENTRIES=str(RESTARTS))
+
+
+def show_command(units: Sequence[str], user: str | None = None) -> str:
+    """A look at some units' properties, and nothing else."""
+    return _short("show", "-p", ",".join(PROPERTIES), "--", *units, user=user)
+
+
+def jobs_command(user: str | None = None) -> str:
+    """A look at the job queue, and nothing else."""
+    return _short("list-jobs", "--no-legend", "--full", "--before", user=user)
+
+
+def journal_command(units: Sequence[str], priority: int, lines: int, user: str | None = None) -> str:
+    """The last entries of some units' journals, one JSON object a line."""
+    words = ["journalctl", "-b", "-q", "-p", str(priority), "-n", str(lines), "-o", "json", "--no-pager"]
+    if user is None:
+        return shlex.join([*words, *(word for unit in units for word in ("-u", unit))])
+    matches = [f'{shlex.quote(field + unit)} "$m"' for unit in units for field in ("USER_UNIT=", "_SYSTEMD_USER_UNIT=")]
+    return f"{_as_user(user)}\n{shlex.join(words)} {' + '.join(matches)}"
+
+
+def _short(*words: str, user: str | None) -> str:
+    """One call of systemctl. The system's is plain words, which need no shell on the target."""
+    if user is None:
+        return shlex.join(["systemctl", "--no-pager", *words])
+    return f"{_as_user(user)}\ns {shlex.join(words)}"
+
+
+def _as_user(user: str) -> str:
+    return _filled((_USER_MANAGER,), USER=shlex.quote(user))
+
+
+def _manager(user: str | None) -> str:
+    return _SYSTEM_MANAGER if user is None else _USER_MANAGER
+
+
+def _filled(parts: tuple[str, ...], **values: str) -> str:
+    text = "\n".join(part.strip("\n") for part in parts)
+    values = {
+        # What a unit comes after is long, and the queue tells what of it counts.
+        "PROPERTIES": ",".join(name for name in PROPERTIES if name != "After"),
+        "FIELDS": ",".join(_FIELDS),
+        "SYSTEM": ",".join(_SYSTEM),
+        "WAITING": str(WAITING_SHOWN),
+        "PROCESSES": str(PROCESSES_SHOWN),
+        "LONGEST": str(LONGEST_COMMAND),
+        "ENTRIES": str(ENTRIES),
+        **values,
+    }
+    return re.sub("@([A-Z]+)@", lambda match: values[match[1]], text)
+
+
+# -- its answer -------------------------------------------------------------------------------------------------
+
+
+def parse_look(text: str, *, of_user: bool = False) -> Look:
+    """Reads what one of the scripts printed, asked of the system's manager or `of_user`.
+
+    Raises :class:`~harness.target.units.IncompleteAnswer` where a part that a verdict needs is missing.
+    """
+    pieces = _SECTION.split(text)
+    parts = dict(zip(pieces[1::2], pieces[2::2], strict=True))
+    missing = [name for name in ("states", "jobs", "clock") if name not in parts]
+    if missing:
+        raise IncompleteAnswer(f"the look at systemd came without its {', '.join(missing)}")
+    asked = parse_show(parts.get("asked", ""))
+    states: dict[str, UnitState] = {}
+    for state in (*asked, *parse_show(re.sub(r"\n{3,}", "\n\n", parts["states"]))):
+        for name in (*state.names, state.name):
+            states.setdefault(name, state)
+    now_us, up = _clock(parts["clock"])
+    return Look(
+        asked=asked,
+        states=states,
+        jobs=parse_jobs(parts["jobs"]),
+        processes=parse_processes(parts.get("processes", ""), parts.get("commands", "")),
+        entries=_entries(parts.get("entries", "")),
+        begun=_entries(parts.get("begun", "")),
+        now_us=now_us,
+        up=up,
+        of_user=of_user,
+        system=parse_block(parts.get("system", "")),
+    )
+
+
+def _clock(text: str) -> tuple[int, float]:
+    """The monotonic clock in microseconds, and the seconds since the boot. Where only root may read the first one, the
+    second is near enough: they differ by the time that the machine was suspended."""
+    up, now_us = 0.0, 0
+    for line in text.splitlines():
+        key, _, value = line.partition(" ")
+        if key == "up":
+            up = float(value)
+        elif key.isdigit():
+            now_us = int(key) // 1000
+    return now_us or int(up * 1e6), up
+
+
+def _entries(text: str) -> tuple[Entry, ...]:
+    found: list[Entry] = []
+    for line in text.splitlines():
+        if not line.startswith("{"):
+            continue  # journalctl's own words: that there is no journal, or that it may not be read
+        try:
+            fields = json.loads(line)
+        except ValueError as error:
+            raise IncompleteAnswer(f"the journal could not be read: {error}") from error
+        message = fields.get("MESSAGE") or ""
+        if isinstance(message, list):
+            message = bytes(message).decode("utf-8", "backslashreplace") if isinstance(message[0], int) else message[0]
+        found.append(
+            Entry(
+                message=str(message).strip(),
+                at_us=int(fields.get("__MONOTONIC_TIMESTAMP", 0)),
+                by_manager=any(key in fields for key in ("UNIT", "USER_UNIT")),
+                units=_several(fields.get("UNIT") or fields.get("USER_UNIT")),
+                message_id=_one(fields.get("MESSAGE_ID")),
+                job=int(_one(fields.get("JOB_ID")) or 0),
+                job_type=_one(fields.get("JOB_TYPE")),
+                job_result=_one(fields.get("JOB_RESULT")),
+                unit_result=_one(fields.get("UNIT_RESULT")),
+                invocation=_one(fields.get("INVOCATION_ID")),
+            )
+        )
+    return tuple(found)
+
+
+def _several(value: object) -> tuple[str, ...]:
+    if isinstance(value, list):
+        return tuple(str(each) for each in value)
+    return (str(value),) if value else ()
+
+
+def _one(value: object) -> str:
+    return next(iter(_several(value)), "")
