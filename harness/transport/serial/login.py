@@ -74,6 +74,7 @@ class Login:
         self._amid = False  # somebody wrote all the while that we waited for a quiet
         self._calm_at = 0.0
         self._timed_out_at = -1
+        self._ended_by = ""
         self._answered = 0
         self.logged_in = False
 
@@ -192,7 +193,8 @@ class Login:
         self._answer_queries(deadline)
 
     def _give_name(self, deadline: Deadline) -> None:
-        if timed_out(self._reader.since(self._place)):
+        # What the machine says of it may be lost with the old login's terminal.
+        if self._passwords or timed_out(self._reader.since(self._place)):
             self._note_timeout()
         self._names += 1
         self._sure_names += not self._amid
@@ -250,10 +252,11 @@ class Login:
         self._timed_out_at = self._place
         self._passwords = 0
         self._timeouts += 1
+        self._ended_by = self._words() or self._ended_by
         if self._timeouts >= _LATE_LOGINS:
             raise self._error(
                 Cause.LOGIN,
-                f"the machine ended the login of {self._who.user} {self._timeouts} times{self._words()}",
+                f"the machine ended the login of {self._who.user} {self._timeouts} times{self._ended_by}",
                 "is it overloaded, or does its login wait for a network (PAM)? LOGIN_TIMEOUT is in /etc/login.defs",
             )
 

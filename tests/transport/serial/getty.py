@@ -65,6 +65,8 @@ def main() -> None:
             print("\r\nLogin timed out after 60 seconds.", flush=True)
             time.sleep(1)
             sys.exit(1)
+        if style == "never in time, mute":
+            sys.exit(1)
         if style == "never in time":
             sys.exit("\r\nLogin timed out after 60 seconds.")
         if style == "locked":
