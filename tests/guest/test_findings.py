@@ -14,7 +14,11 @@ from .conftest import Run
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(600)]
 
 INVENTORY = """\
-vm1 qemu_image=debian qemu_seed=seed qemu_append=loglevel=7 checks_at_once=1 findings_expected=dependency_failed expected_failed_units="bad.service"
+vm1 qemu_image=debian qemu_seed=seed qemu_append=loglevel=7 checks_at_once=1
+
+[all:vars]
+findings_expected=dependency_failed
+expected_failed_units=bad.service
 """
 UNITS = {
     "bad.service": "[Unit]\nDescription=A unit that cannot start\n[Service]\nType=oneshot\nExecStart=/bin/false\n",
