@@ -244,7 +244,7 @@ class TargetRun:
 
     async def _settle(self) -> bool:
         host = self._plan.host
-        check = settle_check(number(host, "settle_timeout"))
+        check = settle_check(number(host, "settle_timeout"), number(host, "settle_window"))
         scaled = check.settings.scaled(scale_for(host, self._options))
         result = await self._check(PlanItem(check, scaled))
         if result.outcome is Outcome.PASSED:

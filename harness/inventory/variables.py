@@ -219,6 +219,7 @@ _TIMES = (
     ),
     Variable("settle", kinds.BOOLEAN, True, "no", "Whether checks wait until the system has settled."),
     Variable("settle_timeout", kinds.SECONDS, 180, "5m", "How long settling may take."),
+    Variable("settle_window", kinds.SECONDS_OR_0, 2, "10", "How long a settled state must hold."),
     Variable(
         "expected_failed_units",
         kinds.ITEMS,

@@ -86,6 +86,12 @@ o() { printf '== %s\n' "$1"; [ $# -lt 2 ] || printf '%s\n' "$2"; }
 h() { journalctl -b -q --no-pager -o json "$@"; }
 j() { h --output-fields=@FIELDS@ "$@" 2>/dev/null || h "$@"; }
 """
+# Before all else: a state that is seen later may have held longer than it is said to have, and never shorter.
+_CLOCK = r"""
+o clock
+{ while read -r x u t i; do case $x.$u in now.at) echo "$t"; break;; esac; done < /proc/timer_list; } 2>/dev/null
+read -r x u < /proc/uptime; echo "up $x"
+"""
 _SYSTEM_MANAGER = r"""
 s() { systemctl --no-pager "$@"; }; m=_PID=1
 """
@@ -157,25 +163,20 @@ o entries; j -n @ENTRIES@ @MATCH@
 _BEGUN = r"""
 o begun; [ -z "$v" ] || j -n @ENTRIES@ $v "$m"
 """
-_CLOCK = r"""
-o clock
-{ while read -r x u t i; do case $x.$u in now.at) echo "$t"; break;; esac; done < /proc/timer_list; } 2>/dev/null
-read -r x u < /proc/uptime; echo "up $x"
-"""
 
 
 def unit_command(unit: str, user: str | None = None) -> str:
     """The script of a look at one unit and what it may wait for."""
     kind = "UNIT" if user is None else "USER_UNIT"
     match = f'{kind}="$k" "$m" + _SYSTEMD_{kind}="$k"'
-    parts = (_HEAD, _manager(user), _QUEUE, _SHOW_UNIT, _NEAR, _STATES, _JOURNAL, _BEGUN, _CLOCK)
+    parts = (_HEAD, _CLOCK, _manager(user), _QUEUE, _SHOW_UNIT, _NEAR, _STATES, _JOURNAL, _BEGUN)
     return _filled(parts, UNIT=shlex.quote(unit), MATCH=match, USER=shlex.quote(user or ""))
 
 
 def system_command(user: str | None = None) -> str:
     """The script of a look at the manager as a whole: its state, its queue, what failed or is on its way, restarts."""
     match = f'MESSAGE_ID={RESTART_SCHEDULED} MESSAGE_ID={STARTED} "$m"'
-    parts = (_HEAD, _manager(user), _QUEUE, _SHOW_SYSTEM, _STATES, _JOURNAL, _BEGUN, _CLOCK)
+    parts = (_HEAD, _CLOCK, _manager(user), _QUEUE, _SHOW_SYSTEM, _STATES, _JOURNAL, _BEGUN)
     return _filled(parts, MATCH=match, USER=shlex.quote(user or ""), ENTRIES=str(RESTARTS))
 
 

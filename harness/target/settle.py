@@ -23,6 +23,9 @@ WINDOW = 2.0
 """Seconds that the state must hold: a unit between two automatic restarts shows no job for at most RestartSec, 100
 ms by default."""
 
+EXPLAINED = 3
+"""So many failed units are asked for their own last words, one question each; of more, their results are told."""
+
 _UNFINISHED = {
     "initializing": "the boot has just begun",
     "starting": "the boot is not finished",
@@ -56,7 +59,7 @@ def judge_target(look: Look, expected: Sequence[str] = (), window: float = WINDO
         units = listed([f"{name} is flapping{restarts_told(look, name)}" for name in flapping], 3)
         return Standing.COMING, f"{units}; all has to hold for {seconds(window)}"
     failed = [state for state in others if state.active_state == "failed"]
-    if failed:
+    if failed:  # `systemctl reset-failed` or a start by somebody else may yet come, for a window's time
         told = "; ".join(f"{state.name} {state.reason}" for state in failed)
         lately = [since for state in failed if (since := look.since(state.changed_us)) is not None and since < window]
         return Standing.COMING if lately else Standing.NEVER, told
@@ -72,7 +75,10 @@ def judge_target(look: Look, expected: Sequence[str] = (), window: float = WINDO
 
 def settled(target: Target) -> str:
     """No job is queued, the boot is finished, nothing restarts, and no unit has failed but those of the inventory's
-    `expected_failed_units`. One round trip. Raises NotYet with what is waited for, Never where that is in vain."""
+    `expected_failed_units`. One round trip, and where units have failed for good one more for each.
+
+    Raises NotYet with what is waited for, Never where that is in vain.
+    """
     return settled_for(WINDOW)(target)
 
 
@@ -80,12 +86,18 @@ def settled_for(window: float) -> Callable[[Target], str]:
     """The same with another window, in seconds."""
 
     def settled(target: Target) -> str:
+        expected = _expected(target)
+        look = target.systemd.look_at_all()
         try:
-            standing, told = judge_target(target.systemd.look_at_all(), _expected(target), window)
+            standing, told = judge_target(look, expected, window)
         except IncompleteAnswer as error:
             raise NotYet(str(error)) from error
         if standing is Standing.NEVER:
-            raise Never(told)
+            failed = [state.name for state in _distinct(look) if state.active_state == "failed"]
+            unexpected = [name for name in failed if not _is_expected(name, expected)]
+            if look.jobs or not 0 < len(unexpected) <= EXPLAINED:
+                raise Never(told)
+            raise Never("; ".join(str(target.why(name)) for name in unexpected))
         if standing is not Standing.UP:
             raise NotYet(told)
         return told

@@ -143,6 +143,7 @@ def answer(word: str, units: str = "") -> str:
     return f"== system\nSystemState={word}\n== states\n{units}\n== jobs\n== clock\nup 1000.0\n"
 
 
+OWN = '{"MESSAGE": "no remote", "_SYSTEMD_UNIT": "lirc.service"}'
 FAILED = "Id=lirc.service\nLoadState=loaded\nActiveState=failed\nSubState=failed\nResult=exit-code"
 
 
@@ -159,9 +160,16 @@ def test_the_inventory_says_what_may_fail(expected: object) -> None:
 
 
 def test_what_will_not_settle_is_told_at_once_and_what_may_is_waited_for() -> None:
-    target, _ = a_target(answer("degraded", FAILED))
-    with pytest.raises(Never, match=r"lirc\.service failed \(Result=exit-code\)"):
+    said = f"== asked\n{FAILED}\n== states\n== jobs\n== entries\n{OWN}\n== clock\nup 1000.0\n"
+    target, link = a_target(answer("degraded", FAILED), said)
+    with pytest.raises(Never, match=r"lirc\.service failed \(Result=exit-code\) .* pending; it said: no remote"):
         settled(target)
+    assert len(link.asked) == 2
+    many = "\n\n".join(FAILED.replace("lirc", f"lirc{number}") for number in range(4))
+    target, link = a_target(answer("degraded", many))
+    with pytest.raises(Never, match=r"lirc0\.service failed .*; lirc3\.service failed"):
+        settled(target)
+    assert len(link.asked) == 1
     target, _ = a_target(answer("starting"))
     with pytest.raises(NotYet, match="the boot is not finished"):
         settled(target)

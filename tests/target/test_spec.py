@@ -10,6 +10,7 @@ from harness.errors import UsageError
 from harness.inventory import Host, load
 from harness.inventory.variables import TABLE
 from harness.machine.spec import VARIABLES, MachineSpec
+from harness.target.settle import WINDOW
 from harness.target.spec import target_spec
 from harness.transport.serial.transport import SerialSpec
 
@@ -78,6 +79,7 @@ def test_the_table_of_variables_tells_the_defaults_that_hold() -> None:
         "boot_stall": machine.boot_stall,
         "serial_baudrate": serial.baudrate,
         "serial_login_timeout": serial.login_timeout,
+        "settle_window": WINDOW,
     }
     assert {name: TABLE[name].read(TABLE[name].default) for name in told} == told
 
