@@ -100,13 +100,19 @@ def explain_silence(target: Target, refusal: Unavailable) -> NoReturn:
 def ask_sshd(target: Target, option: str) -> CommandResult:
     """Asks the program sshd, whether or not its service runs."""
     result = target.run(f"{SSHD} {option}")
-    missing = re.match(r"Missing privilege separation directory: (/\S+)", result.err)
-    if missing is None:
-        return result
-    # Its service makes this folder and takes it along. Where a socket starts sshd for each connection there is none
-    # between them, which says nothing of the settings: the question gets one for as long as it takes.
-    folder = shlex.quote(missing[1])
-    return target.run(f"mkdir -m 0755 {folder} && {{ {SSHD} {option}; status=$?; rmdir {folder}; exit $status; }}")
+    for _ in range(5):
+        missing = re.match(r"Missing privilege separation directory: (/\S+)", result.err)
+        if missing is None:
+            break
+        # Its service makes this folder and takes it along. Where a socket starts sshd for each connection there is none
+        # between them, which says nothing of the settings: the question gets one for as long as it takes. A service, or
+        # a check beside this one, may make it too, and take it away.
+        folder = shlex.quote(missing[1])
+        result = target.run(
+            f"mkdir -m 0755 {folder} 2>/dev/null && made=1; {SSHD} {option}; status=$?; "
+            f'[ -z "$made" ] || rmdir {folder}; exit $status'
+        )
+    return result
 
 
 def parse_settings(text: str) -> dict[str, tuple[str, ...]]:
