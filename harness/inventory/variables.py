@@ -334,6 +334,14 @@ _QEMU = (
         "More forwarded TCP ports, HOST:GUEST; put them in quotes in YAML.",
     ),
     Variable(
+        "qemu_console",
+        kinds.choice("serial", "virtio"),
+        "serial",
+        "virtio",
+        "The console's device: a UART (`ttyS0`) or a virtio console (`hvc0`). A guest that is no image of ours must be "
+        "told to use the latter (`console=hvc0`, and a getty there).",
+    ),
+    Variable(
         "qemu_console_socket",
         kinds.PATH,
         None,

@@ -14,6 +14,8 @@ from harness.machine.spec import PortForward
 
 SEED_SERIAL = "harness-seed"
 SSH_PORT = 22
+# What makes Linux and its systemd use a virtio console. Its driver may come late, so the login is asked for by name.
+VIRTIO_APPEND = "console=hvc0 systemd.wants=serial-getty@hvc0.service"
 # The oldest model with x86-64-v2, which today's distributions ask for; `max` made a boot twice as slow.
 _TCG_CPU = "Nehalem"
 
@@ -30,7 +32,10 @@ class Drive:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Everything that the command line is made of, with all files in place. `accel` is decided; `memory` in MiB."""
+    """Everything that the command line is made of, with all files in place. `accel` is decided; `memory` in MiB.
+
+    With a `uart_log` the console is a virtio one, and what the UART says goes there; else the console is the UART.
+    """
 
     binary: str
     name: str
@@ -42,6 +47,7 @@ class Layout:
     console_socket: Path
     console_log: Path
     qmp_socket: Path
+    uart_log: Path | None = None
     drives: tuple[Drive, ...] = ()
     iso: Path | None = None
     kernel: Path | None = None
@@ -60,7 +66,13 @@ def qemu_argv(layout: Layout) -> list[str]:
     argv += ["-machine", ",".join([given, *(f"{k}={v}" for k, v in options.items() if f",{k}=" not in given)])]
     argv += ["-cpu", layout.cpu_model or ("host" if layout.accel == "kvm" else _TCG_CPU)]
     argv += ["-smp", str(layout.cpus), "-m", f"{layout.memory}M", "-display", "none", "-S"]
-    argv += ["-chardev", _console(layout), "-serial", "chardev:console"]
+    argv += ["-chardev", _console(layout)]
+    if layout.uart_log is None:
+        argv += ["-serial", "chardev:console"]
+    else:
+        # The firmware and an early kernel know no virtio console; without a UART they would be mute.
+        argv += ["-chardev", f"file,id=uart,path={escape(layout.uart_log)},append=on", "-serial", "chardev:uart"]
+        argv += ["-device", "virtio-serial-pci", "-device", "virtconsole,chardev=console"]
     argv += ["-chardev", f"socket,id=qmp,path={escape(layout.qmp_socket)},server=on,wait=off"]
     argv += ["-mon", "chardev=qmp,mode=control"]
     argv += ["-device", "virtio-rng-pci"]

@@ -19,7 +19,7 @@ from harness.errors import Cancelled, DeadlineExpired, MachineError
 from harness.events.emitter import Emitter
 from harness.machine import supervisor
 from harness.machine.accel import decide
-from harness.machine.argv import SEED_SERIAL, SSH_PORT, Drive, Layout, joined_append, qemu_argv
+from harness.machine.argv import SEED_SERIAL, SSH_PORT, VIRTIO_APPEND, Drive, Layout, joined_append, qemu_argv
 from harness.machine.image import Image, ensure_image
 from harness.machine.qmp import QmpClient, QmpError
 from harness.machine.runtime import Folders, make_folders
@@ -67,6 +67,11 @@ class Machine:
     def console_log(self) -> Path:
         """Every byte the console ever said, written by QEMU itself."""
         return self.folder / "console.log"
+
+    @property
+    def uart_log(self) -> Path:
+        """Where the console is a virtio one: what the firmware and an early kernel said on the UART."""
+        return self.folder / "uart.log"
 
     @property
     def qemu_log(self) -> Path:
@@ -137,8 +142,10 @@ class Machine:
     def _layout(self, folders: Folders, deadline: Deadline) -> Layout:
         spec, image = self.spec, self.image if self.spec.recipe is not None else None
         self.folder.mkdir(parents=True, exist_ok=True)
-        # Made here, since QEMU would make it readable by all.
-        os.close(os.open(self.console_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+        virtio = spec.console == "virtio"
+        for log in (self.console_log, *([self.uart_log] if virtio else [])):
+            # Made here, since QEMU would make it readable by all.
+            os.close(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
         console = spec.console_socket or folders.sockets / "console"
         qmp = spec.qmp_socket or folders.sockets / "qmp"
         for path in (console, qmp):
@@ -149,7 +156,7 @@ class Machine:
             # The guest's prompt then says which machine it is.
             hostname = re.sub(r"[^a-z0-9-]+", "-", self.name.lower()).strip("-")[:63]
             words = f"systemd.hostname={hostname}" if hostname else ""
-            append = joined_append(image.append, words, spec.append)
+            append = joined_append(image.append, words, VIRTIO_APPEND if virtio else "", spec.append)
         return Layout(
             binary=spec.binary,
             name=self.name,
@@ -161,6 +168,7 @@ class Machine:
             console_socket=console,
             console_log=self.console_log.absolute(),
             qmp_socket=qmp,
+            uart_log=self.uart_log.absolute() if virtio else None,
             drives=tuple(self._drives(folders, image, deadline)),
             iso=spec.iso,
             kernel=spec.kernel or (image.kernel if image else None),

@@ -14,6 +14,7 @@ from harness.errors import UsageError
 from harness.machine.recipe import is_recipe, parse_size, recipe_names
 
 Accel = Literal["auto", "kvm", "tcg"]
+ConsoleKind = Literal["serial", "virtio"]
 
 BOOT_SOURCES = ("qemu_image", "qemu_iso", "qemu_kernel")
 """At least one of these makes a host a machine that we start."""
@@ -33,6 +34,7 @@ VARIABLES = (
     "qemu_args",
     "qemu_ssh_port",
     "qemu_ports",
+    "qemu_console",
     "qemu_console_socket",
     "qemu_qmp_socket",
     "qemu_seed",
@@ -70,7 +72,7 @@ class MachineSpec:
     """A machine as the inventory wants it. `memory` is in MiB, `boot_timeout` and `boot_stall` in seconds.
 
     `recipe` (a name) and `image` (a disk file) exclude each other. `ssh_port` 0 means a free one. `cpu_model` None
-    means what suits the accelerator.
+    means what suits the accelerator. `console` is a UART (Linux: ttyS0) or a virtio console (hvc0).
     """
 
     host_name: str
@@ -91,6 +93,7 @@ class MachineSpec:
     args: tuple[str, ...] = ()
     ssh_port: int = 0
     ports: tuple[PortForward, ...] = ()
+    console: ConsoleKind = "serial"
     console_socket: Path | None = None
     qmp_socket: Path | None = None
     seed: Path | None = None
@@ -143,6 +146,7 @@ class _Reader:
                 hint=f"copy `harness image path {recipe}`/disk.raw and name the copy as qemu_image",
             )
         accel: Accel = self._choice("qemu_accel", ("auto", "kvm", "tcg"), "auto")  # type: ignore[assignment]
+        console: ConsoleKind = self._choice("qemu_console", ("serial", "virtio"), "serial")  # type: ignore[assignment]
         return MachineSpec(
             host_name=self._host,
             recipe=recipe,
@@ -162,6 +166,7 @@ class _Reader:
             args=self._args(),
             ssh_port=self._int("qemu_ssh_port", 0, 0, 65535),
             ports=tuple(self._forward(item) for item in self._list("qemu_ports")),
+            console=console,
             console_socket=self._socket("qemu_console_socket"),
             qmp_socket=self._socket("qemu_qmp_socket"),
             seed=seed,

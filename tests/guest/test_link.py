@@ -27,8 +27,8 @@ pytestmark = [pytest.mark.guest, pytest.mark.timeout(600)]
 class Guest:
     """A booted machine, and a way to look at it that counts what was met."""
 
-    def __init__(self, folder: Path) -> None:
-        host = load([str(INVENTORIES / "local.ini")]).host("vm1")
+    def __init__(self, folder: Path, inventory: Path = INVENTORIES / "local.ini") -> None:
+        host = load([str(inventory)]).host("vm1")
         self.log = EventLog(folder / "events.jsonl", run="r")
         self.results: list[Result] = []
         self.session = TargetSession(

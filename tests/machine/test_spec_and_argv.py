@@ -87,6 +87,7 @@ def test_values_as_text_and_as_numbers(base: Path) -> None:
         ({"qemu_iso": "boot.iso", "qemu_cpus": 0}, "between 1 and 255"),
         ({"qemu_iso": "boot.iso", "qemu_cpus": True}, "whole number"),
         ({"qemu_iso": "boot.iso", "qemu_accel": "hax"}, "none of auto, kvm, tcg"),
+        ({"qemu_iso": "boot.iso", "qemu_console": "vga"}, "qemu_console='vga' is none of serial, virtio"),
         ({"qemu_iso": "boot.iso", "qemu_disks": "100"}, "write a unit"),
         ({"qemu_iso": "boot.iso", "qemu_disks": "gone.img"}, "no such file"),
         ({"qemu_iso": "boot.iso", "qemu_ports": "80:"}, "HOST:GUEST"),
@@ -140,6 +141,14 @@ def test_the_plain_command_line() -> None:
     assert "-nodefaults" in argv
     assert after(argv, "-netdev") == ["user,id=net,hostfwd=tcp:127.0.0.1:0-:22,hostfwd=tcp:127.0.0.1:8080-:80"]
     assert "socket,id=console,path=/r/console,server=on,wait=off,logfile=/l/console.log,logappend=on" in argv
+
+
+def test_the_console_is_a_uart_or_a_virtio_one() -> None:
+    assert after(qemu_argv(layout()), "-serial") == ["chardev:console"]
+    argv = qemu_argv(layout(uart_log=Path("/l/uart,1.log")))
+    assert after(argv, "-serial") == ["chardev:uart"]
+    assert "file,id=uart,path=/l/uart,,1.log,append=on" in after(argv, "-chardev")
+    assert after(argv, "-device")[:2] == ["virtio-serial-pci", "virtconsole,chardev=console"]
 
 
 def test_choices_of_the_person_win() -> None:
