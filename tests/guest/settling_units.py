@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 UNITS = {
     "slow.service": "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'sleep 600; true'",
     "after-slow.service": "[Unit]\nAfter=slow.service\n[Service]\nExecStart=/bin/sleep 1000",
@@ -70,27 +72,32 @@ _THIRD = (
     "n=$(cat /run/third 2>/dev/null); n=$((n + 1)); echo $n > /run/third; [ $n -ge 3 ] || exit 1; exec sleep 1000\n"
 )
 
-# What systemctl says where a start fails is of no interest: it is the units that are looked at.
+# What systemctl says where a start fails is of no interest: it is the units that are looked at. Only the first line of
+# each is for every guest; all of it takes an emulated one a minute.
 QUIET = """\
-systemctl start done remains stopped lazy.socket tick.timer watch.path worker@7 mnt.mount reloads stops third \
-waiter limited killed broken
-systemctl start unmet; systemctl start asserted; systemctl start refused; systemctl start needy
+systemctl start done lazy.socket tick.timer worker@7 third broken waiter unmet
+"""
+QUIET_TOO = """\
+systemctl start remains stopped watch.path mnt.mount reloads stops limited killed
+systemctl start asserted; systemctl start refused; systemctl start needy
 systemctl start circle.target
 systemctl stop stopped
 """
 
 # Left and right get their cycle while they wait, when no transaction looks for one.
 BUSY = """\
-systemctl start --no-block slow; systemctl start --no-block after-slow behind silent
-systemctl start --no-block gate; systemctl start --no-block left right
-systemctl reload --no-block reloads; systemctl stop --no-block stops
-systemctl start --no-block bound opt.mount background finite pre-nixos
+systemctl start --no-block slow; systemctl start --no-block gate; systemctl start --no-block left right after-slow
+systemctl start --no-block bound pre-nixos
 echo '[Unit]
 After=right.service' > /run/systemd/system/left.service.d/more.conf
 echo '[Unit]
 After=left.service' > /run/systemd/system/right.service.d/more.conf
 systemctl daemon-reload
 touch /run/gate
+"""
+BUSY_TOO = """\
+systemctl start --no-block behind silent opt.mount background finite
+systemctl reload --no-block reloads; systemctl stop --no-block stops
 """
 
 # The guest has no libpam-systemd, which gives a user's manager its folder elsewhere.
@@ -108,15 +115,20 @@ s start own-done; s start own-broken; s start --no-block own-pre
 """
 
 
-def script() -> str:
-    """A shell script that lays the units down and starts those that leave the queue empty."""
+def quiet(*, every: bool) -> str:
+    """A shell script that lays the units down and starts some that leave the queue empty, or every one of them."""
     lines = ["cd /run/systemd/system; mkdir -p left.service.d right.service.d; ln -sf /dev/null hidden.service"]
     lines += [_file(name, text) for name, text in UNITS.items()]
     lines += [_file("/run/third.sh", _THIRD), USER, "d=/run/user/$u/systemd/user; mkdir -p $d; cd $d"]
     lines += [_file(name, text) for name, text in USER_UNITS.items()]
-    lines += ["chown -R alice $d", QUIET, USER_START, "true"]
+    lines += ["chown -R alice $d", QUIET, QUIET_TOO if every else "", USER_START, "true"]
     return "\n".join(lines)
 
 
+def busy(*, every: bool) -> str:
+    """A shell script that fills the queue with jobs that wait."""
+    return (BUSY_TOO if every else "") + BUSY
+
+
 def _file(path: str, text: str) -> str:
-    return f"cat > '{path}' <<'END'\n{text}\nEND"
+    return f"printf '%s\\n' {shlex.quote(text)} > {shlex.quote(path)}"

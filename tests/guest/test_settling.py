@@ -22,7 +22,8 @@ from harness.target.target import Target
 from harness.target.units import UnitState
 from harness.target.why import Why, explain
 
-from .settling_units import BUSY, script
+from .settling_units import busy as fill_the_queue
+from .settling_units import quiet
 from .test_link import Guest
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(600)]
@@ -31,10 +32,8 @@ T = TypeVar("T")
 RECORD = os.environ.get("HARNESS_RECORD_LOOKS", "")
 """A folder: every unit is looked at, and each look written there, to be judged again by the tests without a guest."""
 ALWAYS = (
-    *("done.service", "worker@7.service", "lazy.service", "tick.service", "mnt.mount", "hidden.service"),
-    *("broken.service", "limited.service", "unmet.service", "needy.service", "one.service|two.service"),
-    *("slow.service", "behind.service", "bound.service", "late.service", "later.service", "left.service"),
-    *("own-broken.service", "own-late.service"),
+    *("done.service", "worker@7.service", "lazy.service", "tick.service", "hidden.service", "broken.service"),
+    *("unmet.service", "slow.service", "bound.service", "late.service", "left.service", "own-late.service"),
 )
 """What is looked at on every guest; the rest is known from the record."""
 
@@ -219,7 +218,7 @@ USERS: list[tuple[Any, ...]] = [
 def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     found = Guest(tmp_path_factory.mktemp("settling"))
     try:
-        made = found.target(120).run("sh", stdin=script().encode())
+        made = found.target(120).run("sh", stdin=quiet(every=bool(RECORD)).encode())
         assert made.ok, made.err
         yield found
     finally:
@@ -230,9 +229,9 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
 def busy(guest: Guest) -> Guest:
     """The guest with a queue full of jobs that wait."""
     until(lambda: guest.target().unit_settled("third.service", 1.0))
-    made = guest.target().run("sh", stdin=BUSY.encode())
+    made = guest.target().run("sh", stdin=fill_the_queue(every=bool(RECORD)).encode())
     assert made.ok, made.err
-    until(lambda: guest.target().run("systemctl list-jobs").out.count("waiting") >= 8 or None)
+    until(lambda: guest.target().run("systemctl list-jobs").out.count("waiting") >= 5 or None)
     return guest
 
 
@@ -347,17 +346,13 @@ def test_the_target_as_a_whole_names_what_failed(guest: Guest) -> None:
     target = guest.target()
     with pytest.raises(NotYet, match=r"waiter.service is waiting for its automatic restart"):
         settled(target)
-    quiet = replace(target, vars={"expected_failed_units": ["waiter.service", "flapper.*"]})
+    calm = replace(target, vars={"expected_failed_units": ["waiter.service", "flapper.*"]})
     with pytest.raises(Never) as failed:
-        settled(quiet)
-    for unit in ("broken", "broken-oneshot", "killed", "limited"):
-        assert f"{unit}.service failed (Result=" in str(failed.value)
-    expected = [*quiet.vars["expected_failed_units"], "*broken*", "killed.service", "limited.service"]  # type: ignore[misc]
+        settled(calm)
+    assert "broken.service failed (Result=exit-code, exit status 3)" in str(failed.value)
+    expected = ["waiter.service", "*broken*", "killed.service", "limited.service"]
     told = settled(replace(target, vars={"expected_failed_units": expected}))
-    assert told == (
-        "degraded (broken-oneshot.service, broken.service, killed.service and limited.service failed, as expected), "
-        "no jobs queued"
-    )
+    assert re.fullmatch(r"degraded \(.*broken.service.* failed, as expected\), no jobs queued", told)
 
 
 @pytest.mark.parametrize(("unit", "standing", "knot", "pattern"), some(USERS))
