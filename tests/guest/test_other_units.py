@@ -18,7 +18,7 @@ pytestmark = pytest.mark.guest
 BY_SOCKET = """\
 from harness import check
 
-@check(alone=True, transport="serial")
+@check(alone=True, transport="serial", attempt_timeout=90, budget=200)
 def start_by_socket(target):
     assert target.run("systemctl disable --now ssh.service && systemctl enable --now ssh.socket").ok
     assert target.unit_up("ssh.socket").sub_state == "listening"
@@ -27,7 +27,7 @@ def start_by_socket(target):
 AS_SSHD = """\
 from harness import check
 
-@check(alone=True, transport="serial")
+@check(alone=True, transport="serial", attempt_timeout=90, budget=200)
 def start_as_sshd(target):
     commands = (
         "systemctl disable --now ssh.socket",
