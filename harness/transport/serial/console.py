@@ -19,7 +19,7 @@ from harness.errors import Cancelled, DeadlineExpired
 from harness.events.emitter import Emitter
 from harness.transport.errors import Cause, Eof, TransportError, TransportLost, Unavailable
 from harness.transport.serial.ownership import Ownership
-from harness.transport.serial.ports import Port, PortClosed, normalise
+from harness.transport.serial.ports import Port, PortClosed, explain, normalise
 from harness.transport.serial.sieve import Sieved
 
 _QUIET_SECONDS = 1.0  # after this long without a newline the open line (a prompt) is recorded as it stands
@@ -117,11 +117,12 @@ class Console:
         try:
             port = Port(self.address, self.baudrate)
         except (OSError, ValueError) as error:
+            why, hint = explain(self.address, error)
             raise Unavailable(
-                f"the console {self.name} at {self.address} cannot be opened: {error}",
+                f"the console {self.name} at {self.address} cannot be opened: {why}",
                 cause=Cause.CONFIG if isinstance(error, ValueError) else Cause.REFUSED,
                 transport="serial",
-                hint="is the machine running, and is the address in the inventory (serial_socket) the right one?",
+                hint=hint,
             ) from error
         if self._raw_log is not None and self._raw is None:
             self._raw_log.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,8 @@
 """One serial port, whatever its address; everything that pyserial does oddly is kept behind this class.
 
 pyserial opens and sets up the line. Reading and writing are our own, by `poll`, in blocks: its `select` fails for
-descriptors of 1,024 and more, and its `socket://` reads byte by byte.
+descriptors of 1,024 and more, and its `socket://` reads byte by byte. Only RFC 2217 is left to it, since it takes
+telnet's words out of the stream; that has no descriptor to read from, cannot be woken, and knows no limit for writing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import time
 from typing import Any
 
 _BLOCK = 65536
+_SLOW_BLOCK = 512  # with telnet's escapes less than a socket takes that says it is ready
+_SLOW_POLL = 0.25  # seconds after which a reader that cannot be woken looks whether it should end
+_NO_RFC2217 = "does not seem to support RFC2217"  # pyserial's words, before a list of its own state
 
 
 def normalise(address: str) -> str:
@@ -32,6 +36,14 @@ def normalise(address: str) -> str:
     return path if path.startswith("/dev/") else f"unix://{path}"
 
 
+def explain(address: str, error: Exception) -> tuple[str, str]:
+    """Why it could not be opened, and what to do about that, for a person."""
+    if _NO_RFC2217 in str(error):
+        server = address.removeprefix("rfc2217://").partition("?")[0]
+        return "what answers there does not speak RFC 2217", f"a raw TCP port is written socket://{server}"
+    return str(error), "is the machine running, and is the address in the inventory (serial_socket) the right one?"
+
+
 class PortClosed(Exception):
     """The other end is gone; the text says how it showed."""
 
@@ -47,11 +59,11 @@ class Port:
             serial.protocol_handler_packages.append("harness.transport.serial.protocols")
         self.address = normalise(address)
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._woken = False
         self._closed = False
         self._lock = threading.Lock()
         try:
-            # timeout: rfc2217 has no descriptor to poll, so its reads must come back by themselves.
-            self._serial: Any = serial.serial_for_url(self.address, baudrate=baudrate, timeout=0.05, write_timeout=5)
+            self._serial: Any = serial.serial_for_url(self.address, baudrate=baudrate, timeout=_SLOW_POLL)
             try:
                 self._fd: int | None = self._serial.fileno()
             except (OSError, AttributeError, NotImplementedError):
@@ -72,7 +84,7 @@ class Port:
         if self._closed:
             raise PortClosed("it was closed here")
         if self._fd is None:
-            return self._read_slowly()
+            return self._read_slowly(seconds)
         for fd, _ in self._read_poll.poll(None if seconds is None else seconds * 1000):
             if fd == self._wake_read:
                 with contextlib.suppress(BlockingIOError):
@@ -89,29 +101,25 @@ class Port:
             return data
         return b""
 
-    def _read_slowly(self) -> bytes:
-        import serial
-
-        try:
-            first: bytes = self._serial.read(1)
-            more: bytes = self._serial.read(self._serial.in_waiting) if first else b""
-        except (serial.SerialException, OSError, TypeError) as error:
-            raise PortClosed(f"reading failed: {error}") from error
-        return first + more
+    def _read_slowly(self, seconds: float | None) -> bytes:
+        end = None if seconds is None else time.monotonic() + seconds
+        while not self._woken and (end is None or time.monotonic() < end):
+            try:
+                first: bytes = self._serial.read(1)
+                if first:
+                    return first + bytes(self._serial.read(self._serial.in_waiting))
+            except (OSError, TypeError) as error:
+                raise PortClosed(f"reading failed: {error}") from error
+        self._woken = False
+        return b""
 
     def write(self, data: bytes, seconds: float) -> int:
         """Writes as much as goes within the time; returns how much. Raises PortClosed."""
-        import serial
-
         if self._closed:
             raise PortClosed("it was closed here")
-        if self._fd is None:
-            try:
-                self._serial.write(data)
-            except (serial.SerialException, OSError) as error:
-                raise PortClosed(f"writing failed: {error}") from error
-            return len(data)
         end = time.monotonic() + seconds
+        if self._fd is None:
+            return self._write_slowly(data, end)
         done = 0
         while True:
             try:
@@ -129,10 +137,22 @@ class Port:
             poll.register(self._fd, select.POLLOUT)
             poll.poll(left * 1000)
 
+    def _write_slowly(self, data: bytes, end: float) -> int:
+        done = 0
+        try:
+            poll = select.poll()
+            poll.register(self._serial._socket.fileno(), select.POLLOUT)
+            while done < len(data) and poll.poll(max(0.0, end - time.monotonic()) * 1000):
+                done += self._serial.write(data[done : done + _SLOW_BLOCK])
+        except (OSError, AttributeError, ValueError) as error:  # its socket is gone, or closed
+            raise PortClosed(f"writing failed: {error}") from error
+        return done
+
     def wake(self) -> None:
         """Ends a `read` that waits in another thread."""
         with self._lock:
             if not self._closed:
+                self._woken = True
                 with contextlib.suppress(BlockingIOError):
                     os.write(self._wake_write, b"x")
 
