@@ -32,7 +32,7 @@ _SAMPLE = 65536
 _LOCAL_ECHO = 100_000  # bytes a second in which our program is given back: a pty reaches three times that
 # Up to which speed of the line (bytes a second) compressing costs the guest less time than it saves the line, for what
 # shrinks to less than that part of itself. The quickest lines are ptys and virtual machines' own ports.
-_WORTH = ((0.1, float("inf")), (0.6, 6e6), (float("inf"), 2e6))
+_WORTH = ((0.1, float("inf")), (0.6, 4e6), (float("inf"), 2e6))
 _LATE = re.compile(rb"([a-z2-9]{8})<")
 _LATE_LINE = re.compile(rb"([a-z2-9]{4})[pq][0-9]+:")
 
