@@ -281,10 +281,11 @@ class FaultProxy:
                 self.reset_all()
 
     def reset_all(self) -> None:
-        for client, server in self._pairs:
+        # Taken out first: a client that connects anew while we are at it is not to be cut a second time.
+        pairs, self._pairs = self._pairs, []
+        for client, server in pairs:
             _reset(client)
             _reset(server)
-        self._pairs.clear()
 
     def close(self) -> None:
         self._stop = True
