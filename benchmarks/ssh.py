@@ -1,13 +1,14 @@
 """How long commands over SSH take: a bare script over paramiko, us, and others, side by side as whole processes.
 
-    python benchmarks/ssh.py [--rounds 5] [--hosts 50] [--peers]
+    python -m benchmarks.ssh [--rounds 5] [--hosts 50] [--peers]
 
-Two loads: 200 commands on one host, and 10 commands on each of 50 hosts (one sshd, at 16 addresses of
-the loopback network). Each contender is a process of its own, started anew for each round, the
-contenders taking turns; its time is that of the whole process, with
-interpreter, imports and, for us, the event log. What is printed is each one's best and median, and the ratio to the
-bare script's. With --peers, those of the others that can be installed are installed into a folder of the user's
-cache (never into the environment that runs this); one that cannot is named and skipped.
+Two loads: 200 commands on one host, and 10 commands on each of 50 hosts (an sshd each, with an address and a process
+table of its own). Each contender is a process of its own, started anew for each round, the contenders taking turns; its
+time is that of the whole process, with interpreter, imports and, for us, the event log. What is printed is each one's
+best and median, and the ratio of its median to the bare script's.
+
+With --peers the others take part as well, each from this interpreter's environment (`pip install -e .[bench]`) or else
+from .venv-peers (`python -m benchmarks.peers`: pyinfra wants an older paramiko); one that is in neither is named.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers import PYTHON as OTHERS
+
 PEERS = {
     "asyncssh": "asyncssh",
     "testinfra": "pytest-testinfra",
@@ -36,6 +39,7 @@ PEERS = {
     "parallel-ssh": "parallel-ssh",
     "ansible-raw": "ansible-core",
 }
+"""The others, and what each is called on the package index."""
 THREADS = 8
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -224,55 +228,72 @@ CONTENDERS: dict[str, Callable[[dict[str, Any]], int]] = {
 # -- the bench
 
 
-def start_sshd(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
-    for name in ("host", "client"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-    (folder / "config").write_text(
-        f"Port {port}\nListenAddress 0.0.0.0\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/client.pub\n"
-        "StrictModes no\nPidFile none\nUsePAM no\nPermitRootLogin yes\nMaxStartups 100\nSetEnv SHLVL=3\n"
-    )
-    # Addresses of the loopback network only, whatever else the machine has.
-    text = (
-        (folder / "config")
-        .read_text()
-        .replace("ListenAddress 0.0.0.0\n", "".join(f"ListenAddress 127.0.0.{n}\n" for n in range(1, 17)))
-    )
-    (folder / "config").write_text(text)
-    Path("/run/sshd").mkdir(exist_ok=True)
-    program = shutil.which("sshd") or "/usr/sbin/sshd"
-    server = subprocess.Popen(
-        [program, "-D", "-f", str(folder / "config")], stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    until = time.monotonic() + 10
-    while time.monotonic() < until:
+class Servers:
+    """Hosts: an OpenSSH server each, at an address of the loopback network (127.0.1.1 and up) and with a process table
+    of its own, but on this machine: they share its processors with whoever is measured."""
+
+    def __init__(self, folder: Path, hosts: int) -> None:
+        self.addresses = [f"127.0.{1 + n // 250}.{1 + n % 250}" for n in range(hosts)]
+        for name in ("host", "client"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
         with socket.socket() as sock:
-            if sock.connect_ex(("127.0.0.1", port)) == 0:
-                return server, port
-        time.sleep(0.05)
-    server.kill()
-    raise SystemExit("sshd did not start")
+            sock.bind((self.addresses[0], 0))
+            self.port: int = sock.getsockname()[1]
+        Path("/run/sshd").mkdir(exist_ok=True)
+        self._processes = [self._start(folder, address) for address in self.addresses]
+        until = time.monotonic() + 30
+        for address in self.addresses:
+            while not self._answers(address):
+                if time.monotonic() > until:
+                    self.stop()
+                    raise SystemExit(f"no sshd came up at {address} port {self.port}; it needs root, and unshare(1)")
+                time.sleep(0.05)
 
-
-def peer_python(name: str, package: str) -> str | None:
-    """The interpreter of the peer's own environment; None, with a line that says why, when it cannot be had."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "harness-benchmarks" / name
-    python = cache / "bin" / "python"
-    if not (cache / "done").exists():
-        made = subprocess.run([sys.executable, "-m", "venv", str(cache)], capture_output=True, check=False)
-        got = made.returncode == 0 and subprocess.run(
-            [str(python), "-m", "pip", "install", "-q", package, *(["paramiko"] if name == "testinfra" else [])],
-            capture_output=True,
-            text=True,
-            check=False,
+    def _start(self, folder: Path, address: str) -> subprocess.Popen[bytes]:
+        config = folder / f"config-{address}"
+        config.write_text(
+            f"Port {self.port}\nListenAddress {address}\nHostKey {folder}/host\n"
+            f"AuthorizedKeysFile {folder}/client.pub\nStrictModes no\nPidFile none\nUsePAM no\n"
+            "PermitRootLogin yes\nMaxStartups 100\nSetEnv SHLVL=3\n"
         )
-        if not got or got.returncode:
-            print(f"skipped: {name} cannot be installed here")
-            return None
-        (cache / "done").touch()
-    return str(python)
+        program = shutil.which("sshd") or "/usr/sbin/sshd"
+        space = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        return subprocess.Popen(
+            [*space, program, "-D", "-f", str(config)], stderr=subprocess.DEVNULL, start_new_session=True
+        )
+
+    def _answers(self, address: str) -> bool:
+        with socket.socket() as sock:
+            return sock.connect_ex((address, self.port)) == 0
+
+    def stop(self) -> None:
+        """Ends them, with all that they started."""
+        for process in self._processes:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def peers() -> dict[str, str]:
+    """The interpreter to run each of the others with; says which are there, and which are not."""
+    found: dict[str, str] = {}
+    ask = (
+        "import importlib.metadata as m, sys\n"
+        "for name in sys.argv[1:]:\n"
+        "    try: print(name, m.version(name))\n"
+        "    except m.PackageNotFoundError: pass"
+    )
+    for python in (sys.executable, str(OTHERS)):
+        if not Path(python).exists():
+            continue
+        said = subprocess.run([python, "-c", ask, *PEERS.values()], capture_output=True, text=True, check=True).stdout
+        versions = dict(line.split() for line in said.splitlines())
+        for name, package in PEERS.items():
+            if package in versions and name not in found:
+                found[name] = python
+                print(f"{name}: {package} {versions[package]}")
+    for name in PEERS.keys() - found.keys():
+        print(f"{name}: not installed; see `python -m benchmarks.ssh --help`")
+    return {name: found[name] for name in PEERS if name in found}
 
 
 def measure(python: str, name: str, load: Path) -> tuple[float, float, str]:
@@ -312,6 +333,8 @@ def bench(title: str, load: Path, pythons: dict[str, str], rounds: int) -> float
                 times[name].append(took)
                 cpu[name].append(spent)
     print(f"\n{title}\n  {'':14}{'best s':>9}{'median s':>10}{'client CPU s':>14}{'to bare (median)':>18}")
+    if "bare" in broken:
+        raise SystemExit(f"the bare script itself fails: {broken['bare']}")
     base = statistics.median(times["bare"])
     for name in pythons:
         if name in broken:
@@ -325,12 +348,12 @@ def bench(title: str, load: Path, pythons: dict[str, str], rounds: int) -> float
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--hosts", type=int, default=50)
     parser.add_argument("--commands", type=int, default=200, help="on the one host")
     parser.add_argument("--command", default="uname -r")
-    parser.add_argument("--peers", action="store_true", help="install and run the others as well")
+    parser.add_argument("--peers", action="store_true", help="run the others as well")
     parser.add_argument("--contender", nargs=2, metavar=("NAME", "LOAD"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.contender:
@@ -339,38 +362,28 @@ def main() -> None:
         return
     pythons = {"bare": sys.executable, "harness": sys.executable}
     if options.peers:
-        for name, package in PEERS.items():
-            python = peer_python(name, package)
-            if python:
-                pythons[name] = python
+        pythons |= peers()
     expect = subprocess.run(["sh", "-c", options.command], capture_output=True, text=True, check=True).stdout.strip()
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        server, port = start_sshd(folder)
+        servers = Servers(folder, options.hosts)
         try:
             common = {
-                "port": port,
+                "port": servers.port,
                 "key": str(folder / "client"),
                 "host_key": str(folder / "host.pub"),
                 "command": options.command,
                 "expect": expect,
             }
             one, many = folder / "one.json", folder / "many.json"
-            one.write_text(
-                json.dumps(
-                    {**common, "addresses": ["127.0.0.1"], "commands": options.commands, "answers": options.commands}
-                )
-            )
-            # sshd takes sixteen addresses to listen on.
-            addresses = [f"127.0.0.{1 + n % 16}" for n in range(options.hosts)]
-            many.write_text(
-                json.dumps({**common, "addresses": addresses, "commands": 10, "answers": 10 * options.hosts})
-            )
+            addresses = servers.addresses
+            for file, places, commands in ((one, addresses[:1], options.commands), (many, addresses, 10)):
+                load = {**common, "addresses": places, "commands": commands, "answers": commands * len(places)}
+                file.write_text(json.dumps(load))
             bench(f"{options.commands} x `{options.command}` on one host", one, pythons, options.rounds)
             bench(f"10 x `{options.command}` on {options.hosts} hosts", many, pythons, options.rounds)
         finally:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
+            servers.stop()
 
 
 if __name__ == "__main__":

@@ -30,15 +30,29 @@ class ChannelClosedError(Exception):
     """Inside this room: the channel ended before the answer did."""
 
 
-class _Bell(threading.Event):
-    """Rung by the connection's thread whenever a stream has more, or has ended."""
+class Bell(threading.Event):
+    """Rung by the connection's thread whenever a stream has more, or has ended. A ring lasts until one waiter took it.
+
+    An event by its name only, which is what paramiko asks for, and a bare lock within: threading.Event takes three
+    locks for each ring and each wait, on a path that each packet goes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._silent = threading.Lock()
+        self._silent.acquire()
+
+    def set(self) -> None:
+        """Rings. Once is enough, however often it is called."""
+        with contextlib.suppress(RuntimeError):  # it is released: nobody has heard the last ring yet
+            self._silent.release()
 
     def clear(self) -> None:
-        """paramiko clears when one buffer was emptied; that would lose the other's ring. Only we clear."""
+        """paramiko clears when one buffer was emptied; that would lose the other's ring."""
 
-    def rearm(self) -> None:
-        """Clears; to be called before looking."""
-        super().clear()
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits for a ring, so many seconds or for ever, and takes it; whether there was one."""
+        return self._silent.acquire(timeout=-1 if timeout is None else min(timeout, threading.TIMEOUT_MAX))
 
 
 class ChannelIO:
@@ -47,7 +61,7 @@ class ChannelIO:
     def __init__(self, channel: paramiko.Channel, connection: Connection) -> None:
         self.channel = channel
         self.connection = connection
-        self._bell = _Bell()
+        self._bell = Bell()
         self._probed_at = 0.0
         channel.settimeout(0.0)
         channel.in_buffer.set_event(self._bell)
@@ -145,10 +159,11 @@ class ChannelIO:
             forget()
 
     def _read(self, deadline: Deadline, longest: float) -> tuple[bytes, bytes]:
-        waited = False
         try:
             while True:
-                self._bell.rearm()
+                # Whatever came since the last look has rung, and the ring is kept.
+                pause = min(self._patience(deadline), deadline.remaining())
+                rung = self._bell.wait(min(pause, longest))
                 ended = self.closed
                 out, err = self.drain()
                 if out or err:
@@ -159,11 +174,8 @@ class ChannelIO:
                     raise ChannelClosedError("the channel was closed")
                 if deadline.expired:
                     raise DeadlineExpired("reading from an SSH channel")
-                if waited:
+                if not rung and longest <= pause:
                     return b"", b""
-                pause = min(self._patience(deadline), deadline.remaining())
-                self._bell.wait(min(pause, longest))
-                waited = longest < pause
         except (EOFError, OSError) as error:
             raise ChannelClosedError(str(error) or "the connection was closed") from None
 

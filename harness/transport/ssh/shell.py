@@ -7,13 +7,12 @@ status on stdout. The nonce is known to that shell only: it is typed to its stdi
 never in the environment,
 and nothing echoes it. What stands before it is the command's output, byte for byte.
 
-What could still lie is a process that the command left behind and that holds the streams: its late
-output would stand in the
-next command's answer. So after each command the shell looks at the processes that came to be meanwhile
-(the kernel's last process id, proc(5), `/proc/loadavg`): when one of them still lives and may hold a
-stream, or belongs to our
-session, the shell says so and is not used again. Where that cannot be known, each command gets a channel
-of its own.
+What could still lie is a process that the command left behind and that holds the streams: its late output would stand
+in the next command's answer. So after each command the shell looks at the processes that came to be meanwhile (the
+kernel's last process id, proc(5), `/proc/loadavg`): when one of them still lives and may hold a stream, or belongs to
+our session, the shell says so and is not used again. Those in any other session that is older than the command are not
+looked at closely: what descends from the command is in our session, or in one that was made since. Where that cannot be
+known, each command gets a channel of its own.
 """
 
 from __future__ import annotations
@@ -49,6 +48,7 @@ case $_h_line in *") "*) ;; *) return 1;; esac
 set -- "$1" ${_h_line##*) }
 [ "$2" = Z ] && return 0
 [ "$5" = "$_h_sid" ] && return 1
+[ "$5" -gt 0 ] && [ "$5" -le "$_h_0" ] && return 0
 [ -r "/proc/$1/fd" ] || { [ -d "/proc/$1" ] || return 0; return 1; }
 for _h_f in "/proc/$1/fd"/*; do
 if [ "$_h_f" -ef /proc/$$/fd/3 ] || [ "$_h_f" -ef /proc/$$/fd/4 ]; then return 1; fi
@@ -58,13 +58,14 @@ return 0
 _h_alone() {
 [ "$_h_m" = 1 ] && [ -n "$_h_b" ] && [ -n "$_h_p" ] || return 1
 [ "$_h_p" -eq $((_h_b+1)) ] && return 0
+_h_0=$_h_b
 while :; do
 _h_e=$_h_p
 [ "$_h_e" -lt "$_h_b" ] && return 1
 [ $((_h_e-_h_b)) -gt 256 ] && return 1
 while [ "$_h_b" -lt "$_h_e" ]; do
 _h_b=$((_h_b+1))
-_h_one "$_h_b" || return 1
+[ ! -d "/proc/$_h_b" ] || _h_one "$_h_b" || return 1
 done
 _h_last
 [ "$_h_p" = "$_h_e" ] && return 0
@@ -288,6 +289,8 @@ def end_program(pid: int) -> str:
 
 
 # No quotes but double ones, no backslash: it travels in single quotes through whatever login shell there is.
+# A child's number is above its parent's, until the numbers begin anew: the first round looks there only, since to look
+# at a process takes a third of a millisecond; the last one looks everywhere.
 _END = """
 _h_t=PID; _h_left=0;
 if read -r _h_line </proc/$_h_t/stat; then
@@ -298,6 +301,7 @@ while [ $_h_grown = 1 ] && [ $_h_deep -lt 8 ]; do
 _h_grown=0; _h_deep=$((_h_deep+1));
 for _h_d in /proc/[0-9]*; do
 _h_i=${_h_d#/proc/};
+[ $_h_round = 1 ] && [ $_h_i -lt $_h_t ] && continue;
 case "$_h_all" in *" $_h_i "*) continue;; esac;
 [ "$_h_i" = $$ ] && continue;
 read -r _h_line <$_h_d/stat || continue;

@@ -39,7 +39,7 @@ from harness.transport.ssh.shell import (
 )
 from harness.transport.ssh.spec import SshSpec
 
-_RESTED = 0.05
+_RESTED = 0.002
 """Seconds between two commands after which others may have started more processes than are worth looking at."""
 
 __all__ = ["END_GRACE", "SshSpec", "SshTransport"]

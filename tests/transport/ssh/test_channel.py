@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -60,8 +61,27 @@ def over(channel: OpenWindow) -> ChannelIO:
 
 def test_sending_never_waits_while_the_peer_takes_more(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(channel_module._Bell, "wait", lambda bell, seconds: waits.append(seconds) if seconds else None)
-    io = over(OpenWindow(5_000_000))
+    channel = OpenWindow(5_000_000)
+
+    def wait(bell: channel_module.Bell, seconds: float) -> bool:
+        if seconds and channel.left > 0:
+            waits.append(seconds)
+        return False
+
+    monkeypatch.setattr(channel_module.Bell, "wait", wait)
+    io = over(channel)
     answer = io.exchange(AnswerReader("nonce"), deadline=Deadline.after(60), stdin=b"x" * 5_000_000)
     assert answer.number == 0
     assert waits == []
+
+
+def test_a_ring_is_kept_until_somebody_took_it() -> None:
+    bell = channel_module.Bell()
+    assert not bell.wait(0)
+    for _ in range(3):
+        bell.set()
+    bell.clear()
+    assert bell.wait(0), "clearing is not for others"
+    assert not bell.wait(0.01), "it is one, however often it was rung"
+    threading.Timer(0.05, bell.set).start()
+    assert bell.wait(float("inf"))

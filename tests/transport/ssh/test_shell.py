@@ -6,6 +6,7 @@ import os
 import select
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -345,6 +346,28 @@ def test_a_daemon_that_holds_a_stream_is_told_even_in_a_session_of_its_own(shell
     answer = shell.run("(setsid sh -c 'sleep 5.5 2>/dev/null; echo late' </dev/null &) ; sleep 0.2")
     assert answer.flags & LEFTOVERS
     subprocess.run(["pkill", "-f", "sleep 5.5"], check=False)
+
+
+@pytest.mark.skipif(not shutil.which("setsid"), reason="no setsid here")
+def test_a_daemons_child_is_told_though_who_made_its_session_is_gone(shell: LocalShell) -> None:
+    answer = shell.run("(setsid sh -c 'sleep 5.75 & exit' </dev/null &) ; sleep 0.2")
+    assert answer.flags & LEFTOVERS
+    subprocess.run(["pkill", "-f", "sleep 5.75"], check=True)
+
+
+def test_what_others_start_meanwhile_is_none_of_the_commands(shell: LocalShell) -> None:
+    """They hold streams of their own; each is alive while we look."""
+    others = []
+    try:
+        for _ in range(20):
+            thread = threading.Timer(0.01, lambda: others.append(subprocess.Popen(["sleep", "30"])))
+            thread.start()
+            assert not shell.run("sleep 0.05; echo on").flags & LEFTOVERS
+            thread.join()
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
 
 
 @pytest.mark.skipif(not shutil.which("setsid"), reason="no setsid here")
