@@ -170,6 +170,7 @@ class CheckRun:
             re_reads=self._tally.re_reads,
             location=where,
             flaky=bool(self._changes),
+            timed_out=self._verdict is None,
         )
         self._events.emit(
             "check.end",

@@ -37,7 +37,8 @@ class CheckResult:
     `message` says why for a person, `observations` are the last ones seen, `location` is `file:line` of what failed.
     `attempts` counts all looks, `unreachable` those that no transport carried, which tell nothing of the target.
     `transports` tells which ones served it, `fallbacks` how often one was left. `flaky` marks a state that changed
-    within the window. `findings` are those, in one line each, that began while it ran.
+    within the window. `findings` are those, in one line each, that began while it ran. `timed_out`: no verdict was
+    final when its time was up, so what it waited for might have come later.
     """
 
     target: str
@@ -60,6 +61,7 @@ class CheckResult:
     repeat: str = ""
     console: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
+    timed_out: bool = False
 
     @property
     def label(self) -> str:
