@@ -20,6 +20,10 @@ class Outcome(StrEnum):
     ERROR = "error"
 
 
+GOOD = frozenset((Outcome.PASSED, Outcome.SKIPPED))
+"""Those that do not count against a target."""
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What one attempt saw, at `at` seconds after the check's first attempt began."""

@@ -11,10 +11,10 @@ from harness.api.check import Check
 from harness.deadline import SYSTEM_CLOCK, Cancellation, Clock, Deadline
 from harness.engine.console import ConsoleTail
 from harness.engine.findings.watch import Findings
+from harness.engine.life import Means, Session
 from harness.engine.outcome import RunResult, TargetResult
 from harness.engine.plan import Plan, TargetPlan, scale_for
-from harness.engine.retry import Retry
-from harness.engine.target_run import Failures, Session, TargetRun
+from harness.engine.target_run import Failures, TargetRun
 from harness.engine.workers import WorkerPool
 from harness.events import Emitter
 
@@ -49,18 +49,18 @@ class Scheduler:
         self._run = run
         self._open_session = open_session
         self._events = events
-        self._console_tail = console_tail
         self._cancellation = cancellation
-        self._findings = findings or Findings()
         self._clock = clock
         self._repeat = repeat
-        self._retry = Retry()
         self._failures = Failures(plan.options.max_fail)
         forks = max(1, plan.options.forks)
         self._forks = asyncio.Semaphore(forks)
-        self._pool = WorkerPool(min(MOST_WORKERS, forks * (plan.options.at_once or 4) + 2))
-        # Of its own, so that checks which do not return cannot keep a machine from being stopped.
-        self._life_pool = WorkerPool(min(MOST_LIVES, forks))
+        self._means = Means(
+            WorkerPool(min(MOST_WORKERS, forks * (plan.options.at_once or 4) + 2)),
+            WorkerPool(min(MOST_LIVES, forks)),
+            findings or Findings(),
+            console_tail,
+        )
 
     async def run(self) -> RunResult:
         """Carries the plan out to its end."""
@@ -69,8 +69,7 @@ class Scheduler:
         limit = Deadline(float("inf") if seconds is None else began + seconds, self._clock, self._cancellation)
         with _rare_collections():
             targets = await asyncio.gather(*(self._target(each, limit) for each in self._plan.targets))
-        self._pool.shutdown()
-        self._life_pool.shutdown()
+        self._means.shutdown()
         return RunResult(
             run=self._run,
             started=started,
@@ -86,14 +85,10 @@ class Scheduler:
                 plan,
                 self._plan.options,
                 self._open_session(plan, events, scale_for(plan.host, self._plan.options)),
-                pool=self._pool,
-                life_pool=self._life_pool,
-                retry=self._retry,
+                means=self._means,
                 failures=self._failures,
                 events=events,
                 limit=limit,
-                findings=self._findings,
-                console_tail=self._console_tail,
                 repeat=self._repeat,
             ).carry()
 

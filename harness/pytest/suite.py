@@ -16,13 +16,12 @@ from harness import __version__
 from harness.deadline import Deadline
 from harness.engine.findings.finding import Ruling
 from harness.engine.findings.rules import finding_rules
-from harness.engine.outcome import CheckResult, RunResult
+from harness.engine.life import tell
+from harness.engine.outcome import GOOD, CheckResult, RunResult
 from harness.engine.plan import Options
-from harness.engine.target_run import GOOD
 from harness.errors import HarnessError, UsageError
 from harness.events import EventLog, Level, Record
 from harness.inventory import Host, load
-from harness.pytest.life import tell
 from harness.pytest.moment import Moment
 from harness.pytest.targets import Targets
 from harness.pytest.trial import TRIAL, Trial, trial_of

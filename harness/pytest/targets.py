@@ -12,14 +12,15 @@ from harness.api.check import Check, Settings
 from harness.deadline import SYSTEM_CLOCK, Cancellation, Deadline
 from harness.engine.attempts import MakeTarget
 from harness.engine.console import ConsoleTail
+from harness.engine.findings.rules import finding_rules
 from harness.engine.findings.watch import Findings
+from harness.engine.life import Life, Means
 from harness.engine.outcome import CheckResult, TargetResult
 from harness.engine.plan import Options, scale_for
 from harness.engine.workers import WorkerPool
 from harness.events import EventLog
 from harness.inventory import Host
 from harness.pytest.carry import CallingThread
-from harness.pytest.life import Life
 from harness.pytest.loop import LoopThread
 from harness.pytest.moment import Interruptible, Moment, MovingDeadline, MovingEmitter
 from harness.report.folder import RunFolder
@@ -48,16 +49,17 @@ class Targets:
         self._log = log
         self._moment = moment
         self._cancellation = Cancellation()
-        self._findings = Findings()
+        findings = Findings()
         self._keyring = Keyring(Tty.open)
         self._loop = LoopThread()
         self._calls = ThreadPoolExecutor(_CALLS, thread_name_prefix="harness-call")
-        self._pool = WorkerPool(options.forks)
         self._lives: dict[str, Life] = {}
         self._targets: dict[str, Target] = {}
         self.console = ConsoleTail()
+        pool = WorkerPool(options.forks)
+        self._means = Means(pool, pool, findings, self.console)
         log.subscribe(self.console)
-        log.subscribe(self._findings)
+        log.subscribe(findings)
 
     def start(self, hosts: Sequence[Host], tests: Mapping[str, int]) -> None:
         """Starts all machines, up to `forks` at once, and waits until they have settled. `tests`: how many each has.
@@ -118,7 +120,7 @@ class Targets:
         finally:
             self._keyring.close()
             self._calls.shutdown(wait=False)
-            self._pool.shutdown()
+            self._means.shutdown()
             self._loop.close()
 
     # -- on the event loop -----------------------------------------------------------------------------------
@@ -128,13 +130,13 @@ class Targets:
 
         async def one(life: Life) -> None:
             async with forks:
-                await life.start(tests.get(life.host.name, 0), self._pool)
+                await _start(life, tests.get(life.name, 0))
 
         self._lives = {host.name: self._life(host) for host in hosts}
         await asyncio.gather(*(one(life) for life in self._lives.values()))
 
     async def _stop(self, results: Mapping[str, list[CheckResult]]) -> tuple[TargetResult, ...]:
-        ends = (life.stop(results.get(name, []), self._pool) for name, life in self._lives.items())
+        ends = (_stop(life, results.get(name, [])) for name, life in self._lives.items())
         return tuple(await asyncio.gather(*ends))
 
     def _life(self, host: Host) -> Life:
@@ -150,7 +152,7 @@ class Targets:
         )
         limit = Deadline(float("inf"), SYSTEM_CLOCK, self._cancellation)
         return Life(
-            host, self._options, session, events=events, limit=limit, findings=self._findings, console=self.console
+            host, self._options, session, means=self._means, rules=finding_rules(host), events=events, limit=limit
         )
 
     # -- between the threads ---------------------------------------------------------------------------------
@@ -164,3 +166,21 @@ class Targets:
             wait([future])
             raise
         return future.result()
+
+
+async def _start(life: Life, tests: int) -> None:
+    """Starts the machine, where there is one, and waits until it has settled; what goes wrong is `trouble`."""
+
+    async def up() -> None:
+        await life.begin(life.session.start, life.session.start_timeout)
+        if life.wants_settling:
+            await life.is_settled()
+
+    life.events.emit("target.start", f"{life.name}: {tests} tests", checks=tests)
+    await life.through(up())
+
+
+async def _stop(life: Life, results: list[CheckResult]) -> TargetResult:
+    """Ends the machine (or leaves it up), and tells what came of the target."""
+    reach = await life.take_down()
+    return life.result(results, reach=reach, things="tests")

@@ -16,11 +16,11 @@ import harness
 from harness.api.assertion import stack
 from harness.api.check import Never, NotYet, Skip
 from harness.deadline import Deadline
+from harness.engine.life import tell
 from harness.engine.outcome import CheckResult, Outcome
 from harness.errors import HarnessError
 from harness.events import Emitter, EventLog
 from harness.pytest.carry import Attempts
-from harness.pytest.life import tell
 from harness.pytest.moment import Moment
 from harness.pytest.targets import Targets
 from harness.pytest.trial import TRIAL, Trial

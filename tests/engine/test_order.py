@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from harness.api.check import Check, NotYet, Settings
 from harness.api.discovery import discover
+from harness.engine.life import jitter
 from harness.engine.needs import with_needs
+from harness.engine.order import in_order
 from harness.engine.outcome import Outcome
 from harness.engine.plan import Options, PlanItem, make_plan
-from harness.engine.target_run import in_order, jitter
 from harness.errors import Source, UsageError
 from harness.inventory import load
 from harness.target.target import Target
