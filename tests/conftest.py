@@ -12,6 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from harness.events import EventLog, Record
+from harness.events.reader import RecordReader
 
 
 def _validator() -> Draft202012Validator:
@@ -40,8 +41,10 @@ def _events_follow_the_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for level in ("debug", "info", "warning", "error"):
         monkeypatch.setattr(EventLog, level, checked)
     yield
-    for file in tmp_path.rglob("events.jsonl"):
-        for line in file.read_bytes().splitlines():
-            record = json.loads(line)
-            problems.extend(f"{file}: {e.message} in {record}" for e in VALIDATOR.iter_errors(record))
+    for folder in {file.parent for file in tmp_path.rglob("events*.jsonl*")}:
+        with RecordReader(folder) as reader:
+            while lines := reader.read():
+                for line in lines:
+                    record = line.event()
+                    problems.extend(f"{folder}: {e.message} in {record}" for e in VALIDATOR.iter_errors(record))
     assert not problems, problems[:5]

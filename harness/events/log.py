@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +12,11 @@ import orjson
 from harness.deadline import SYSTEM_CLOCK, Clock
 from harness.errors import HarnessError
 from harness.events.emitter import Emitter, Level
+from harness.events.keeper import Acknowledged
 from harness.events.record import ECS_VERSION, ENVELOPE, SCHEMA_VERSION, Record, plain, timestamp, to_record
 from harness.events.redact import Redactor
 from harness.events.ulid import UlidFactory
+from harness.events.writer import RecordWriter, Rotation
 from harness.imports import import_without
 
 if TYPE_CHECKING:
@@ -44,26 +45,36 @@ class EventLog:
         run: str,
         clock: Clock = SYSTEM_CLOCK,
         on_failure: Callable[[RecordWriteError], None] | None = None,
+        rotation: Rotation | None = None,
+        acknowledged: Acknowledged | None = None,
     ) -> None:
-        """`on_failure` is told once, from whichever thread it happens in, that the record cannot be written; nothing is
-        written after that. Without it, `emit` raises."""
+        """A record that is there is gone on with: its last `event.sequence` is counted on from.
+
+        `on_failure` is told once, from whichever thread it happens in, that the record cannot be written; nothing is
+        written after that. Without it, `emit` raises. `acknowledged` gives the highest `event.sequence` that every sink
+        has: nothing behind it is removed. Raises UsageError where another process writes this record."""
         self.path = path
         self._clock = clock
         self._lock = threading.RLock()
-        self._sequence = 0
         self._ulid = UlidFactory()
         self._redact = Redactor()
         self._subscribers: list[Subscriber] = []
         self._failed: RecordWriteError | None = None
         self._on_failure = on_failure
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._size = os.fstat(self._fd).st_size
+        self._writer = RecordWriter(path, rotation, clock=clock, acknowledged=acknowledged, told=self._trouble)
+        self._sequence = self._writer.last
         self._logger = structlog.wrap_logger(
             self,
             processors=[self._envelope, self._render],
             wrapper_class=structlog.make_filtering_bound_logger(0),
             cache_logger_on_first_use=True,
         ).bind(run=run)
+        if self._writer.torn:
+            self.emit(
+                "record.torn",
+                f"the record ended in the middle of a line; that piece was set aside in {self._writer.torn.name}",
+                level="warning",
+            )
 
     def emit(self, action: str, message: str, *, level: Level = "info", **fields: Any) -> None:
         """Records one event. Raises :class:`RecordWriteError` when it cannot be written whole."""
@@ -94,11 +105,10 @@ class EventLog:
             return self._redact(value)
 
     def close(self) -> None:
-        """Closes the file; later events are refused."""
+        """Closes the file when all is compressed that was turned over; later events are refused."""
+        self._writer.settle()  # not under the lock: what goes wrong there is an event
         with self._lock:
-            if self._fd >= 0:
-                os.close(self._fd)
-                self._fd = -1
+            self._writer.close()
 
     def _emit(self, logger: Any, action: str, message: str, level: Level, fields: dict[str, Any]) -> None:
         with self._lock:
@@ -131,22 +141,17 @@ class EventLog:
 
     def _write(self, record: Record) -> None:
         line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
-        written = 0
         try:
-            while written < len(line):
-                written += os.write(self._fd, line[written:])
+            self._writer.write(line, record["event.sequence"])
         except OSError as error:
             self._failed = RecordWriteError(
                 f"cannot write the record {self.path}: {error.strerror}",
                 hint="What was recorded before is intact. Free some space (or check the folder) and run again.",
             )
-            if written:
-                os.ftruncate(self._fd, self._size)  # whole lines only
             if self._on_failure is None:
                 raise self._failed from error
             self._on_failure(self._failed)
             return
-        self._size += len(line)
         for subscriber in tuple(self._subscribers):
             try:
                 subscriber(record)
@@ -159,6 +164,13 @@ class EventLog:
                     level="warning",
                     error_type=type(error).__name__,
                 )
+
+        if trouble := self._writer.trouble:
+            self._writer.trouble = ""
+            self._trouble(trouble)
+
+    def _trouble(self, words: str) -> None:
+        self.emit("record.trouble", words, level="warning")
 
     # The methods that structlog calls on the logger it wraps.
     debug = info = warning = error = _write

@@ -1,0 +1,188 @@
+"""The record's file: whole lines appended, turned over when it is large or old, taken up again after any end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.deadline import SYSTEM_CLOCK, Clock
+from harness.events.keeper import Acknowledged, Keeper
+from harness.events.lock import WriterLock
+from harness.events.segments import first_sequence, rotated_name, scan
+from harness.events.tail import Tail, tail_of
+
+_NEXT = ".events.jsonl.next"
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """When `events.jsonl` is turned over, and what becomes of what it was."""
+
+    size: int = 64 << 20
+    """Bytes that it may have; an event that is larger by itself gets a file of its own."""
+    age: float = 86400.0
+    """Seconds that it may be open; it is turned over by the first event after that."""
+    compress: bool = True
+    keep: int | None = None
+    """Bytes that the record may have on disk: beyond that the oldest segments are removed. None removes nothing."""
+
+    def due(self, size: int, age: float, more: int) -> bool:
+        """Whether a file of `size` bytes, open for `age` seconds, is turned over before `more` bytes are written."""
+        return size > 0 and (size + more > self.size or age >= self.age)
+
+
+class RecordWriter:
+    """Appends lines to `events.jsonl`. Not thread-safe: its one caller holds a lock of its own.
+
+    `last` is the `event.sequence` of the last event on file; it goes on from there when a record is opened again. What
+    follows the last whole line then (a power cut tore it) is set aside, into a file that `torn` names. `trouble` says
+    that the file could not be turned over. A path that is no regular file (a device, a pipe) is only written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        rotation: Rotation | None = None,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        acknowledged: Acknowledged | None = None,
+        told: Callable[[str], None] | None = None,
+    ) -> None:
+        """`acknowledged` gives the highest `event.sequence` that every sink has; `told` is called, from a thread of its
+        own, with what went wrong with full segments. Raises OSError, and UsageError where another process writes this
+        record."""
+        self.path = path
+        self.last = 0
+        self.torn: Path | None = None
+        self.trouble = ""
+        self._rotation = rotation or Rotation()
+        self._clock = clock
+        self._lock: WriterLock | None = None
+        self._keeper: Keeper | None = None
+        self._first = 0
+        self._put_off = 0
+        regular = not path.exists() or stat.S_ISREG(path.stat().st_mode)
+        if regular:
+            self._lock = WriterLock(path.parent)
+        try:
+            if regular:
+                self._keeper = Keeper(
+                    path.parent,
+                    compress=self._rotation.compress,
+                    keep=self._rotation.keep,
+                    acknowledged=acknowledged,
+                    told=told,
+                )
+                (path.parent / _NEXT).unlink(missing_ok=True)
+                self._take_up()
+            self._fd = _open(path)
+        except BaseException:
+            self._release()
+            raise
+        self._size = os.fstat(self._fd).st_size
+        if regular:
+            self._first = first_sequence(path) or 0
+        self._since = clock.monotonic()
+        if self._keeper and self._keeper.has_work():
+            self._keeper.wake()
+
+    def write(self, line: bytes, sequence: int) -> None:
+        """Appends a line that ends in a newline. Raises OSError; then nothing of it is in the file."""
+        if self._rotation.due(self._size - self._put_off, self._clock.monotonic() - self._since, len(line)):
+            self._turn_over()
+        written = 0
+        try:
+            while written < len(line):
+                written += os.write(self._fd, line[written:])
+        except OSError:
+            if written:
+                # Where that fails too the line stays torn: it has no newline, so no reader takes it for an event.
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._fd, self._size)
+            raise
+        self._size += written
+        self._first = self._first or sequence
+        self.last = sequence
+
+    def settle(self) -> None:
+        """Returns when what was turned over is compressed, and the oldest removed."""
+        if self._keeper:
+            self._keeper.close()
+
+    def close(self) -> None:
+        """Ends the writing."""
+        if self._fd < 0:
+            return
+        self.settle()
+        with contextlib.suppress(OSError):  # a pipe or a device has nothing to be brought to
+            os.fsync(self._fd)
+        os.close(self._fd)
+        self._fd = -1
+        self._release()
+
+    def _release(self) -> None:
+        if self._lock:
+            self._lock.release()
+            self._lock = None
+
+    def _turn_over(self) -> None:
+        """Renames the file by its first event and begins a new one. Killed at any step, all lines are in files that a
+        reader finds. Where it cannot be done, the file goes on for as much again."""
+        assert self._keeper is not None or self._lock is None
+        self._since = self._clock.monotonic()
+        if self._keeper is None or not self._first:
+            self._put_off = self._size
+            return
+        following = self.path.parent / _NEXT
+        rotated = self.path.parent / rotated_name(self._first)
+        try:
+            fd = os.open(following, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            try:
+                os.rename(self.path, rotated)
+                try:
+                    os.rename(following, self.path)
+                except OSError:
+                    os.rename(rotated, self.path)
+                    raise
+            except OSError:
+                os.close(fd)
+                raise
+        except OSError as error:
+            self._put_off = self._size
+            self.trouble = f"{self.path} could not be turned over ({error.strerror}); it goes on growing"
+            return
+        old, self._fd = self._fd, fd
+        os.close(old)
+        self._size = self._first = self._put_off = 0
+        self._keeper.wake()
+
+    def _take_up(self) -> None:
+        """Finds the last event of a record that was written before, and sets aside what follows it."""
+        folder = self.path.parent
+        newest = [self.path, *(segment.path for segment in reversed(scan(folder).segments))]
+        for path in dict.fromkeys(newest):
+            if not path.exists():
+                continue
+            tail = tail_of(path)
+            if tail.rest and path.suffix != ".gz":
+                self._set_aside(path, tail)
+            if tail.sequence:
+                self.last = tail.sequence
+                return
+
+    def _set_aside(self, path: Path, tail: Tail) -> None:
+        self.torn = path.with_name(f"events.torn.{tail.sequence + 1:012d}")
+        fd = os.open(self.torn, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(tail.rest)
+            file.flush()
+            os.fsync(file.fileno())
+        os.truncate(path, tail.end)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
