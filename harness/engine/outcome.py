@@ -96,7 +96,7 @@ class TargetResult:
     findings_missed: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)  # asyncio asks for the words of a task's result: these would be many
 class RunResult:
     """What came of a run."""
 

@@ -65,7 +65,9 @@ class Waits(Protocol):
         """
 
     async def call(self, call: Future[Any], seconds: float) -> bool:
-        """Whether a call on a worker thread ends in that time; a cancelled one has a moment more to notice."""
+        """Whether a call on a worker thread ends in that time; a cancelled one has a moment more to notice. The end of
+        the call must be told in the event loop.
+        """
 
     def close(self) -> None:
         """Gives back what it holds."""
@@ -97,23 +99,21 @@ class Waiter:
         self._heard = self._signals.rings
 
     async def call(self, call: Future[Any], seconds: float) -> bool:
-        call.add_done_callback(self._wake_from_anywhere)
+        call.add_done_callback(lambda _call: self.wake())
         end = self._loop.time() + seconds
         while not call.done() and not self._cancellation.cancelled and self._loop.time() < end:
-            await self._wait(end - self._loop.time(), listen=False, unless=call.done)
+            await self._wait(end - self._loop.time(), listen=False)
         if not call.done() and self._cancellation.cancelled:
             end = self._loop.time() + CANCEL_GRACE
             while not call.done() and self._loop.time() < end:
-                await self._wait(end - self._loop.time(), listen=False, unless=call.done)
+                await self._wait(end - self._loop.time(), listen=False)
         return call.done()
 
     def close(self) -> None:
         self._forget()
 
-    async def _wait(self, seconds: float, *, listen: bool, unless: Callable[[], bool] | None = None) -> None:
+    async def _wait(self, seconds: float, *, listen: bool) -> None:
         self._woken = woken = self._loop.create_future()
-        if unless is not None and unless():
-            return  # it ended between the last look and this wait
         timer = self._loop.call_later(seconds, self.wake)
         if listen:
             self._signals.listen(self)
@@ -130,6 +130,6 @@ class Waiter:
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
 
-    def _wake_from_anywhere(self, _call: object = None) -> None:
+    def _wake_from_anywhere(self) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.wake)

@@ -1,42 +1,188 @@
-"""Threads for calls that block: bounded, and none that a stuck call can take away for good."""
+"""Threads for calls that block: bounded, none that a stuck call can take away for good, and few that are woken.
+
+A thread that is woken for each call, and an event loop that is woken for each answer, cost more than a short call: both
+want the interpreter at once, and hand it to and fro. So calls are handed over together, at the end of a turn of the
+loop, to one thread; more are woken for those that it has not come to within a moment; and answers come back together,
+when there is nothing left to take.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 NAME = "harness-worker"
 """What the names of the threads begin with."""
+TICK = 0.001
+"""Seconds between two looks at what waits, while something does: the shortest that an event loop knows."""
+TICKS_TO_WAIT = 5
+"""What the threads that are awake will have taken after so many more of them is left to them."""
+
+
+@dataclass(slots=True)
+class _Call:
+    """One call, its answer, and who waits for it."""
+
+    work: Callable[[], Any]
+    future: Future[Any] = field(default_factory=Future)
+    answer: Any = None
+    error: BaseException | None = None
+
+    def carry_out(self) -> bool:
+        """Whether there is an answer to tell: nobody waits for a call that was cancelled before."""
+        if not self.future.set_running_or_notify_cancel():
+            return False
+        try:
+            self.answer = self.work()
+        except BaseException as error:  # a thread must outlive whatever a call raises: it is told to who waits
+            self.error = error
+        return True
+
+    def tell(self) -> None:
+        if self.error is None:
+            self.future.set_result(self.answer)
+        else:
+            self.future.set_exception(self.error)
 
 
 class WorkerPool:
-    """A bounded pool of worker threads for blocking calls."""
+    """A bounded pool of worker threads for blocking calls, used from one event loop at a time."""
 
     def __init__(self, size: int) -> None:
-        self._size = size
         self.free = asyncio.Semaphore(size)
         """Held while a thread is asked for, so that those who wait for one hold no more than a place in a queue, and
         their time begins when it is there."""
-        self._executor = ThreadPoolExecutor(size, thread_name_prefix=NAME)
+        self._most = size
+        self._threads = 0
+        self._resting = 0
+        self._lock = threading.Lock()  # over the two counts
+        self._asked: deque[_Call] = deque()
+        self._answered: deque[_Call] = deque()
+        self._bell: SimpleQueue[bool] = SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._taken = 0
+        self._told = False
+        self._turn = False
+        self._tick = False
+        self._closed = False
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Runs a call on one of the threads."""
-        return self._executor.submit(function, *args, **kwargs)
+        """Runs a call on one of the threads. What is to be done when it ends is done in the event loop."""
+        if self._closed:
+            raise RuntimeError("the pool was shut down")
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop, self._turn, self._tick = loop, False, False
+        call = _Call(lambda: function(*args, **kwargs))
+        self._asked.append(call)
+        if not self._turn:
+            self._turn = True
+            loop.call_soon(self._begin)
+        return call.future
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs a blocking call on one of the threads, and waits for it without one."""
         return await asyncio.wrap_future(self.submit(function, *args, **kwargs))
 
     def replace(self) -> None:
-        """Starts afresh beside a thread that does not come back; what it had taken on is still done."""
-        given_up, self._executor = self._executor, ThreadPoolExecutor(self._size, thread_name_prefix=NAME)
-        given_up.shutdown(wait=False)
+        """Lets one more thread be made, beside one that does not come back."""
+        with self._lock:
+            self._most += 1
 
     def shutdown(self) -> None:
-        """Takes no more work; a thread that is stuck in a check is not waited for."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        """Takes no more work and begins none; a thread that is stuck in a call is not waited for."""
+        self._closed = True
+        while self._asked:
+            self._asked.popleft().future.cancel()
+        with self._lock:
+            for _ in range(self._threads):
+                self._bell.put(False)
+
+    # -- in the event loop ---------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Has what was asked in this turn of the loop taken, by one thread at first."""
+        self._turn = False
+        self._wake(1, unless_awake=True)
+        self._tend_later()
+
+    def _tend(self) -> None:
+        """Tells the answers that have come, and wakes more threads where those awake do not come to what is left."""
+        self._tick = False
+        self._tell()
+        taken, self._taken = self._taken, 0
+        left = len(self._asked)
+        self._wake(left, unless_awake=left <= taken * TICKS_TO_WAIT)
+        self._tend_later()
+
+    def _tend_later(self) -> None:
+        """As long as there is something to tend to."""
+        if not self._tick and ((self._asked and not self._all_busy()) or self._answered):
+            assert self._loop is not None
+            self._tick = True
+            self._loop.call_later(TICK, self._tend)
+
+    def _tell(self) -> None:
+        self._told = False
+        while self._answered:
+            self._answered.popleft().tell()
+
+    def _wake(self, wanted: int, *, unless_awake: bool) -> None:
+        with self._lock:
+            if unless_awake and self._threads > self._resting:
+                return
+            woken = min(wanted, self._resting)
+            self._resting -= woken
+            made = min(wanted - woken, self._most - self._threads)
+            self._threads += made
+        for _ in range(woken):
+            self._bell.put(True)
+        for _ in range(made):
+            threading.Thread(target=self._work, name=NAME, daemon=True).start()
+
+    def _all_busy(self) -> bool:
+        with self._lock:
+            return self._resting == 0 and self._threads >= self._most
+
+    # -- on the threads ------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while not self._closed:
+            try:
+                call = self._asked.popleft()
+            except IndexError:
+                if not self._rest():
+                    return
+                continue
+            self._taken += 1  # not exact, nor does it need to be
+            if call.carry_out():
+                self._answered.append(call)
+            if not self._asked or self._all_busy():
+                self._ring()
+
+    def _rest(self) -> bool:
+        """Waits until there is something to take; false when there is nothing more."""
+        with self._lock:
+            if self._asked:
+                return True
+            self._resting += 1
+        return self._bell.get()
+
+    def _ring(self) -> None:
+        """Has the loop tell the answers. A ring that was not heard yet holds for this one too."""
+        if self._told or self._loop is None:
+            return
+        self._told = True
+        try:
+            self._loop.call_soon_threadsafe(self._tell)
+        except RuntimeError:  # the loop was closed: nobody waits any more
+            self._told = False

@@ -149,7 +149,7 @@ def test_our_own_fault_is_told_as_one_and_the_machine_still_ends(trial: Trial) -
 
 def test_max_fail_runs_no_more_and_says_so(trial: Trial) -> None:
     checks = [a_check("one", bad), a_check("two", fine), a_check("three", fine)]
-    result = trial.carry("a,", *checks, options=Options(settle=False, max_fail=1))
+    result = trial.carry("a,", *checks, options=Options(settle=False, max_fail=1, at_once=1))
     assert [check.outcome.value for check in result.checks] == ["failed", "skipped", "skipped"]
     assert "--max-fail" in result.checks[1].message
     assert result.exit_code == 1

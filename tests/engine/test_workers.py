@@ -1,0 +1,155 @@
+"""Calls on worker threads: each is carried out once, answered in the event loop, and held up by no other one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.engine.workers import NAME, WorkerPool
+
+
+def carried(work: Callable[[WorkerPool], Coroutine[Any, Any, Any]], size: int = 4) -> Any:
+    """What comes of work with a pool, which must come within a time that only a hang needs."""
+
+    async def main() -> Any:
+        pool = WorkerPool(size)
+        try:
+            return await asyncio.wait_for(work(pool), 60)
+        finally:
+            pool.shutdown()
+
+    return asyncio.run(main())
+
+
+@settings(max_examples=30, deadline=None)
+@given(size=st.integers(1, 5), turns=st.lists(st.integers(0, 40), max_size=8))
+def test_every_call_is_answered_with_its_own_answer(size: int, turns: list[int]) -> None:
+    """However many are asked for in one turn of the loop, and whether the threads rest meanwhile or not."""
+
+    async def work(pool: WorkerPool) -> None:
+        calls = []
+        for turn, count in enumerate(turns):
+            calls += [(turn * 100 + i, pool.submit(lambda n: n * 2, turn * 100 + i)) for i in range(count)]
+            await asyncio.sleep(0)
+        for number, call in calls:
+            assert await asyncio.wrap_future(call) == number * 2
+
+    carried(work, size)
+
+
+def test_a_call_that_blocks_holds_up_no_other_one() -> None:
+    """As many at once as there are threads, though only one of them is woken at first."""
+    all_here = threading.Barrier(4)
+
+    async def work(pool: WorkerPool) -> None:
+        for _ in range(3):
+            await asyncio.gather(*(pool.run(all_here.wait, 50) for _ in range(4)))
+
+    carried(work)
+
+
+def test_answers_come_though_the_next_call_blocks() -> None:
+    """One thread takes both; it must not keep the first answer to itself until the second is there."""
+    release = threading.Event()
+
+    async def work(pool: WorkerPool) -> None:
+        quick, slow = pool.submit(lambda: "quick"), pool.submit(release.wait, 50)
+        assert await asyncio.wrap_future(quick) == "quick"
+        release.set()
+        assert await asyncio.wrap_future(slow)
+
+    for size in (1, 2):
+        release.clear()
+        carried(work, size)
+
+
+def test_there_are_never_more_threads_than_allowed() -> None:
+    seen: set[int] = set()
+    two = threading.Barrier(2)
+
+    def note() -> None:
+        seen.add(threading.get_ident())
+        two.wait(50)
+
+    async def work(pool: WorkerPool) -> None:
+        await asyncio.gather(*(pool.run(note) for _ in range(20)))
+
+    carried(work, 2)
+    assert len(seen) == 2
+
+
+def test_a_thread_that_does_not_come_back_is_replaced() -> None:
+    release = threading.Event()
+
+    async def work(pool: WorkerPool) -> str:
+        stuck = pool.submit(release.wait, 50)
+        while not stuck.running():
+            await asyncio.sleep(0.001)
+        after = pool.submit(lambda: "after")
+        pool.replace()
+        answer = await asyncio.wrap_future(after)
+        release.set()
+        await asyncio.wrap_future(stuck)
+        return answer
+
+    assert carried(work, 1) == "after"
+
+
+def test_whatever_a_call_raises_is_raised_where_it_is_awaited() -> None:
+    async def work(pool: WorkerPool) -> None:
+        def leaves() -> None:
+            raise SystemExit(3)
+
+        with pytest.raises(SystemExit):
+            await pool.run(leaves)
+        with pytest.raises(ZeroDivisionError):
+            await pool.run(lambda: 1 // 0)
+        assert await pool.run(lambda: "the thread lives") == "the thread lives"
+
+    carried(work, 1)
+
+
+def test_a_wait_that_is_given_up_disturbs_no_other_one() -> None:
+    release = threading.Event()
+
+    async def work(pool: WorkerPool) -> None:
+        running, waiting = (asyncio.create_task(pool.run(release.wait, 50)) for _ in range(2))
+        await asyncio.sleep(0.02)
+        running.cancel()
+        waiting.cancel()
+        await asyncio.gather(running, waiting, return_exceptions=True)
+        release.set()
+        assert await pool.run(lambda: "next") == "next"
+
+    carried(work, 1)
+
+
+def test_after_the_end_nothing_is_begun_and_no_thread_is_left() -> None:
+    release = threading.Event()
+    begun: list[int] = []
+
+    async def main() -> None:
+        pool = WorkerPool(1)
+        first = pool.submit(release.wait, 50)
+        while not first.running():
+            await asyncio.sleep(0.001)
+        second = pool.submit(begun.append, 1)
+        pool.shutdown()
+        assert second.cancelled()
+        with pytest.raises(RuntimeError, match="shut down"):
+            pool.submit(begun.append, 2)
+
+    before = {thread for thread in threading.enumerate() if thread.name == NAME}
+    asyncio.run(main())
+    release.set()
+    for thread in threading.enumerate():
+        if thread.name == NAME and thread not in before:
+            thread.join(30)
+            assert not thread.is_alive()
+    assert begun == []
