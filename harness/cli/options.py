@@ -33,3 +33,106 @@ def inventory_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the password for vaulted values; a program is run and prints it",
     )
+
+
+def check_options(parser: argparse.ArgumentParser, *, nargs: str = "+") -> None:
+    """Adds CHECKS, `-k`, `--tags`, `--skip-tags` and `--list`."""
+    parser.add_argument("checks", nargs=nargs, metavar="CHECKS", help="files or folders of checks, or FILE.py::NAME")
+    choose = parser.add_argument_group("choosing checks")
+    choose.add_argument(
+        "-k",
+        dest="keyword",
+        default="",
+        metavar="EXPR",
+        help="only checks whose module::name matches, e.g. 'banner or key'",
+    )
+    choose.add_argument(
+        "-t",
+        "--tags",
+        default="",
+        metavar="TAGS",
+        help="only checks with one of these tags (comma-separated)",
+    )
+    choose.add_argument("--skip-tags", default="", metavar="TAGS", help="no checks with one of these tags")
+    choose.add_argument(
+        "--list", action="store_true", dest="list_only", help="list targets and checks, and start nothing"
+    )
+
+
+def target_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Adds what says how one pass over a target is done; returns the group."""
+    how = parser.add_argument_group("how to run")
+    how.add_argument("--forks", type=positive, default=5, metavar="N", help="targets side by side (default 5)")
+    how.add_argument("--at-once", type=positive, metavar="N", help="checks of one target side by side (default 4)")
+    how.add_argument(
+        "--target-deadline", type=seconds, metavar="S", help="end each target after so many seconds, boot included"
+    )
+    how.add_argument(
+        "--transport",
+        choices=("ssh", "serial"),
+        help="insist on one transport for every check that does not itself",
+    )
+    how.add_argument(
+        "--no-settle",
+        action="store_false",
+        dest="settle",
+        default=None,
+        help="do not wait until a target has settled",
+    )
+    how.add_argument("--settle", action="store_true", default=None, help="wait until a target has settled (default)")
+    how.add_argument("--budget", type=seconds, metavar="S", help="total seconds of each check, instead of its own")
+    how.add_argument(
+        "--window",
+        type=seconds,
+        metavar="S",
+        help="seconds that each observation must hold, instead of the check's own",
+    )
+    how.add_argument("--timeout-scale", type=factor, metavar="X", help="multiply the times allowed, for slow machines")
+    how.add_argument("--shuffle", action="store_true", help="start the checks in an order drawn with the seed")
+    return how
+
+
+def output_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Adds `--logs`, `-q`, `-v` and `--json`; returns the group."""
+    out = parser.add_argument_group("output")
+    out.add_argument("--logs", default="logs", metavar="DIR", help="where the record goes (default logs/)")
+    out.add_argument("-q", "--quiet", action="store_true", help="print failures only")
+    out.add_argument(
+        "-v",
+        "--verbose",
+        action="count",
+        default=0,
+        help="print attempts and observations too; -vv commands and console lines",
+    )
+    out.add_argument(
+        "--json",
+        action="store_true",
+        help="print the results as one JSON document, and nothing else, on stdout",
+    )
+    return out
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 up."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
+    return int(text)
+
+
+def factor(text: str) -> float:
+    """A number above 0."""
+    value = seconds(text)
+    if not value:
+        raise argparse.ArgumentTypeError("a factor of 0 leaves no time at all")
+    return value
+
+
+def seconds(text: str) -> float:
+    """A number from 0 up."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 up")
+    return value

@@ -26,6 +26,15 @@ class ConsoleLines:
             self._lines.append(message)
         self._events.emit(action, message, level=level, **fields)
 
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """All lines that are kept, the oldest first."""
+        return tuple(self._lines)
+
+    def forget(self, but: tuple[str, ...] = ()) -> None:
+        """Forgets the lines, but for these: a new boot has its own, and a rewound one those from before."""
+        self._lines = deque(but, maxlen=KEPT)
+
     def bind(self, **fields: Any) -> Emitter:
         """As an emitter does; what is emitted there is no line of the console."""
         return self._events.bind(**fields)

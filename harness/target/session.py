@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from harness.deadline import Deadline
+from harness.errors import MachineError
 from harness.events import Emitter
 from harness.inventory import Host
 from harness.machine.boot_wait import wait_for_boot
@@ -17,11 +19,15 @@ from harness.machine.image import Image, ensure_image
 from harness.machine.machine import Machine
 from harness.machine.spec import MachineSpec
 from harness.target.console import ConsoleLines
+from harness.target.counted import CountedLink
+from harness.target.faults import ActiveFaults
 from harness.target.network import SshEndpoint
+from harness.target.renewal import Renewal
+from harness.target.reset import Reset
 from harness.target.shared import SharedQuestions
 from harness.target.spec import TargetSpec, connection_variables
 from harness.target.target import Target
-from harness.transport.contract import CommandResult, FileResult, Followed, Result, Transport
+from harness.transport.contract import Followed, Result, Transport
 from harness.transport.errors import TransportError, Unavailable
 from harness.transport.link import Link
 from harness.transport.serial.console import Console
@@ -43,6 +49,9 @@ prompt comes a moment later, and then the console can serve too."""
 
 MANAGER_WORDS = "journalctl -q -f -n 0 -o cat -t systemd"
 """What the service managers (PID 1's and the users') say of their units, as they say it."""
+
+_BAD = ("io-error", "internal-error")
+"""States in which QEMU has stopped a machine because of what is below it."""
 
 
 class Secrets(Protocol):
@@ -77,10 +86,14 @@ class TargetSession:
         self._console: Console | None = None
         self._lines = ConsoleLines(events)
         self._link: Link | None = None
+        self._past: Counter[str] = Counter()
         self._shared = SharedQuestions()
         self._ssh = spec.ssh
         self._serial = spec.serial
         self._stages: tuple[tuple[str, float], ...] = ()
+        self._renewal = Renewal(self, spec.name, events)
+        self.faults = ActiveFaults()
+        """What is being done to the target on purpose; told to its checks."""
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -103,7 +116,15 @@ class TargetSession:
             log = self._folder / "console.log"
             self._console = self._new_console(self._serial.address, baudrate=self._serial.baudrate, raw_log=log)
             self._listen(self._console, deadline)
-        self._link = Link(self._transports(), events=self._events, name=self._spec.name)
+        self.relink()
+
+    def reset(self, reset: Reset, deadline: Deadline) -> None:
+        """Puts the started target back into a known state; see :class:`~harness.target.renewal.Renewal`."""
+        self._renewal.reset(reset, deadline)
+
+    def save(self, deadline: Deadline) -> None:
+        """Saves the machine as it stands now, for the reset that restores it."""
+        self._renewal.save(deadline)
 
     def stop(self) -> None:
         """Gives everything back, and ends the machine that `start` started. Safe to call at any time."""
@@ -148,13 +169,14 @@ class TargetSession:
             name=self._spec.name,
             groups=self._host.groups,
             vars=self._host.vars,
-            link=_Counted(self._link, on_result, events),
+            link=CountedLink(self._link, on_result, events),
             deadline=deadline,
             events=events,
             endpoint=endpoint,
             transports=self._spec.transports,
             console=self._lines if self._console is not None else None,
             shared=self._shared,
+            active_faults=self.faults,
         )
 
     def follow(self, deadline: Deadline, on_word: Callable[[], None]) -> Followed | None:
@@ -170,14 +192,82 @@ class TargetSession:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """What the link has counted: commands, fallbacks, re-reads, …"""
-        return self._link.counts if self._link is not None else {}
+        """What its links have counted: commands, fallbacks, re-reads, …"""
+        counts = Counter(self._past)
+        counts.update(self._link.counts if self._link is not None else {})
+        return counts
 
     @property
     def console_log(self) -> str:
         """Where the raw console log lies; empty when there is none."""
         log = self._folder / "console.log"
         return str(log) if log.exists() else ""
+
+    @property
+    def broken(self) -> str:
+        """What carries the target has failed, and how; empty while it has not, or nothing of ours carries it."""
+        machine = self._machine
+        if machine is None or not machine.started:
+            return ""
+        if not machine.alive:
+            words = machine.last_words()
+            return f"QEMU has ended by itself{f'; its own words: {words.strip()}' if words else ''}"
+        try:
+            status = machine.qmp.execute("query-status", deadline=Deadline.after(PROBE_TIMEOUT))["status"]
+        except MachineError as error:
+            return f"QEMU does not answer: {error.message}"
+        return f"QEMU has stopped the machine ({status}): see {machine.qemu_log}, and `df`" if status in _BAD else ""
+
+    # -- what a reset asks --------------------------------------------------------------------------------------
+
+    @property
+    def machine(self) -> Machine | None:
+        """The machine of ours, once it is started; None where it runs by itself."""
+        return self._machine
+
+    @property
+    def link(self) -> Link:
+        """The link in use. Only once it is started."""
+        assert self._link is not None, "a session is started before it is used"
+        return self._link
+
+    @property
+    def lines(self) -> ConsoleLines:
+        """What the console has said since the boot."""
+        return self._lines
+
+    def unlink(self) -> None:
+        """Closes the link: logs out, gives the connections back. The console is still heard."""
+        if self._link is not None:
+            self._past.update(self._link.counts)
+            link, self._link = self._link, None
+            link.close()
+
+    def relink(self) -> None:
+        """A new link, with nothing left of the one before."""
+        self.unlink()
+        self._shared = SharedQuestions()
+        self._link = Link(self._transports(), events=self._events, name=self._spec.name)
+
+    def watch_boot(self, ready: Callable[[], None], deadline: Deadline) -> None:
+        """Waits until the machine of ours is up; `ready` lets it run, or has done so. Raises BootFailed, Cancelled."""
+        machine, spec, console = self._machine, self._spec.machine, self._console
+        assert machine is not None, "a machine is started before it boots"
+        assert spec is not None, "it was started by what it is described as"
+        assert console is not None, "a machine of ours has a console"
+        boot = wait_for_boot(
+            console,
+            name=self._spec.name,
+            events=self._events,
+            deadline=deadline.clamp(spec.boot_timeout),
+            stall=spec.boot_stall,
+            started=time.monotonic(),
+            alive=lambda: machine.alive,
+            last_words=machine.last_words,
+            ssh_answers=_HeadStart(self._ssh_answers, SSH_HEAD_START),
+            ready=ready,
+        )
+        self._stages = boot.stages
 
     # -- parts --------------------------------------------------------------------------------------------------
 
@@ -195,19 +285,7 @@ class TargetSession:
         self._reach_by(machine)
         self._console = self._new_console(machine.console_address)
         self._console.open(boot_deadline)
-        boot = wait_for_boot(
-            self._console,
-            name=self._spec.name,
-            events=self._events,
-            deadline=boot_deadline,
-            stall=spec.boot_stall,
-            started=time.monotonic(),
-            alive=lambda: machine.alive,
-            last_words=machine.last_words,
-            ssh_answers=_HeadStart(self._ssh_answers, SSH_HEAD_START),
-            ready=lambda: machine.resume(boot_deadline),
-        )
-        self._stages = boot.stages
+        self.watch_boot(lambda: machine.resume(boot_deadline), deadline)
 
     def _listen(self, console: Console, deadline: Deadline) -> None:
         """What a console says counts at any time, whatever serves the commands. One that cannot be had now is opened
@@ -268,8 +346,7 @@ class TargetSession:
         self._events.emit("image.progress", line)
 
     def _hang_up(self) -> None:
-        if self._link is not None:
-            self._link.close()
+        self.unlink()
         if self._console is not None:
             self._console.close()
 
@@ -287,44 +364,3 @@ class _HeadStart:
         if self._since is None and self._ask():
             self._since = time.monotonic()
         return self._since is not None and time.monotonic() - self._since >= self._seconds
-
-
-class _Counted:
-    """The link as one attempt sees it: each answer is told to the engine."""
-
-    def __init__(self, link: Link, on_result: Callable[[Result], None], events: Emitter) -> None:
-        self._link = link
-        self._on_result = on_result
-        self._events = events
-
-    def run(
-        self,
-        command: str,
-        *,
-        deadline: Deadline,
-        stdin: bytes | None = None,
-        transport: str | None = None,
-        repeatable: bool = False,
-    ) -> CommandResult:
-        result = self._link.run(
-            command,
-            deadline=deadline,
-            stdin=stdin,
-            transport=transport,
-            repeatable=repeatable,
-            events=self._events,
-        )
-        self._on_result(result)
-        return result
-
-    def put(
-        self, data: bytes | Path, path: str, *, deadline: Deadline, mode: int = 0o600, transport: str | None = None
-    ) -> FileResult:
-        result = self._link.put(data, path, deadline=deadline, mode=mode, transport=transport, events=self._events)
-        self._on_result(result)
-        return result
-
-    def get(self, path: str, *, deadline: Deadline, transport: str | None = None) -> FileResult:
-        result = self._link.get(path, deadline=deadline, transport=transport, events=self._events)
-        self._on_result(result)
-        return result

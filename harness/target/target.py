@@ -11,6 +11,7 @@ from harness.api.check import Never, NotYet, Skip
 from harness.deadline import Deadline
 from harness.events import Emitter
 from harness.target.console import ConsoleLines
+from harness.target.faults import ActiveFaults
 from harness.target.jobs import Job
 from harness.target.journal import JournalEntry
 from harness.target.network import SshEndpoint
@@ -67,6 +68,7 @@ class Target:
     transports: tuple[str, ...] = ()
     shared: SharedQuestions | None = None
     console: ConsoleLines | None = None
+    active_faults: ActiveFaults | None = None
     _hosts: list[Any] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def run(
@@ -122,6 +124,11 @@ class Target:
         if self.endpoint is None:
             raise Skip("the host has no SSH endpoint")
         return self.endpoint
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """The faults that a soak does to the target at this moment, by name (`link-down`, …); none in a run."""
+        return self.active_faults.names if self.active_faults is not None else ()
 
     @property
     def host(self) -> Any:

@@ -1,0 +1,58 @@
+"""How a verb that runs checks waits for its end: signals on the way, and threads that do not return."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from harness.deadline import Cancellation
+
+T = TypeVar("T")
+
+
+def until_done(
+    work: Callable[[], Coroutine[Any, Any, T]], cancellation: Cancellation, abandon: Callable[[], None]
+) -> T:
+    """Runs the event loop. The first SIGINT or SIGTERM ends all waits and shuts down in order; the second leaves
+    at once."""
+    import asyncio
+    import os
+    import signal
+
+    def interrupted(name: str) -> None:
+        if cancellation.cancelled:
+            abandon()
+            os._exit(130)  # machines end by themselves: their supervisors see that we are gone
+        cancellation.cancel(f"interrupted by {name}")
+
+    async def main() -> T:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, interrupted, signal.Signals(number).name)
+        return await work()
+
+    return asyncio.run(main())
+
+
+def leave(code: int) -> int:
+    """Returns the exit code, unless a check that pays no heed to its deadline still holds a thread: then everything
+    is written, and the process ends without waiting for it."""
+    import os
+    import threading
+    import time
+
+    from harness.engine import workers
+
+    end = time.monotonic() + 1.0
+    stuck = [thread for thread in threading.enumerate() if thread.name.startswith(workers.NAME)]
+    for thread in stuck:
+        thread.join(max(0.0, end - time.monotonic()))
+    if any(thread.is_alive() for thread in stuck):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code

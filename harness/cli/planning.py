@@ -1,0 +1,112 @@
+"""From what was typed to a plan, and from a failure back to what is to be typed; for the verbs that run checks."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness.api.check import Check
+    from harness.engine.plan import Options, Plan
+
+
+def plan_of(arguments: argparse.Namespace) -> Plan:
+    """The plan of what was typed. Raises UsageError, NothingSelected; nothing is started yet."""
+    from pathlib import Path
+
+    from harness.api.discovery import discover, select
+    from harness.engine.plan import make_plan
+    from harness.errors import NothingSelected, UsageError
+    from harness.inventory import load
+
+    if not arguments.inventory:
+        raise UsageError(
+            "no inventory was given", hint="Name one with -i: a file, a folder, or hosts such as -i host1,"
+        )
+    if not arguments.checks:
+        raise UsageError("no CHECKS were given", hint="Name files or folders of checks, such as checks/sshd")
+    paths = [Path(each.partition("::")[0]) for each in arguments.checks]
+    folders = list(dict.fromkeys(str(path if path.is_dir() else path.parent) for path in paths))
+    found = discover(arguments.checks)
+    checks = select(
+        found, keyword=arguments.keyword, tags=_words(arguments.tags), skip_tags=_words(arguments.skip_tags)
+    )
+    if not checks:
+        raise NothingSelected(
+            f"-k and --tags leave none of {len(found)} checks",
+            hint="They are: " + ", ".join(each.label for each in found),
+        )
+    inventory = load(
+        arguments.inventory,
+        extra_vars=arguments.extra_vars,
+        playbook_dirs=folders,
+        vault_password_file=arguments.vault_password_file,
+    )
+    hosts = inventory.select("all", limit=arguments.limit)
+    for warning in inventory.warnings:
+        print(f"harness: warning: {warning}", file=sys.stderr)
+    if not hosts:
+        raise NothingSelected("the inventory has no hosts", hint="Look at it with: harness inventory --graph -i …")
+    return make_plan(hosts, checks, _options(arguments), available=found)
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    """Those of the engine's options that the verb has."""
+    from dataclasses import fields
+
+    from harness.engine.plan import Options
+
+    given = vars(arguments)
+    return Options(**{field.name: given[field.name] for field in fields(Options) if field.name in given})
+
+
+def list_plan(plan: Plan, *, as_json: bool) -> int:
+    """Prints targets and checks; returns the exit code."""
+    import json
+
+    document = plan.plain()
+    if as_json:
+        print(json.dumps(document, indent=2))
+        return 0
+    for target in document["targets"]:
+        print(target["target"])
+        for check in target["checks"]:
+            tags = f"  [{', '.join(check['tags'])}]" if check["tags"] else ""
+            print(f"  {check['id']}{tags}")
+            if check["description"]:
+                print(f"      {check['description']}")
+    return 0
+
+
+def repeat_command(arguments: argparse.Namespace) -> Callable[[str, Check], str]:
+    """What gives, for a target and a check, the command that looks at just these again."""
+    import re
+    import shlex
+
+    def repeat(target: str, check: Check) -> str:
+        words = ["harness", "run"]
+        for source in arguments.inventory:
+            words += ["-i", source]
+        for assignment in arguments.extra_vars:
+            words += ["-e", assignment]
+        if arguments.vault_password_file:
+            words += ["--vault-password-file", arguments.vault_password_file]
+        for flag in ("transport", "budget", "window", "timeout_scale", "target_deadline"):
+            value = getattr(arguments, flag)
+            if value is not None:
+                words += [f"--{flag.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else value]
+        if arguments.settle is False:
+            words.append("--no-settle")
+        # With the equals sign a name may begin with a dash; one that would be read as a pattern is given as a regex.
+        plain = re.fullmatch(r"[\w.-]+", target)
+        words.append(f"--limit={target if plain else f'~^{re.escape(target)}$'}")
+        return shlex.join([*words, check.id])
+
+    return repeat
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
