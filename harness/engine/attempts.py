@@ -17,7 +17,7 @@ from harness.api.check import Check, Condition, Never, Settings, Skip
 from harness.deadline import Deadline
 from harness.engine.outcome import CheckResult, Observation, Outcome
 from harness.engine.retry import Retry
-from harness.engine.waiting import Waits
+from harness.engine.waiting import FirstLook, Waits
 from harness.errors import Cancelled, HarnessError
 from harness.events import Emitter
 from harness.target.target import Target
@@ -74,9 +74,9 @@ class CheckRun:
 
     __slots__ = (
         "_admitted", "_attempts", "_changes", "_check", "_clock", "_cut_short", "_deadline", "_died", "_events",
-        "_held", "_held_since", "_jitter", "_limit", "_looked", "_lost", "_make_target", "_observations", "_observed",
-        "_pause", "_pool", "_refusals", "_retry", "_settings", "_started", "_tally", "_target_name", "_transport",
-        "_verdict", "_waits", "_where",
+        "_first_look", "_held", "_held_since", "_jitter", "_limit", "_looked", "_lost", "_make_target",
+        "_observations", "_observed", "_pause", "_pool", "_refusals", "_retry", "_settings", "_started", "_tally",
+        "_target_name", "_transport", "_verdict", "_waits", "_where",
     )  # fmt: skip
 
     def __init__(
@@ -92,12 +92,13 @@ class CheckRun:
         limit: Deadline,
         jitter: Callable[[int], float],
         retry: Retry,
+        first_look: FirstLook,
         transport: str | None = None,
         died: Callable[[], str] = lambda: "",
     ) -> None:
         """`limit` is the run's and the target's own deadline, with the clock and the cancellation that hold here;
-        `jitter` gives the factor by which the pause after an attempt differs; `died` tells, once the cancellation has
-        ended the waits, why nothing answers on the target any more.
+        `jitter` gives the factor by which the pause after an attempt differs; `first_look` is the target's; `died`
+        tells, once the cancellation has ended the waits, why nothing answers on the target any more.
         """
         self._check = check
         self._settings = settings
@@ -108,6 +109,7 @@ class CheckRun:
         self._clock = clock = limit.clock
         self._jitter = jitter
         self._retry = retry
+        self._first_look = first_look
         self._transport = transport
         self._died = died
         self._events = events.bind(module=check.module, check=check.name)
@@ -205,7 +207,7 @@ class CheckRun:
     async def attempt(self) -> bool:
         """One look; true when it is the last one."""
         self._attempts += 1
-        async with self._pool.free:
+        async with self._first_look, self._pool.free:
             began = self._clock.monotonic()
             outcome, seen, final, where = await self._once(self._attempts)
         self._where = where or self._where

@@ -26,7 +26,7 @@ from harness.engine.findings.watch import Findings
 from harness.engine.outcome import GOOD, CheckResult, Outcome, TargetResult
 from harness.engine.plan import Options, number, scale_for
 from harness.engine.retry import Retry
-from harness.engine.waiting import Signals, Waiter
+from harness.engine.waiting import FirstLook, Signals, Waiter
 from harness.engine.workers import WorkerPool
 from harness.errors import Cancelled, HarnessError
 from harness.events import Emitter
@@ -122,6 +122,7 @@ class Life:
         self._began = self._clock.monotonic()
         self._before = Counter(session.counts)
         self._signals = Signals()
+        self._first_look = FirstLook()
         self._unring = means.console.on_line(self.name, self._signals.ring)
         self._following: asyncio.Task[None] | None = None
         self._settling: asyncio.Task[bool] | None = None
@@ -202,6 +203,7 @@ class Life:
             limit=limit,
             jitter=partial(jitter, f"{self._options.seed}:{self.name}:{check.id}"),
             retry=self._means.retry,
+            first_look=self._first_look,
             transport=transport or self._options.transport,
             died=lambda: self.died,
         ).run()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -136,10 +136,8 @@ class RunResult:
 
 
 def plain(result: RunResult) -> dict[str, Any]:
-    """The result as JSON's own types; what `results.json` holds."""
-    from dataclasses import asdict
-
-    document = asdict(result)
+    """What `results.json` holds, by name."""
+    document = {field.name: getattr(result, field.name) for field in fields(result)}
     document["counts"] = result.counts
     document["exit_code"] = int(result.exit_code)
     document["schema"] = "harness.results/1"

@@ -7,6 +7,7 @@ comes while the check is looking is not lost: the next pause is cut short for it
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol
@@ -17,6 +18,8 @@ CANCEL_GRACE = 1.0
 """Seconds that a call has to notice a cancellation: transports need a tenth of one, a check's own sleep all of it."""
 SHORTEST_REST = 0.02
 """Seconds between a look and the next one, however often the target rings."""
+HEAD_START = 1.0
+"""Seconds that the first look at a target is given to be over; one that takes longer holds up no other."""
 
 
 class Signals:
@@ -54,6 +57,25 @@ class Signals:
     def _wake(self) -> None:
         for waiter in tuple(self._waiting):
             waiter.wake()
+
+
+class FirstLook:
+    """Lets the first look at a target go ahead. It opens the connection that all of them need: those that come
+    meanwhile wait for it here, for a moment, and not on a thread each, which are then left to other targets.
+    """
+
+    def __init__(self) -> None:
+        self._begun = False
+        self._over = asyncio.Event()
+
+    async def __aenter__(self) -> None:
+        if self._begun and not self._over.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), HEAD_START)
+        self._begun = True
+
+    async def __aexit__(self, *_: object) -> None:
+        self._over.set()
 
 
 class Waits(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import queue
 from collections.abc import Callable
@@ -73,9 +74,10 @@ class CallingThread:
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Leaves a call for the thread that serves."""
+        """Leaves a call for the thread that serves; what comes of it is told in the event loop."""
         future: Future[T] = Future()
-        self._calls.put(partial(_call, future, partial(function, *args, **kwargs)))
+        loop = asyncio.get_running_loop()
+        self._calls.put(partial(_call, loop, future, partial(function, *args, **kwargs)))
         return future
 
     def replace(self) -> None:
@@ -97,11 +99,16 @@ class CallingThread:
         self._calls.put(None)
 
 
-def _call(future: Future[T], function: Callable[[], T]) -> None:
+def _call(loop: asyncio.AbstractEventLoop, future: Future[T], function: Callable[[], T]) -> None:
     if future.set_running_or_notify_cancel():
         try:
             result = function()
         except BaseException as error:  # what a test raises is in the result; this came from outside
-            future.set_exception(Cancelled(f"interrupted by {type(error).__name__}"))
+            _tell(loop, future.set_exception, Cancelled(f"interrupted by {type(error).__name__}"))
             raise
-        future.set_result(result)
+        _tell(loop, future.set_result, result)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, tell: Callable[[T], None], word: T) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
+        loop.call_soon_threadsafe(tell, word)

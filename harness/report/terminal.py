@@ -328,7 +328,11 @@ class Terminal:
         if isinstance(text, str):
             text = Text(text)
         text.plain = _clean(text.plain)
-        self._console.print(text)
+        if self._console.is_terminal:
+            self._console.print(text)
+        else:  # plain lines need none of its drawing, which costs more than the check that a line tells of
+            self._console.file.write(f"{text.plain}\n")
+            self._console.file.flush()
 
 
 def _check_line(name: str, notes: list[str], shown: str) -> str:

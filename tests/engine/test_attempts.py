@@ -19,7 +19,7 @@ from harness.deadline import Cancellation, Deadline
 from harness.engine.attempts import CheckRun
 from harness.engine.outcome import CheckResult, Outcome
 from harness.engine.retry import Retry
-from harness.engine.waiting import Signals, Waiter
+from harness.engine.waiting import FirstLook, Signals, Waiter
 from harness.engine.workers import WorkerPool
 from harness.errors import Source
 from harness.events import Emitter, NullEmitter
@@ -102,6 +102,7 @@ def carry(
             limit=Deadline(clock.now + limit, clock, stop),
             jitter=lambda attempt: 0.8 + 0.4 * (attempt * 0.618 % 1),
             retry=Retry(),
+            first_look=FirstLook(),
         ).run()
 
     return asyncio.run(main()), clock, starts

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 import pytest
 
 from harness.deadline import Cancellation
-from harness.engine.waiting import Signals, Waiter
+from harness.engine.waiting import FirstLook, Signals, Waiter
 from harness.errors import Cancelled
 
 
@@ -121,3 +121,38 @@ def test_nothing_is_left_behind() -> None:
 
     asyncio.run(main())
     assert not stop._callbacks
+
+
+def test_the_first_look_goes_ahead_and_the_others_follow_when_it_is_over() -> None:
+    told: list[str] = []
+
+    async def look(gate: FirstLook, name: str, held: asyncio.Event) -> None:
+        async with gate:
+            told.append(name)
+            await held.wait()
+
+    async def main() -> None:
+        gate, held = FirstLook(), asyncio.Event()
+        looks = [asyncio.create_task(look(gate, name, held)) for name in "abc"]
+        await asyncio.sleep(0.01)
+        assert told == ["a"]
+        held.set()
+        await asyncio.gather(*looks)
+
+    asyncio.run(main())
+    assert sorted(told) == ["a", "b", "c"]
+
+
+def test_a_first_look_that_takes_long_holds_up_no_other_one() -> None:
+    async def look(gate: FirstLook, held: asyncio.Event) -> None:
+        async with gate:
+            held.set()
+
+    async def main() -> None:
+        gate, second = FirstLook(), asyncio.Event()
+        async with gate:
+            other = asyncio.create_task(look(gate, second))
+            await asyncio.wait_for(second.wait(), 60)
+        await other
+
+    asyncio.run(main())

@@ -6,6 +6,7 @@ to 257, U-Boot's. The first kind that matches a line is taken. `docs/findings.md
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -23,6 +24,20 @@ _UNITS = "https://www.freedesktop.org/software/systemd/man/latest/systemd.unit.h
 _DEBUG = "https://systemd.io/DEBUGGING/"
 
 
+_compiled = functools.cache(re.compile)
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A regular expression, compiled when a line is first held against it: many a run meets no console."""
+
+    text: str
+
+    def match(self, line: str) -> re.Match[str] | None:
+        """Tries it from the line's beginning on."""
+        return _compiled(self.text).match(line)
+
+
 @dataclass(frozen=True, slots=True)
 class FindingKind:
     """A kind of finding.
@@ -38,11 +53,11 @@ class FindingKind:
     name: str
     severity: Severity
     meaning: str
-    start: re.Pattern[str]
+    start: Pattern
     reference: str
-    own: re.Pattern[str] | None = None
-    body: re.Pattern[str] | None = None
-    end: re.Pattern[str] | None = None
+    own: Pattern | None = None
+    body: Pattern | None = None
+    end: Pattern | None = None
     quiet: float = QUIET
     printk: bool = True
     ends_target: bool = False
@@ -55,14 +70,14 @@ def _boot(failure: BootFailure) -> str:
 
 def _kind(
     name: str, severity: Severity, meaning: str, start: str, reference: str,
-    *, own: str = "", trace: str | re.Pattern[str] | None = None, end: str = "",
+    *, own: str = "", trace: str | Pattern | None = None, end: str = "",
     quiet: float = QUIET, printk: bool = True, ends_target: bool = False,
 ) -> FindingKind:  # fmt: skip
     """`trace`: a call trace belongs to it, and what this matches."""
-    body = trace if isinstance(trace, re.Pattern | None) else re.compile(f"{trace}|{TRACE}" if trace else TRACE)
+    body = trace if isinstance(trace, Pattern | None) else Pattern(f"{trace}|{TRACE}" if trace else TRACE)
     return FindingKind(
-        name, severity, meaning, re.compile(start), reference,
-        own=re.compile(own) if own else None, body=body, end=re.compile(end) if end else None,
+        name, severity, meaning, Pattern(start), reference,
+        own=Pattern(own) if own else None, body=body, end=Pattern(end) if end else None,
         quiet=quiet, printk=printk, ends_target=ends_target,
     )  # fmt: skip
 
@@ -70,7 +85,7 @@ def _kind(
 CUT_HERE = re.compile(r"-{8,}\[ cut here \]-{8,}")
 """What stands before a WARNING, a BUG or a UBSAN report (`CUT_HERE` of the kernel's asm-generic/bug.h)."""
 
-ALL = re.compile(".*")
+ALL = Pattern(".*")
 """For reports that hold whatever the kernel says until they end."""
 
 # What stands below a report's first line: call traces, registers, memory, the modules. Nearly all of it is indented;
@@ -318,7 +333,7 @@ WARNED = BY_NAME["kernel_warning"]
 """What a report is that says `cut here` and nothing that is known."""
 
 # Tried from a line's beginning on, all at once: most lines fail at their first letters.
-_STARTS = re.compile("|".join(f"(?P<{kind.name}>{kind.start.pattern})" for kind in KINDS))
+_STARTS = Pattern("|".join(f"(?P<{kind.name}>{kind.start.text})" for kind in KINDS))
 
 
 def begins(text: str) -> FindingKind | None:

@@ -45,7 +45,7 @@ def resolve(spec: SshSpec, *, deadline: Deadline, home: Path | None = None) -> S
     """
     user_config = (home or Path.home()) / ".ssh" / "config"
     has_file = bool(spec.config_file) or user_config.is_file()
-    if not spec.use_config or spec.config_file == "none" or not has_file:
+    if not spec.use_config or spec.config_file in ("none", os.devnull) or not has_file:
         return spec
     found = _ask_ssh(spec, deadline) if shutil.which("ssh") else _ask_paramiko(spec, user_config)
     explicit = first_of(spec.options)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import fnmatch
+import functools
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Sequence
@@ -121,11 +122,16 @@ def read_host_keys(run: Callable[[str], CommandResult]) -> tuple[HostKey, ...]:
 
 @dataclass(frozen=True, slots=True)
 class KnownHostLine:
-    """One line of a `known_hosts` file."""
+    """One line of a `known_hosts` file. Its key is read when it is asked for: most lines speak of other hosts."""
 
     marker: str
     patterns: tuple[str, ...]
-    key: HostKey
+    text: str
+
+    @property
+    def key(self) -> HostKey | None:
+        """None when the line holds no key that we know how to read; ssh passes over it too."""
+        return HostKey.from_text(self.text)
 
     def matches(self, name: str) -> bool:
         """Whether the line speaks of `name` (a host, or `[host]:port`)."""
@@ -142,6 +148,8 @@ class KnownHostLine:
 
 
 def _wildcard(pattern: str, name: str) -> bool:
+    if "*" not in pattern and "?" not in pattern:
+        return name == pattern
     # `[` is literal in known_hosts ([host]:port); in fnmatch it opens a class.
     return fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))
 
@@ -158,7 +166,7 @@ def _hashed_matches(entry: str, name: str) -> bool:
 
 
 def parse_known_hosts(text: str) -> tuple[KnownHostLine, ...]:
-    """The lines of a `known_hosts` file; comments and lines that hold no key are passed over, as ssh does."""
+    """The lines of a `known_hosts` file; comments, and lines too short to hold a key, are passed over."""
     lines = []
     for raw in text.splitlines():
         fields = raw.split()
@@ -167,9 +175,7 @@ def parse_known_hosts(text: str) -> tuple[KnownHostLine, ...]:
             marker = fields.pop(0)
         if len(fields) < 3 or fields[0].startswith("#"):
             continue
-        key = HostKey.from_text(f"{fields[1]} {fields[2]}")
-        if key is not None:
-            lines.append(KnownHostLine(marker, tuple(fields[0].split(",")), key))
+        lines.append(KnownHostLine(marker, tuple(fields[0].split(",")), f"{fields[1]} {fields[2]}"))
     return tuple(lines)
 
 
@@ -221,15 +227,16 @@ def look_up(name: str, files: Iterable[Path]) -> Known:
     origins: list[str] = []
     for path in files:
         try:
-            text = path.read_text("utf-8", "backslashreplace")
+            about = path.stat()
+            lines = _read(path, about.st_ino, about.st_mtime_ns, about.st_size)
         except (FileNotFoundError, NotADirectoryError):
             continue
-        for line in parse_known_hosts(text):
-            if not line.matches(name):
+        for line in lines:
+            if not line.matches(name) or (key := line.key) is None:
                 continue
             place = {"": keys, "@revoked": revoked, "@cert-authority": authorities}.get(line.marker)
             if place is not None:
-                place.append(line.key)
+                place.append(key)
                 origins.append(str(path))
     return Known(
         tuple(dict.fromkeys(keys)),
@@ -237,6 +244,12 @@ def look_up(name: str, files: Iterable[Path]) -> Known:
         ", ".join(dict.fromkeys(origins)),
         authorities=tuple(dict.fromkeys(authorities)),
     )
+
+
+@functools.lru_cache(maxsize=8)
+def _read(path: Path, *_as_it_was: int) -> tuple[KnownHostLine, ...]:
+    """A file's lines. It may be long, and is asked for each host of a run: it is read again when it has changed."""
+    return parse_known_hosts(path.read_text("utf-8", "backslashreplace"))
 
 
 class Verdict(StrEnum):
