@@ -24,7 +24,7 @@ def render(result: RunResult) -> str:
         errors=str(counts["error"] + counts["unreachable"]),
         skipped=str(counts["skipped"]),
         time=f"{result.duration:.3f}",
-        timestamp=_stamp(result.started),
+        timestamp=stamp(result.started),
     )
     for target in result.targets:
         _suite(root, target, result.started)
@@ -44,7 +44,7 @@ def _suite(root: ET.Element, target: TargetResult, started: float) -> None:
         errors=str(outcomes.count(Outcome.ERROR) + outcomes.count(Outcome.UNREACHABLE)),
         skipped=str(outcomes.count(Outcome.SKIPPED)),
         time=f"{target.duration:.3f}",
-        timestamp=_stamp(min((check.started for check in target.checks), default=started)),
+        timestamp=stamp(min((check.started for check in target.checks), default=started)),
     )
     for check in target.checks:
         _case(suite, check)
@@ -80,6 +80,9 @@ def _case(suite: ET.Element, check: CheckResult) -> None:
         ET.SubElement(case, "failure", message=message, type="failed").text = clean(details(check))
     elif check.outcome in (Outcome.ERROR, Outcome.UNREACHABLE):
         ET.SubElement(case, "error", message=message, type=check.outcome.value).text = clean(details(check))
+    elif check.flaky:
+        flaky = ET.SubElement(case, "flakyFailure", message="its state changed while it was looked at", type="flaky")
+        ET.SubElement(flaky, "stackTrace").text = clean(details(check))
 
 
 def details(check: CheckResult) -> str:
@@ -103,5 +106,6 @@ def clean(text: str) -> str:
     return _FORBIDDEN.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
-def _stamp(seconds: float) -> str:
+def stamp(seconds: float) -> str:
+    """A time as JUnit has it, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

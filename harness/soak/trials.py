@@ -46,13 +46,15 @@ class Mark:
 @dataclass(frozen=True, slots=True)
 class Trials:
     """What `trials.jsonl` tells. `finished` and `marks` are those of finished iterations, in the file's order;
-    `unfinished` those of iterations that have no end. `ended` has (iteration, target) of the finished ones with
-    their ends in seconds since the epoch. `unreadable` are the numbers of the lines that are no line of ours.
+    `unfinished` those of iterations that have no end. `began` and `ended` have (iteration, target) of the finished
+    ones with their beginnings, as far as they were told, and ends in seconds since the epoch. `unreadable` are the
+    numbers of the lines that are no line of ours.
     """
 
     finished: tuple[Trial, ...] = ()
     unfinished: tuple[Trial, ...] = ()
     marks: tuple[Mark, ...] = ()
+    began: dict[tuple[int, str], float] = field(default_factory=dict)
     ended: dict[tuple[int, str], float] = field(default_factory=dict)
     unreadable: tuple[int, ...] = ()
 
@@ -156,6 +158,7 @@ def parse_trials(lines: Iterable[bytes]) -> Trials:
     open_marks: dict[tuple[int, str], list[Mark]] = {}
     finished: list[Trial] = []
     marks: list[Mark] = []
+    began: dict[tuple[int, str], float] = {}
     ended: dict[tuple[int, str], float] = {}
     unreadable: list[int] = []
     for number, line in enumerate(lines, 1):
@@ -173,6 +176,8 @@ def parse_trials(lines: Iterable[bytes]) -> Trials:
             elif "began" in document:
                 open_trials.pop(key, None)
                 open_marks.pop(key, None)
+                if key not in ended:
+                    began[key] = float(document["began"])
             elif key not in ended:
                 ended[key] = float(document["ended"])
                 finished += open_trials.pop(key, {}).values()
@@ -180,7 +185,8 @@ def parse_trials(lines: Iterable[bytes]) -> Trials:
         except (ValueError, TypeError, KeyError):
             unreadable.append(number)
     left = tuple(trial for trials in open_trials.values() for trial in trials.values())
-    return Trials(tuple(finished), left, tuple(marks), ended, tuple(unreadable))
+    began = {key: at for key, at in began.items() if key in ended}
+    return Trials(tuple(finished), left, tuple(marks), began, ended, tuple(unreadable))
 
 
 def _key(document: Any) -> tuple[int, str]:

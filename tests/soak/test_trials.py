@@ -130,6 +130,7 @@ def test_an_unfinished_iteration_is_told_apart(tmp_path: Path) -> None:
     assert [each.iteration for each in read.finished] == [1, 2]
     assert [each.iteration for each in read.unfinished] == [3]
     assert [mark.iteration for mark in read.marks] == [1, 2]
+    assert read.began == {(1, "vm1"): 1.0, (2, "vm1"): 2.0}
     assert read.ended == {(1, "vm1"): 1.5, (2, "vm1"): 2.5}
     assert read.last_iteration("vm1") == 2
     assert read.last_iteration("vm2") == 0

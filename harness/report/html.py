@@ -1,0 +1,234 @@
+"""A report as one HTML page that needs nothing else: no network, no script, no framework."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from harness.report import charts, words
+from harness.report.case import Case, cases
+from harness.report.document import quantile_name
+from harness.report.read import Run, when
+from harness.report.visible import visible
+from harness.soak.compare import Comparison
+from harness.soak.figures import Figures
+from harness.soak.summary import Drift, Summary
+from harness.soak.trial import Trial
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+MOST_CLUSTERS = 60
+MOST_ROWS = 400
+MOST_CURVES = 60
+MOST_TARGETS = 30
+MOST_RESETS = 100
+COLOURS = 6
+"""Curves of that many targets can be told apart; more are drawn as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A lane of a target's time line."""
+
+    name: str
+    drawing: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Story:
+    """A target's time line with what is known of it."""
+
+    target: str
+    told: str
+    lines: tuple[_Line, ...]
+    stages: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Curves:
+    """One check's settle curves."""
+
+    check: str
+    told: str
+    drawing: str
+
+
+def report_html(run: Run, summary: Summary) -> str:
+    """The whole page: verdict first, then what did not pass, then all figures."""
+    last = max(summary.iterations.values(), default=0)
+    by_row: dict[tuple[str, str], list[Trial]] = defaultdict(list)
+    for trial in run.trials:
+        by_row[trial.label, trial.target].append(trial)
+    targets = run.targets
+    rows = sorted(summary.rows, key=_worst_first)
+    return _page(
+        "report.html",
+        title=f"{run.run}: {summary.verdict.word}",
+        run=run,
+        summary=summary,
+        started=when(run.started),
+        last=last,
+        is_soak=run.is_soak,
+        targets=targets,
+        total=summary.total,
+        clusters=summary.clusters[:MOST_CLUSTERS],
+        clusters_left=len(summary.clusters) - MOST_CLUSTERS,
+        cases=sorted(cases(run.trials), key=_case_order) if not run.is_soak else (),
+        rows=rows[:MOST_ROWS],
+        rows_left=len(rows) - MOST_ROWS,
+        split=_split(summary),
+        grid=[(row, charts.grid_row(by_row[row.check, row.target], last)) for row in rows[:MOST_ROWS]],
+        per_column=-(-last // charts.COLUMNS),
+        curves=_curves(summary),
+        colours=targets if 1 < len(targets) <= COLOURS else (),
+        stories=[_story(run, target) for target in targets[:MOST_TARGETS]],
+        drifts=[(each, _drift_words(each), charts.drift(by_row[each.check, each.target], last))
+                for each in summary.drifts[:12]],
+        drifts_left=len(summary.drifts) - 12,
+        elapsed=_elapsed(run),
+    )  # fmt: skip
+
+
+def comparison_html(first: Run, second: Run, found: Comparison) -> str:
+    """The page of a comparison."""
+    return _page(
+        "comparison.html",
+        title=f"{second.run} against {first.run}: {found.verdict.value}",
+        first=first,
+        second=second,
+        found=found,
+        pairs=found.pairs[:MOST_ROWS],
+        pairs_left=len(found.pairs) - MOST_ROWS,
+        drawings=[
+            charts.settle_curves(
+                [
+                    charts.Curve("before", 1, pair.first.settle.curve),
+                    charts.Curve("after", 0, pair.second.settle.curve),
+                ],
+                _longest([pair.first, pair.second]),
+            )
+            if pair.first.settle.curve or pair.second.settle.curve
+            else ""
+            for pair in found.pairs[:MOST_CURVES]
+        ],
+    )
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    folder = resources.files("harness.report") / "page"
+    environment = Environment(
+        loader=FileSystemLoader(str(folder)),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
+    )
+    environment.filters.update(
+        percent=words.percent, interval=words.interval, seconds=words.seconds, span=words.span, between=words.between,
+        between_span=words.between_span, chance=words.chance, many=words.many, some=words.some, ranges=words.ranges,
+        per_thousand=words.per_thousand, quantile_name=quantile_name, svg=Markup, rate_bar=charts.rate_bar,
+        bars=charts.bars, floor_of=charts.floor_of, kind=charts.kind, points=words.points,
+    )  # fmt: skip
+    return environment
+
+
+def _page(template: str, **values: Any) -> str:
+    return _environment().get_template(template).render(css=_css(), **values)
+
+
+@cache
+def _css() -> str:
+    return (resources.files("harness.report") / "page" / "style.css").read_text(encoding="utf-8")
+
+
+def _worst_first(row: Figures) -> tuple[object, ...]:
+    lost = row.trials - row.judged - row.outcomes["skipped"]
+    return (not (row.unclean or lost), row.clean.value if row.clean.value is not None else 1.0, row.check, row.target)
+
+
+def _case_order(case: Case) -> tuple[object, ...]:
+    return (case.outcome.value in ("passed", "skipped") and not case.flaky, case.first.target)
+
+
+def _split(summary: Summary) -> list[Figures]:
+    worst = {(row.check, row.target): _worst_first(row) for row in summary.rows}
+    return sorted(summary.split, key=lambda row: (worst[row.check, row.target], row.transport))[:MOST_ROWS]
+
+
+def _curves(summary: Summary) -> list[_Curves]:
+    """One drawing a check, those that settle last first; a curve for each target where they can be told apart."""
+    by_check: dict[str, list[Figures]] = defaultdict(list)
+    for row in summary.rows:
+        if row.settle.curve:
+            by_check[row.check].append(row)
+    order = {target: number for number, target in enumerate(summary.iterations)}
+    found = []
+    for check, rows in sorted(by_check.items(), key=lambda item: -_slowest(item[1])):
+        drawn = charts.settle_curves(
+            [charts.Curve(row.target, order.get(row.target, 0) % COLOURS, row.settle.curve) for row in rows],
+            _longest(rows),
+        )
+        told = [
+            (f"{row.target}: " if len(rows) > 1 else "")
+            + ", ".join(f"{quantile_name(each)} {words.seconds(each.value)}" for each in row.settle.quantiles)
+            + (f"; {row.settle.censored} timed out" if row.settle.censored else "")
+            + (f"; {row.settle.never} never would" if row.settle.never else "")
+            for row in rows[:COLOURS]
+        ]
+        found.append(_Curves(check, "\n".join(told), drawn))
+    return found[:MOST_CURVES]
+
+
+def _slowest(rows: list[Figures]) -> float:
+    return max(row.settle.quantiles[-1].value or row.settle.curve[-1].at for row in rows)
+
+
+def _longest(rows: list[Figures]) -> float:
+    return max((row.settle.curve[-1].at for row in rows if row.settle.curve), default=1.0) * 1.02
+
+
+def _story(run: Run, target: str) -> _Story:
+    trials = [trial for trial in run.trials if trial.target == target]
+    marks = [mark for mark in run.marks if mark.target == target]
+    resets = sum(mark.kind == "reset" for mark in marks)
+    start, end = run.started, run.started + max(run.duration, 0.001)
+    lanes = [
+        ("transport", charts.transports(trials)),
+        ("not clean", charts.unclean(trials)),
+        ("faults", charts.marked(marks, ("fault",))),
+        ("resets", charts.marked(marks, ("reset",)) if resets <= MOST_RESETS else []),
+        ("findings", charts.marked(marks, ("finding", "unreachable", "boot"))),
+        ("fallbacks", charts.marked(marks, ("fallback", "recovered"))),
+    ]
+    story = next((each for each in run.stories if each.name == target), None)
+    told = f"{words.many(resets, 'reset')}, not drawn" if resets > MOST_RESETS else ""
+    stages = ""
+    if story is not None:
+        told = story.unreachable or story.settled
+        stages = ", ".join(f"{name} after {words.seconds(at)}" for name, at in story.stages)
+    return _Story(
+        target,
+        told,
+        tuple(_Line(name, charts.lane(spans, start, end, name)) for name, spans in lanes if spans),
+        stages,
+    )
+
+
+def _elapsed(run: Run) -> list[str]:
+    return [words.seconds(run.duration * part / 4) if part else "0" for part in range(5)]
+
+
+def _drift_words(drift: Drift) -> str:
+    rises = drift.strength > 0
+    if drift.what == "failing":
+        return "fails more and more often" if rises else "fails less and less often"
+    return "takes longer and longer to settle" if rises else "settles sooner and sooner"

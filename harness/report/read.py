@@ -1,0 +1,369 @@
+"""Reads what a run left, so that it can be told again: of a soak, of a run, and of one that was killed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from harness.engine.outcome import CheckResult, Observation, Outcome
+from harness.errors import UsageError
+from harness.events import Record
+from harness.events.reader import RecordReader, State
+from harness.events.segments import scan
+from harness.soak.trial import Settling, Trial, TrialOutcome, trial
+from harness.soak.trials import NAME as TRIALS
+from harness.soak.trials import Mark, read_trials
+from harness.target.settle import MODULE
+
+RESULTS = "results.json"
+_TOLD_AS_MARKS = {
+    "link.fallback": "fallback", "link.recovered": "recovered", "finding": "finding", "fault.start": "fault",
+    "target.unreachable": "unreachable", "boot.failed": "boot",
+}  # fmt: skip
+_NANOSECONDS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class TargetStory:
+    """What is known of a target besides its trials. `stages` are the boot's with their seconds since power-on."""
+
+    name: str
+    settled: str = ""
+    unreachable: str = ""
+    stages: tuple[tuple[str, float], ...] = ()
+    console_log: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as its folder tells it. Times are in seconds, `started` since the epoch.
+
+    `trials` are those of finished iterations; `unfinished` how many stand there of unfinished ones, and are not
+    counted. `iterations` and `exposure` tell for each target how many were finished and how long they took together.
+    `ended` is false while it goes on, or where it was killed. `notes` say what a reader should know of the data.
+    """
+
+    run: str
+    folder: Path
+    started: float
+    duration: float
+    trials: tuple[Trial, ...]
+    iterations: dict[str, int]
+    exposure: dict[str, float]
+    unfinished: int = 0
+    marks: tuple[Mark, ...] = ()
+    stories: tuple[TargetStory, ...] = ()
+    command: str = ""
+    ended: bool = True
+    notes: tuple[str, ...] = ()
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([*self.iterations, *(trial.target for trial in self.trials)]))
+
+    @property
+    def is_soak(self) -> bool:
+        return max(self.iterations.values(), default=0) > 1
+
+
+def find_run(logs: Path, name: str) -> Path:
+    """The folder of a run: by its path, its id, the beginning of its id, or `latest`. Raises UsageError where there is
+    none, or more than one."""
+    for folder in (Path(name), logs / name):
+        if folder.is_dir() and _is_run(folder):
+            return folder.resolve() if folder.is_symlink() else folder
+        if folder.is_file() and folder.name in (RESULTS, TRIALS, "events.jsonl"):
+            return folder.parent
+    if Path(name).is_dir():
+        raise UsageError(
+            f"{name} is no run's folder: it holds neither {RESULTS} nor {TRIALS} nor events.jsonl",
+            hint=f"Runs lie in {logs}/; name one by its id, or another place with --logs DIR.",
+        )
+    known = run_folders(logs)
+    near = [folder for folder in known if "/" not in name and name and folder.name.startswith(name)]
+    if len(near) == 1:
+        return near[0]
+    if near:
+        raise UsageError(
+            f"{len(near)} runs in {logs} begin with {name!r}",
+            hint="They are: " + ", ".join(folder.name for folder in near[-8:]),
+        )
+    newest = ", ".join(folder.name for folder in known[-5:])
+    raise UsageError(
+        f"no run {name!r} in {logs}",
+        hint=f"The newest are: {newest}" if known else "There are no runs; name another place with --logs DIR.",
+    )
+
+
+def run_folders(logs: Path) -> list[Path]:
+    """The folders of all runs, oldest first (their ids begin with the time). Raises UsageError where `logs` cannot be
+    read."""
+    if not logs.exists():
+        return []
+    try:
+        folders = [path for path in logs.iterdir() if path.is_dir() and not path.is_symlink() and _is_run(path)]
+    except OSError as error:
+        raise UsageError(f"cannot read {logs}: {error.strerror}", hint="Name another one with --logs DIR.") from error
+    return sorted(folders, key=lambda path: path.name)
+
+
+def read_run(folder: Path) -> Run:
+    """All that a run's folder tells. Raises UsageError where nothing in it can be read."""
+    try:
+        if (folder / TRIALS).exists():
+            return _of_trials(folder)
+        if (folder / RESULTS).exists():
+            return _of_results(folder)
+        return _of_events(folder, "It left no results: it was killed, or is still going on. This is what was recorded.")
+    except OSError as error:
+        raise UsageError(f"cannot read {error.filename}: {error.strerror}") from error
+
+
+def _is_run(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (RESULTS, TRIALS)) or bool(scan(folder).segments)
+
+
+# -- a soak ------------------------------------------------------------------------------------------------------------
+
+
+def _of_trials(folder: Path) -> Run:
+    read = read_trials(folder)
+    record = _record(folder, marks=False)
+    begins: dict[tuple[int, str], float] = {}
+    for each in read.finished:
+        key = (each.iteration, each.target)
+        begins[key] = min(begins.get(key, each.started), each.started)
+    begins |= read.began
+    iterations: dict[str, int] = {}
+    exposure: dict[str, float] = {}
+    for (number, target), ended in read.ended.items():
+        iterations[target] = iterations.get(target, 0) + 1
+        exposure[target] = exposure.get(target, 0.0) + max(0.0, ended - begins.get((number, target), ended))
+    notes = list(record.notes)
+    if read.unreadable:
+        lines = ", ".join(str(number) for number in read.unreadable[:10])
+        notes.append(f"{len(read.unreadable)} lines of {TRIALS} cannot be read and are left out (line {lines})")
+    if read.unfinished:
+        number = len(read.unfinished)
+        words = "trial of unfinished iterations is" if number == 1 else "trials of unfinished iterations are"
+        notes.append(f"{number} {words} not counted")
+    started = record.started or min(begins.values(), default=0.0)
+    return Run(
+        run=record.run or folder.name,
+        folder=folder,
+        started=started,
+        duration=max([*read.ended.values(), started]) - started,
+        trials=tuple(with_implied(read.finished, read.ended)),
+        iterations=iterations,
+        exposure=exposure,
+        unfinished=len(read.unfinished),
+        marks=read.marks,
+        command=record.command,
+        ended=record.ended,
+        notes=tuple(notes),
+    )
+
+
+def with_implied(trials: tuple[Trial, ...], ended: Mapping[tuple[int, str], float]) -> list[Trial]:
+    """The trials, with those that nobody writes: settling and findings are told only where they fail, so they passed in
+    all other iterations of that target."""
+    made = list(trials)
+    had = {(each.label, each.target, each.iteration): each for each in trials if each.suite == MODULE}
+    for label, target in dict.fromkeys((label, target) for label, target, _ in had):
+        check = label.partition("::")[2]
+        made += (
+            Trial(number, target, MODULE, check, TrialOutcome.PASSED, at, 0.0, check_id=label)
+            for (number, name), at in ended.items()
+            if name == target and (label, target, number) not in had
+        )
+    return sorted(made, key=lambda each: each.iteration)
+
+
+# -- a run -------------------------------------------------------------------------------------------------------------
+
+
+def _of_results(folder: Path) -> Run:
+    path = folder / RESULTS
+    try:
+        document = orjson.loads(path.read_bytes())
+        targets = document["targets"]
+        run, started, duration = str(document["run"]), float(document["started"]), float(document["duration"])
+        trials = tuple(trial(_check(each)) for target in targets for each in target["checks"])
+        stories = tuple(_story(target) for target in targets)
+        lasted = {str(target["target"]): float(target.get("duration") or duration) for target in targets}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UsageError(f"{path} is no results of harness: {error}", hint="Is it a run's own file?") from error
+    record = _record(folder)
+    notes = [*record.notes]
+    if document.get("interrupted"):
+        notes.append("The run was interrupted.")
+    return Run(
+        run=run,
+        folder=folder,
+        started=started,
+        duration=duration,
+        trials=trials,
+        iterations=dict.fromkeys(lasted, 1),
+        exposure=lasted,
+        marks=record.marks,
+        stories=stories,
+        command=record.command,
+        notes=tuple(notes),
+    )
+
+
+_CHECK_FIELDS = {each.name for each in fields(CheckResult)}
+
+
+def _check(document: Mapping[str, Any]) -> CheckResult:
+    """A check's result as `results.json` tells it; fields of later versions are left out."""
+    values = {name: value for name, value in document.items() if name in _CHECK_FIELDS}
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    values["outcome"] = Outcome(document["outcome"])
+    values["observations"] = tuple(
+        Observation(each["attempt"], each["at"], Outcome(each["outcome"]), each["seen"])
+        for each in document.get("observations", ())
+    )
+    return CheckResult(**values)
+
+
+def _story(document: Mapping[str, Any]) -> TargetStory:
+    return TargetStory(
+        name=str(document["target"]),
+        settled=str(document.get("settled", "")),
+        unreachable=str(document.get("unreachable", "") or document.get("error", "")),
+        stages=tuple((str(name), float(at)) for name, at in document.get("stages", ())),
+        console_log=str(document.get("console_log", "")),
+    )
+
+
+# -- the record --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the record tells of a run."""
+
+    run: str = ""
+    started: float = 0.0
+    last: float = 0.0
+    command: str = ""
+    ended: bool = True
+    checks: list[Trial] = field(default_factory=list)
+    marks: tuple[Mark, ...] = ()
+    notes: list[str] = field(default_factory=list)
+
+
+def _record(folder: Path, *, marks: bool = True) -> _Told:
+    """Reads the record: its beginning only, where neither marks nor checks are wanted."""
+    told = _Told()
+    found: list[Mark] = []
+    with RecordReader(folder) as reader:
+        while lines := reader.read(1 << 20 if marks else 1 << 14):
+            for line in lines:
+                # Only what is wanted is parsed: most of a record is console lines and commands.
+                if not any(word in line.raw for word in _WANTED):
+                    continue
+                try:
+                    event = orjson.loads(line.raw)
+                    _take(told, event, found)
+                except (ValueError, KeyError, TypeError):
+                    told.notes.append(f"event {line.sequence} of the record cannot be read and is left out")
+            if not marks:
+                told.ended = _has_ended(folder)
+                return told
+        told.ended = reader.state is State.ENDED
+    told.marks = tuple(found)
+    return told
+
+
+_WANTED = tuple(
+    f'"event.action":"{action}"'.encode() for action in ("run.start", "check.end", "run.end", *_TOLD_AS_MARKS)
+)
+
+
+def _has_ended(folder: Path) -> bool:
+    """Whether the last line of the record is its end, without reading all of it."""
+    live = folder / "events.jsonl"
+    if not live.exists():
+        return False
+    with live.open("rb") as file:
+        file.seek(max(0, live.stat().st_size - (1 << 16)))
+        lines = file.read().splitlines()
+    return bool(lines) and b'"event.action":"run.end"' in lines[-1]
+
+
+def _take(told: _Told, event: Record, marks: list[Mark]) -> None:
+    action, at = event["event.action"], datetime.fromisoformat(event["@timestamp"]).timestamp()
+    told.last = at
+    if action == "run.start" and not told.run:
+        import shlex
+
+        told.run, told.started = event["cicd.pipeline.run.id"], at
+        argv = [str(word) for word in event.get("harness.argv", [])]
+        told.command = shlex.join(["harness", *argv[1:]]) if argv else ""
+    elif action == "check.end" and event.get("test.suite.name") != MODULE:
+        told.checks.append(_trial_of(event, at))
+    elif action in _TOLD_AS_MARKS:
+        name = event.get("harness.finding") or event.get("harness.to_transport") or event.get("harness.fault") or ""
+        first = event["message"].partition("\n")[0]
+        marks.append(Mark(1, event.get("host.name", ""), _TOLD_AS_MARKS[action], str(name), at, text=first))
+
+
+def _trial_of(event: Record, at: float) -> Trial:
+    duration = event["event.duration"] / _NANOSECONDS
+    outcome = TrialOutcome(event["harness.outcome"])
+    label = f"{event['test.suite.name']}::{event['test.case.name']} {outcome.value}"
+    settled = outcome is TrialOutcome.PASSED
+    return Trial(
+        iteration=1,
+        target=event["host.name"],
+        suite=event["test.suite.name"],
+        check=event["test.case.name"],
+        outcome=outcome,
+        started=at - duration,
+        duration=duration,
+        check_id=event.get("harness.check_id", ""),
+        transports=tuple(event.get("harness.transports", ())),
+        flaky=bool(event.get("harness.flaky")),
+        attempts=event["harness.attempts"],
+        seconds=duration if settled else None,
+        settling=Settling.SETTLED if settled else Settling.UNKNOWN,
+        fallbacks=int(event.get("harness.fallbacks", 0)),
+        re_reads=int(event.get("harness.re_reads", 0)),
+        message=event["message"].removeprefix(label).removeprefix(": "),
+        location=event.get("harness.location", ""),
+    )
+
+
+def _of_events(folder: Path, note: str) -> Run:
+    told = _record(folder)
+    if not told.started:
+        raise UsageError(
+            f"{folder} holds no run: its record has no run.start", hint="Was it killed before it began, or moved?"
+        )
+    seconds = max(0.0, told.last - told.started)
+    targets = list(dict.fromkeys(each.target for each in told.checks))
+    return Run(
+        run=told.run,
+        folder=folder,
+        started=told.started,
+        duration=seconds,
+        trials=tuple(told.checks),
+        iterations=dict.fromkeys(targets, 1),
+        exposure=dict.fromkeys(targets, seconds),
+        marks=told.marks,
+        command=told.command,
+        ended=False,
+        notes=(note, *told.notes),
+    )
+
+
+def when(seconds: float) -> str:
+    """A time for people, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,174 @@
+"""A whole soak, or a run, in figures: what every report tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from harness.soak.clusters import Cluster, clusters
+from harness.soak.figures import Demand, Figures, figures
+from harness.soak.statistics.many import holm
+from harness.soak.statistics.outlier import Outlier, against_the_pool
+from harness.soak.statistics.rates import Rate, wilson
+from harness.soak.trial import JUDGED, Trial, TrialOutcome
+
+UNLIKELY = 0.05
+"""A p-value below it is told as found; corrected for all that were looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Something that changed in the course of a soak, with its p-value corrected for all that were looked at.
+
+    `what` is `failing` or `settling`; `strength` from -1 (less, sooner) to 1 (more, later).
+    """
+
+    check: str
+    target: str
+    what: str
+    strength: float
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of it in a word and a sentence. The word is an outcome's, or `flaky`, or `nothing`."""
+
+    word: str
+    sentence: str
+
+    @property
+    def good(self) -> bool:
+        return self.word == "passed"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """All figures of a soak.
+
+    `rows` has one for each check on each target. `split` has one for each transport of those that more than one served,
+    without a time between failures: nobody knows how long each would have served. `worst` are the targets that are
+    worse than the others together, by check; an empty check stands for all of them. `clean_iterations` is the share of
+    iterations of a target in which every verdict was a clean pass: trials of one iteration are not independent,
+    iterations are.
+    """
+
+    verdict: Verdict
+    total: Figures
+    clean_iterations: Rate
+    rows: tuple[Figures, ...]
+    split: tuple[Figures, ...]
+    clusters: tuple[Cluster, ...]
+    drifts: tuple[Drift, ...]
+    worst: tuple[tuple[str, Outlier], ...]
+    iterations: dict[str, int]
+    demand: Demand = field(default_factory=Demand)
+
+
+def summarise(
+    trials: Sequence[Trial], exposure: Mapping[str, float], iterations: Mapping[str, int], demand: Demand
+) -> Summary:
+    """The figures of these trials. `exposure` is the time that each target was in iterations, in seconds; `iterations`
+    how many of each target were finished."""
+    by_row: dict[tuple[str, str], list[Trial]] = {}
+    for trial in trials:
+        by_row.setdefault((trial.label, trial.target), []).append(trial)
+    rows: list[Figures] = []
+    split: list[Figures] = []
+    for (check, target), members in by_row.items():
+        rows.append(figures(members, exposure.get(target, 0.0), demand, check=check, target=target))
+        by_transport: dict[str, list[Trial]] = {}
+        for trial in members:
+            by_transport.setdefault(trial.transport, []).append(trial)
+        if len(by_transport) > 1:
+            split += (
+                figures(part, 0.0, demand, check=check, target=target, transport=transport)
+                for transport, part in sorted(by_transport.items())
+            )
+    total = figures(trials, sum(exposure.values()), demand)
+    return Summary(
+        verdict=_verdict(total, rows),
+        total=total,
+        clean_iterations=_clean_iterations(trials, demand),
+        rows=tuple(rows),
+        split=tuple(split),
+        clusters=clusters(trials),
+        drifts=_drifts(rows),
+        worst=_worst(rows),
+        iterations=dict(iterations),
+        demand=demand,
+    )
+
+
+def _clean_iterations(trials: Sequence[Trial], demand: Demand) -> Rate:
+    clean: dict[tuple[str, int], bool] = {}
+    for trial in trials:
+        if trial.outcome in JUDGED:
+            key = (trial.target, trial.iteration)
+            clean[key] = clean.get(key, True) and trial.clean
+    return wilson(sum(clean.values()), len(clean), demand.confidence)
+
+
+def _drifts(rows: Sequence[Figures]) -> tuple[Drift, ...]:
+    asked = [
+        Drift(row.check, row.target, what, trend.strength, trend.p)
+        for row in rows
+        for what, trend in (("failing", row.failing_trend), ("settling", row.settle_trend))
+        if trend is not None
+    ]
+    corrected = holm([drift.p for drift in asked])
+    found = [
+        Drift(drift.check, drift.target, drift.what, drift.strength, p)
+        for drift, p in zip(asked, corrected, strict=True)
+        if p < UNLIKELY
+    ]
+    return tuple(sorted(found, key=lambda drift: (drift.p, -abs(drift.strength))))
+
+
+def _worst(rows: Sequence[Figures]) -> tuple[tuple[str, Outlier], ...]:
+    counts: dict[str, dict[str, tuple[int, int]]] = {"": {}}
+    for row in rows:
+        counts.setdefault(row.check, {})[row.target] = (row.unclean, row.judged)
+        failures, total = counts[""].get(row.target, (0, 0))
+        counts[""][row.target] = (failures + row.unclean, total + row.judged)
+    asked = [(check, outlier) for check, targets in counts.items() for outlier in against_the_pool(targets)]
+    # Each is corrected for the targets; here once more for the checks.
+    corrected = holm([outlier.p for _, outlier in asked])
+    return tuple(pair for pair, p in zip(asked, corrected, strict=True) if p < UNLIKELY)
+
+
+_WORDS = {
+    "failed": "failed",
+    "error": "ended in a mistake of the check",
+    "internal": "ended in a fault of harness",
+    "unreachable": "could not reach the target",
+    "infrastructure": "were lost to the infrastructure",
+}
+
+
+def _verdict(total: Figures, rows: Sequence[Figures]) -> Verdict:
+    """The gravest thing first, the others behind it."""
+    if not total.trials:
+        return Verdict("nothing", "No trial was finished, so there is nothing to tell.")
+    told = [
+        (name, f"{total.outcomes[name]:,} of {_many(total.trials, 'trial')} {words}")
+        for name, words in _WORDS.items()
+        if total.outcomes[name]
+    ]
+    if total.flaky.count:
+        told.append(("flaky", f"{total.flaky.count:,} of {_many(total.judged, 'verdict')} flaky"))
+    if told:
+        bad = [row for row in rows if row.unclean or any(row.outcomes[name] for name in _WORDS)]
+        checks, targets = {row.check for row in rows}, {row.target for row in rows}
+        where = f", in {len({row.check for row in bad})} of {len(checks)} checks" if len(checks) > 1 else ""
+        where += f", on {len({row.target for row in bad})} of {len(targets)} targets" if len(targets) > 1 else ""
+        return Verdict(told[0][0], "; ".join(sentence for _, sentence in told) + where + ".")
+    if not any(total.outcomes[outcome.value] for outcome in JUDGED):
+        return Verdict("skipped", f"All of {_many(total.trials, 'trial')} skipped: nothing was looked at.")
+    skipped = total.outcomes[TrialOutcome.SKIPPED.value]
+    also = f"; {skipped:,} skipped" if skipped else ""
+    return Verdict("passed", f"{_many(total.judged, 'trial')} passed, none was flaky{also}.")
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
