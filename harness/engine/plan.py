@@ -79,6 +79,7 @@ class Plan:
             "targets": [
                 {
                     "target": target.host.name,
+                    "groups": list(target.host.groups),
                     "checks": [
                         {
                             "id": item.check.id,

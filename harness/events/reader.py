@@ -151,19 +151,24 @@ class RecordReader:
 
     def _lines(self, data: bytes) -> list[Line]:
         lines: list[Line] = []
-        for raw in data.split(b"\n"):
-            self._offset += len(raw) + 1
-            sequence = sequence_of(raw)
-            if sequence is None or sequence <= self._seen:
-                wanted = self._seen >= self._after
-                sequence = self._seen
+        raws = data.split(b"\n")
+        first, end, seen, after = self._segment.first, self._offset, self._seen, self._after
+        for raw in raws:
+            end += len(raw) + 1
+            sequence = seen + 1
+            if b'"event.sequence":%d,' % sequence not in raw:  # nearly always it is there, and this is the quickest way
+                sequence = sequence_of(raw) or seen
+            if sequence <= seen:
+                sequence = seen
+                wanted = seen >= after
             else:
-                wanted = sequence > self._after
-                self.missing += max(0, sequence - max(self._seen, self._after) - 1)
-                self._seen = sequence
+                wanted = sequence > after
+                if wanted and sequence > seen + 1:
+                    self.missing += sequence - max(seen, after) - 1
+                seen = sequence
             if wanted:
-                lines.append(Line(raw, sequence, self._segment.first, self._offset))
-            self._last = raw
+                lines.append(Line(raw, sequence, first, end))
+        self._offset, self._seen, self._last = end, seen, raws[-1]
         if lines:
             self.position = lines[-1].position
         return lines

@@ -102,7 +102,7 @@ def first_sequence(path: Path) -> int | None:
     """The first `event.sequence` in a file; None while it has none, or is not there."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         return first_sequence_of(fd)
@@ -125,5 +125,5 @@ def first_sequence_of(fd: int) -> int | None:
 def _names(folder: Path) -> frozenset[str]:
     try:
         return frozenset(name for name in os.listdir(folder) if _ROTATED.fullmatch(name))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return frozenset()

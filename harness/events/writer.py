@@ -28,7 +28,8 @@ class Rotation:
     """Seconds that it may be open; it is turned over by the first event after that."""
     compress: bool = True
     keep: int | None = None
-    """Bytes that the record may have on disk: beyond that the oldest segments are removed. None removes nothing."""
+    """Bytes that the record may have on disk when a file is turned over (the next one comes on top): beyond that the
+    oldest segments are removed. None removes nothing."""
 
     def due(self, size: int, age: float, more: int) -> bool:
         """Whether a file of `size` bytes, open for `age` seconds, is turned over before `more` bytes are written."""

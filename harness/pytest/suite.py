@@ -233,6 +233,7 @@ class Suite:
             "targets": [
                 {
                     "target": name,
+                    "groups": list(self._hosts[name].groups),
                     "checks": [
                         {
                             "id": trial.check.id,

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from harness.errors import UsageError
+from harness.events.segments import LIVE, scan
 
 _LONGEST_NAME = 100
 
@@ -24,7 +25,7 @@ class RunFolder:
 
     @property
     def events(self) -> Path:
-        return self.path / "events.jsonl"
+        return self.path / LIVE
 
     def target(self, name: str) -> Path:
         """The folder of a target's own files: one for each name, whatever characters it is made of."""
@@ -50,6 +51,39 @@ def create(logs: Path, now: float) -> RunFolder:
             f"cannot make the run's folder {path}: {error.strerror}", hint="Name another one with --logs DIR."
         ) from error
     return RunFolder(run, path)
+
+
+def find(logs: Path, run: str) -> Path:
+    """The folder of a run that is there: its id, the beginning of one that no other has, `latest`, or a path to the
+    folder or to a file of its record. Raises UsageError."""
+    path = Path(run)
+    if os.sep in run or (path.exists() and not (logs / run).exists()):
+        folder = path if path.is_dir() else path.parent
+        if path.exists() and scan(folder).segments:
+            return folder
+        raise UsageError(
+            f"{run} holds no record" if path.exists() else f"there is no {run}",
+            hint=f"Expected a run's folder, with {LIVE} in it.",
+        )
+    if (logs / run / LIVE).exists() or scan(logs / run).segments:
+        return (logs / run).resolve()
+    found = sorted(each.name for each in logs.iterdir() if scan(each).segments) if logs.is_dir() else []
+    found = [name for name in found if not (logs / name).is_symlink()]
+    matching = [name for name in found if name.startswith(run)]
+    if len(matching) == 1:
+        return logs / matching[0]
+    if matching:
+        raise UsageError(f"{len(matching)} runs in {logs} begin with {run!r}", hint=f"They are: {_some(matching)}")
+    if not found:
+        raise UsageError(
+            f"there is no record of a run in {logs}", hint="Name a run's folder, or where they are with --logs DIR."
+        )
+    raise UsageError(f"there is no run {run!r} in {logs}", hint=f"There are: {_some(found)}")
+
+
+def _some(names: list[str], most: int = 10) -> str:
+    """The newest of them."""
+    return ("… " if len(names) > most else "") + ", ".join(names[-most:])
 
 
 def write_private(path: Path, text: str) -> None:

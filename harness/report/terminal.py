@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from rich.text import Text
 from harness.engine.findings.finding import Finding, Ruling, Severity
 from harness.engine.outcome import CheckResult, Outcome, RunResult, TargetResult
 from harness.events import Record
+from harness.report.shown import shown
 from harness.target.settle import MODULE
 
 _STYLE = {
@@ -26,7 +26,6 @@ _STYLE = {
     Outcome.UNREACHABLE: "bold magenta",
     Outcome.ERROR: "bold red",
 }
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _WORTH_NAMING = 60
 _AT_THE_TERMINAL = ("ssh.passphrase_wanted", "ssh.passphrase_done")
 _NANOSECONDS = 1_000_000_000
@@ -161,8 +160,8 @@ class Terminal:
         if record.get("harness.fallbacks"):
             notes.append("fell back")
         message = record["message"].partition(f" {outcome.value}: ")[2]
-        shown = f": {_short(message)}" if message and (outcome is not Outcome.PASSED or self._verbosity >= 1) else ""
-        self._line(target, outcome.value, _check_line(name, notes, shown), _STYLE[outcome])
+        words = f": {_short(message)}" if message and (outcome is not Outcome.PASSED or self._verbosity >= 1) else ""
+        self._line(target, outcome.value, _check_line(name, notes, words), _STYLE[outcome])
 
     def _warn(self, target: str, row: _Row, record: Record) -> None:
         words = record["event.action"].rpartition(".")[2].replace("_", " ")
@@ -199,7 +198,7 @@ class Terminal:
                 progress = f"{row.passed}✓ {row.bad}✗ of {row.total}"
                 doing = f"{row.check} attempt {row.attempt}" if row.check else ""
                 cells = (row.stage, progress, row.transport, f"{doing} {_short(row.seen)}")
-                table.add_row(Text(_clean(name), "bold"), *(Text(_clean(cell)) for cell in cells))
+                table.add_row(Text(shown(name), "bold"), *(Text(shown(cell)) for cell in cells))
         return table
 
     def summary(self, result: RunResult, folder: str) -> None:
@@ -327,7 +326,7 @@ class Terminal:
     def _print(self, text: Text | str) -> None:
         if isinstance(text, str):
             text = Text(text)
-        text.plain = _clean(text.plain)
+        text.plain = shown(text.plain)
         if self._console.is_terminal:
             self._console.print(text)
         else:  # plain lines need none of its drawing, which costs more than the check that a line tells of
@@ -335,14 +334,8 @@ class Terminal:
             self._console.file.flush()
 
 
-def _check_line(name: str, notes: list[str], shown: str) -> str:
-    return f"{name}{' (' + ', '.join(notes) + ')' if notes else ''}{shown}"
-
-
-def _clean(text: str) -> str:
-    """What a machine printed must not drive the person's terminal: control characters are shown, not sent."""
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+def _check_line(name: str, notes: list[str], words: str) -> str:
+    return f"{name}{' (' + ', '.join(notes) + ')' if notes else ''}{words}"
 
 
 def _near(location: str) -> str:

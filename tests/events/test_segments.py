@@ -451,7 +451,8 @@ def test_retention_removes_the_oldest_and_never_what_a_sink_still_needs(folder: 
         kept = [each.sequence for each in everything(reader)]
         assert len(kept) <= 40
         assert reader.missing == kept[0] - 6
-    assert sum(each.stat().st_size for each in folder.glob("events*jsonl")) <= 3 * size
+    # Looked at when a file is turned over: the one being written may grow to its full size after that.
+    assert sum(each.stat().st_size for each in folder.glob("events*jsonl")) <= 4 * size
 
 
 def test_one_record_has_one_writer(folder: Path) -> None:
