@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from jsonschema import Draft202012Validator
 
 from harness.events import EventLog, Record
@@ -22,6 +23,10 @@ def _validator() -> Draft202012Validator:
 
 
 VALIDATOR = _validator()
+
+# A busy machine may let any example wait; that says nothing about the code.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
 
 # A job in the background of a script starts with Ctrl-C ignored, and hands that on to every program that it starts;
 # the tests interrupt programs, so they begin as at a terminal.

@@ -13,7 +13,9 @@ from harness.deadline import SYSTEM_CLOCK, Clock
 from harness.errors import HarnessError
 from harness.events.emitter import Emitter, Level
 from harness.events.keeper import Acknowledged
-from harness.events.record import ECS_VERSION, ENVELOPE, SCHEMA_VERSION, Record, plain, timestamp, to_record
+from harness.events.long import LONG, LongTexts
+from harness.events.pieces import PieceMask
+from harness.events.record import ECS_VERSION, ENVELOPE, SCHEMA_VERSION, Record, Stamps, plain, to_record
 from harness.events.redact import Redactor
 from harness.events.ulid import UlidFactory
 from harness.events.writer import RecordWriter, Rotation
@@ -26,6 +28,9 @@ else:
     structlog = import_without("structlog", "rich")
 
 Subscriber = Callable[[Record], None]
+
+_IN_PIECES = frozenset({"console.line"})
+"""Events whose message (and `text`, which is the same) is a piece of a stream."""
 
 
 class RecordWriteError(HarnessError):
@@ -57,7 +62,10 @@ class EventLog:
         self._clock = clock
         self._lock = threading.RLock()
         self._ulid = UlidFactory()
+        self._stamp = Stamps()
         self._redact = Redactor()
+        self._pieces: dict[object, PieceMask] = {}
+        self._long = LongTexts(path.parent)
         self._subscribers: list[Subscriber] = []
         self._failed: RecordWriteError | None = None
         self._on_failure = on_failure
@@ -120,21 +128,33 @@ class EventLog:
 
     def _envelope(self, _logger: Any, level: str, fields: Any) -> Record:
         now = self._clock.time()
-        self._sequence += 1
-        message = plain(fields.pop("event"))
+        action, message = fields.pop("action"), fields.pop("event")
+        if action in _IN_PIECES:
+            message = fields["text"] = self._masked_piece(fields, plain(message))
+        else:
+            message = self._redact(plain(message))
         record: Record = {
-            "@timestamp": timestamp(now),
+            "@timestamp": self._stamp(now),
             "log.level": level,
             "message": message,
             "ecs.version": ECS_VERSION,
             "event.id": self._ulid(now),
-            "event.sequence": self._sequence,
-            "event.action": fields.pop("action"),
+            "event.sequence": self._sequence + 1,
+            "event.action": action,
             "event.dataset": "harness.events",
             "harness.schema": SCHEMA_VERSION,
         }
-        record.update(to_record(fields))
-        return {key: value if key in ENVELOPE else self._redact(value) for key, value in record.items()}
+        for key, value in to_record(fields).items():
+            record[key] = value if key in ENVELOPE else self._redact(value)
+        return record
+
+    def _masked_piece(self, fields: dict[str, Any], piece: str) -> str:
+        """What a console said may be the middle of a line, and a secret may have begun in the piece before."""
+        stream = (fields.get("target"), fields.get("console"))
+        mask = self._pieces.get(stream)
+        if mask is None:
+            mask = self._pieces[stream] = PieceMask(self._redact)
+        return mask(piece)
 
     def _render(self, _logger: Any, _level: str, record: Any) -> tuple[tuple[Record], dict[str, Any]]:
         return (record,), {}
@@ -142,6 +162,9 @@ class EventLog:
     def _write(self, record: Record) -> None:
         line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
         try:
+            if len(line) > LONG:
+                record = self._long.cut(record)
+                line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
             self._writer.write(line, record["event.sequence"])
         except OSError as error:
             self._failed = RecordWriteError(
@@ -152,6 +175,7 @@ class EventLog:
                 raise self._failed from error
             self._on_failure(self._failed)
             return
+        self._sequence = record["event.sequence"]
         for subscriber in tuple(self._subscribers):
             try:
                 subscriber(record)

@@ -43,6 +43,7 @@ ENVELOPE = frozenset(
 _ECS_OUTCOME = {"passed": "success", "failed": "failure", "error": "failure", "unreachable": "failure"}
 
 _NANOSECONDS = 1_000_000_000
+_SMALLEST, _LARGEST = -(2**63), 2**63 - 1
 
 
 def to_record(fields: Mapping[str, Any]) -> Record:
@@ -68,6 +69,8 @@ def plain(value: Any) -> Any:
             return value
         # A lone surrogate is no JSON; it is shown as its escape.
         return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, int) and not _SMALLEST <= value <= _LARGEST:
+        return str(value)  # JSON has no bounds, but those who read it have
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, bytes | bytearray):
@@ -84,3 +87,18 @@ def plain(value: Any) -> Any:
 def timestamp(seconds: float) -> str:
     """RFC 3339 in UTC with microseconds, as ECS wants it."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+class Stamps:
+    """The same for many times that follow each other: a second is put into words once."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._words = ""
+
+    def __call__(self, seconds: float) -> str:
+        microseconds = int(seconds * 1_000_000)
+        second, rest = divmod(microseconds, 1_000_000)
+        if second != self._second:
+            self._second, self._words = second, timestamp(second)[:20]
+        return f"{self._words}{rest:06d}Z"

@@ -2,54 +2,146 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
+import os
 import re
+from bisect import bisect_left
+from collections.abc import Iterable
 from enum import StrEnum
+from itertools import groupby
 from typing import Any
+from urllib.parse import quote
 
 MASK = "********"
 NAMES = frozenset({"run", "target", "check", "module", "check_id", "outcome", "transports"})
 """Fields that name things and never hold what a machine or a person said. A lab's password is often also a host's
 name or a word of ours; masked there, the record could no longer be put together."""
 _SHORTEST = 3  # masking shorter ones would eat ordinary text and still not hide them
+_SHORTEST_ENCODED = 6  # the base64 form of a shorter one is short enough to be met by chance
+_GRAM = 4
+_BEGINNING = 6
+_LONGEST = 512  # of a secret that is looked for in pieces; longer ones are masked where they stand whole
+_CUT = re.compile(r"…|\.\.\.")
 
 
 class Redactor:
-    """Replaces each known secret, wherever it stands in a record's strings."""
+    """Replaces each known secret, wherever it stands in a record's strings. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._secrets: set[str] = set()
+        self._forms: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
+        self._lines: list[str] = []
+        self._grams: frozenset[str] = frozenset()
+        self._stale = False
+        self.longest = 0
+        """Characters of the longest secret that fits a line."""
 
     def add(self, secret: str) -> None:
-        """Makes a value unprintable from now on; each line of a many-line secret (a private key) counts by itself.
-
-        It is known in the forms that it takes on its way too: as Python, JSON and a shell write it.
-        """
+        """Makes a value unprintable from now on; each line of a many-line secret (a private key) counts by itself."""
         for part in (secret, *secret.splitlines()):
             if len(part.strip()) >= _SHORTEST:
-                self._secrets.update((part, repr(part)[1:-1], json.dumps(part)[1:-1]))
-                # A shell's form without its outer quotes: what stands before it in the word (`name=`) is quoted along.
-                self._secrets.add(part.replace("'", "'\"'\"'"))
-        self._secrets = {form for form in self._secrets if len(form) >= _SHORTEST}
-        # The longest first, so that a secret that holds another one is masked whole.
-        forms = sorted(self._secrets, key=len, reverse=True)
-        self._pattern = re.compile("|".join(re.escape(form) for form in forms)) if forms else None
+                self._forms.update(form for form in _forms(part) if len(form) >= _SHORTEST)
+        self._stale = True
 
     def __call__(self, value: Any) -> Any:
         """The value with all secrets masked."""
-        if self._pattern is None:
+        if not self._forms:
             return value
         if isinstance(value, StrEnum):
             return value
         if isinstance(value, str):
-            return self._pattern.sub(MASK, value)
+            return self.text(value)
         if isinstance(value, dict):
-            return {key: self(item) for key, item in value.items()}
+            return {self(key): self(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return type(value)(self(item) for item in value)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             names = [field.name for field in dataclasses.fields(value) if field.name not in NAMES]
             return dataclasses.replace(value, **{name: self(getattr(value, name)) for name in names})
         return value
+
+    def text(self, text: str) -> str:
+        """The text with all secrets masked, also the beginning of one that was cut with a mark (`…`, `...`)."""
+        if self._stale:
+            self._prepare()
+        if self._pattern is None:
+            return text
+        text = self._pattern.sub(MASK, text)
+        if "…" in text or "..." in text:
+            for mark in reversed(list(_CUT.finditer(text))):
+                if begun := self.begun(text[: mark.start()]):
+                    text = f"{text[: mark.start() - begun]}{MASK}{text[mark.start() :]}"
+        return text
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where secrets stand in a text."""
+        if self._stale:
+            self._prepare()
+        return [match.span() for match in self._pattern.finditer(text)] if self._pattern else []
+
+    def begun(self, text: str) -> int:
+        """How many characters at the end of the text are the beginning of a secret that is not yet whole.
+
+        Few characters say nothing: `root` is no hint of `root4711`. So they must be six, or four and two thirds of it.
+        """
+        if self._stale:
+            self._prepare()
+        if text[-_GRAM:] not in self._grams:
+            return 0
+        for size in range(min(self.longest - 1, len(text)), _GRAM - 1, -1):
+            end = text[-size:]
+            place = bisect_left(self._lines, end)
+            if place < len(self._lines) and self._lines[place].startswith(end):
+                whole = len(self._lines[place])
+                if size < whole and (size >= _BEGINNING or size * 3 >= whole * 2):
+                    return size
+        return 0
+
+    def _prepare(self) -> None:
+        self._stale = False
+        self._pattern = re.compile(_any_of(sorted(self._forms))) if self._forms else None
+        self._lines = sorted(form for form in self._forms if len(form) <= _LONGEST and "\n" not in form)
+        self.longest = max(map(len, self._lines), default=0)
+        self._grams = frozenset(
+            form[at : at + _GRAM] for form in self._lines for at in range(max(0, len(form) - _GRAM))
+        )
+
+
+def _forms(secret: str) -> Iterable[str]:
+    """A secret as it is, and as Python, JSON, a shell, a URL and base64 write it."""
+    yield from (secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1])
+    # A shell's form without its outer quotes: what stands before it in the word (`name=`) is quoted along.
+    yield secret.replace("'", "'\"'\"'")
+    data = secret.encode("utf-8", "surrogatepass")
+    # As text of a console and of a damaged stream is shown.
+    yield data.decode("ascii", "backslashreplace")
+    yield from (quote(data), quote(data, safe=""))
+    if len(data) >= _SHORTEST_ENCODED:
+        yield from _base64_forms(data)
+
+
+def _base64_forms(data: bytes) -> Iterable[str]:
+    """The characters that depend on the secret alone, wherever in the encoded bytes it stands (three alignments)."""
+    for before in range(3):
+        encoded = base64.b64encode(b"\0" * before + data).decode()
+        first = (before * 8 + 5) // 6
+        last = (before + len(data)) * 8 // 6
+        yield encoded[first:last]
+        yield encoded[first:last].replace("+", "-").replace("/", "_")
+
+
+def _any_of(forms: list[str]) -> str:
+    """A regular expression for the longest of these that stands at a place: common beginnings are tried once, so that
+    a thousand secrets cost little more than one. `forms` are sorted."""
+    ways = []
+    for _, group in groupby((form for form in forms if form), key=lambda form: form[0]):
+        some = list(group)
+        common = os.path.commonprefix(some)  # noqa: RUF071 (of texts, not paths)
+        rest = [form[len(common) :] for form in some]
+        if len(some) == 1:
+            ways.append(re.escape(common))
+        else:
+            ways.append(f"{re.escape(common)}(?:{_any_of(rest)}){'' if rest[0] else '?'}")
+    return "|".join(ways)

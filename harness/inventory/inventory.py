@@ -267,6 +267,10 @@ def _names_in_templates(value: object) -> Iterator[str]:
             yield from _names_in_templates(item)
 
 
+_A_PORT = 5
+"""Digits. In a vaulted file stand ports and counts, too; masked, they would make holes in what is no secret."""
+
+
 def _collect(value: object, found: set[str], *, numbers: bool) -> None:
     if isinstance(value, str):
         if value:
@@ -277,7 +281,7 @@ def _collect(value: object, found: set[str], *, numbers: bool) -> None:
     elif isinstance(value, list):
         for item in value:
             _collect(item, found, numbers=numbers)
-    elif numbers and isinstance(value, (int, float)) and not isinstance(value, bool):
+    elif isinstance(value, (int, float)) and not isinstance(value, bool) and (numbers or len(str(value)) > _A_PORT):
         found.add(str(value))
 
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shlex
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from harness.engine.outcome import CheckResult, Observation, Outcome
 from harness.events import EventLog, Record
 from harness.events.log import RecordWriteError
-from harness.events.record import plain, to_record
+from harness.events.record import Stamps, plain, to_record
 from harness.events.redact import MASK, Redactor
 from harness.events.ulid import UlidFactory, encode
 
@@ -231,3 +233,41 @@ def test_a_record_that_cannot_be_written_is_told_once() -> None:
         "cannot write the record /dev/full: No space left on device"
     ]
     assert log.failed is told[0]
+
+
+def test_a_long_text_is_kept_in_a_file_of_its_own(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events.jsonl", run="r")
+    log.add_secret("hunter2")
+    seen: list[Record] = []
+    log.subscribe(seen.append)
+    text = "flood " * 10_000 + "hunter2"
+    masked = "flood " * 10_000 + MASK
+    log.emit("run.note", text, text=text, inside={"deep": [text]}, short="x" * 32_000)
+    (record,) = lines(log.path)
+    assert seen == [record]
+    (path,) = (tmp_path / "long").iterdir()
+    assert path.name == f"{hashlib.sha256(masked.encode()).hexdigest()}.txt"
+    assert path.read_text() == masked
+    assert path.stat().st_mode & 0o777 == 0o600
+    for shown in (record["message"], record["harness.text"], record["harness.inside"]["deep"][0]):
+        assert shown == f"{masked[:4096]}… [4096 of {len(masked)} characters; the whole is in long/{path.name}]"
+    assert record["harness.short"] == "x" * 32_000
+
+
+def test_what_is_no_json_leaves_no_gap(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events.jsonl", run="r")
+    deep: list[Any] = []
+    for _ in range(300):
+        deep = [deep]
+    with pytest.raises(TypeError):
+        log.emit("run.note", "too deep", value=deep)
+    log.emit("run.note", "large", value=2**70, small=-(2**63))
+    (record,) = lines(log.path)
+    assert record["event.sequence"] == 1
+    assert (record["harness.value"], record["harness.small"]) == (str(2**70), -(2**63))
+
+
+@given(st.floats(0, 4e9))
+def test_a_stamp_is_the_times_own(seconds: float) -> None:
+    told = datetime.fromisoformat(Stamps()(seconds))
+    assert abs((told - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() - seconds) < 2e-6

@@ -35,6 +35,11 @@ def strip_ansi(data: bytes) -> bytes:
     return text.translate(None, _CONTROLS)
 
 
+# What may become a control sequence or a character of UTF-8 (RFC 3629) when more comes.
+_UNFINISHED = re.compile(
+    rb"(?:\x1b(?:\[[0-?]{0,32}[ -/]{0,4}|\][^\x07\x1b]{0,256})?"
+    rb"|[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\Z"
+)
 _CONTROLS = bytes(c for c in range(32) if c not in (9, 10)) + b"\x7f"
 
 
@@ -269,12 +274,16 @@ class Console:
             self.record(lines)
         if len(self._line) > _LONGEST_LINE:
             self._record_open_line()
-            self._line, self._line_recorded = b"", 0
+            self._line, self._line_recorded = self._line[self._line_recorded :], 0
 
     def _record_open_line(self) -> None:
-        if len(self._line) > self._line_recorded:
-            self.record([self._line[self._line_recorded :]])
-            self._line_recorded = len(self._line)
+        """Records what is new of the line that has not ended, but no half of a character or control sequence."""
+        piece = self._line[self._line_recorded :]
+        if unfinished := _UNFINISHED.search(piece):
+            piece = piece[: unfinished.start()]
+        if piece:
+            self.record([piece])
+            self._line_recorded += len(piece)
 
     def _ended(self, port: Port, closed: PortClosed) -> None:
         with self._lock:

@@ -110,7 +110,7 @@ class Session(Reader):
                     "serial.late_answer",
                     "the answer to a command that was given up came late and was not believed",
                     level="warning",
-                    text=as_text(line)[:200],
+                    text=as_text(line),
                 )
         return kept
 
@@ -243,8 +243,10 @@ class Session(Reader):
             self._retired.popitem(last=False)
 
     def send(self, verb: Verb, nonce: Nonce, *arguments: str, deadline: Deadline) -> None:
-        """Types one request."""
-        self._console.write(request(verb, nonce, *arguments), deadline=deadline)
+        """Types one request. What is laid down with it (input, or a long command in pieces) is not put into the record:
+        input may hold a secret, and a piece may hold half of one; the command has an event of its own."""
+        laid_down = verb in ("I", "A")
+        self._console.write(request(verb, nonce, *arguments), deadline=deadline, secret=laid_down)
 
     def ask(self, verb: Verb, *arguments: str, deadline: Deadline, accept: Callable[[str], bool]) -> str:
         """Types a request that does the same when it is typed twice, until an accepted message answers it.

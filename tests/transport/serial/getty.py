@@ -76,7 +76,7 @@ def main() -> None:
             tries += 1
             print('"System is booting up. Unprivileged users are not permitted to log in yet."', flush=True)
             continue
-        if user not in ("root", "joe") or password != "secret":
+        if user not in ("root", "joe") or password != os.environ.get("GETTY_PASSWORD", "secret"):
             print("\r\nLogin incorrect", flush=True)
             continue
         if style == "expired":
