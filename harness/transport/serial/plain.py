@@ -15,14 +15,18 @@ from functools import lru_cache
 
 _PROGRAMS = frozenset(
     """
-    : [ arch arp basename blkid bootctl bridge busctl cat cd cksum coredumpctl cut date df dig dirname dmesg dmsetup
-    dpkg-query du echo ethtool exit expr false fdisk file findmnt free getconf getent getfacl grep groups head host
-    hostname hostnamectl id ifconfig ip ip6tables iptables iw journalctl last localectl loginctl losetup ls lsattr
-    lsblk lscpu lsmod lsof lspci lsusb lvdisplay lvs md5sum mdadm mkdir modinfo mount netstat networkctl nft nproc
-    nslookup nvme pgrep pidof ping pmap printenv printf ps pvdisplay pvs pwd rdmsr readlink realpath resolvectl rm
-    rmdir route seq sfdisk sha1sum sha256sum sha512sum sleep sort ss sshd stat swapon sysctl systemctl
-    systemd-analyze systemd-detect-virt tail tc test timedatectl touch tr tree true umount uname uniq uptime
-    vgdisplay vgs vmstat wc wg who whoami
+    : [ arch arp base32 base64 basename blkid blockdev bootctl bridge btrfs busctl cat cd chgrp chmod chown cksum cmp
+    column comm coredumpctl cp cryptsetup curl cut date df diff dig dirname dmesg dmsetup dpkg-query du echo egrep
+    ethtool exit expand expr factor false fdisk fgrep file findmnt fmt fold free getcap getconf getent getfacl grep
+    groups head hexdump host hostid hostname hostnamectl id ifconfig ip ip6tables iptables iw join journalctl jq kill
+    last ln localectl locale loginctl logname losetup ls lsattr lsblk lscpu lsipc lsmod lsns lsof lspci lsusb
+    lvdisplay lvs md5sum mdadm mkdir mkfifo mknod mktemp modinfo mount mountpoint mv nc netstat networkctl nft nl
+    nmcli nproc nslookup numfmt nvme od openssl oomctl paste pathchk pgrep pidof ping pinky pkill pmap printenv printf
+    prlimit ps pvdisplay pvs pwd rdmsr readlink realpath resolvectl rev rm rmdir route seq sfdisk sha1sum sha224sum
+    sha256sum sha384sum sha512sum shuf sleep sort ss ssh-keyscan sshd stat strings sum swapon sync sysctl systemctl
+    systemd-analyze systemd-cgls systemd-detect-virt tac tail taskset tc test timedatectl touch tr tree true truncate
+    tsort tty udevadm umount uname unexpand uniq uptime users vgdisplay vgs vmstat w wc wg who whoami xxd zcat
+    zfs zpool
     """.split()  # noqa: SIM905 - a list of 120 lines tells no more
 )
 _BETWEEN = frozenset((";", "&&", "||", "|", "\n"))
@@ -32,6 +36,14 @@ _OWN_SHELL = re.compile(r"\$[^A-Za-z_?]|\$\{[^A-Za-z_]|\$\{?h[A-Z0-9]|\$\{?(?:PP
 _REACHES_OUT = re.compile(r"/dev(?![\w/])|/dev/+(?:std|fd|tty|console|[^\w])|/proc/\S*fd|/proc/self|/fd")
 # What runs the words that follow it, after its own options and, for `timeout`, a duration.
 _WRAPPERS = frozenset(("nice", "sudo", "time", "timeout"))
+_QUOTED = re.compile(r"'[^']*'")
+_ADDRESS = r"(?:\d+|\$|/[^/;{}\n]*/)"
+# sed: print, delete, substitute; it has commands that write files and run programs too.
+_SED = re.compile(
+    rf" *(?:{_ADDRESS}(?:,{_ADDRESS})? *!?)? *(?:[pdqDPQ=]|s(?P<by>[/|,#:])(?:(?!(?P=by))[^;\n])*(?P=by)"
+    r"(?:(?!(?P=by))[^;\n])*(?P=by)[gpIi0-9]*) *"
+)
+_AWK_REACHES_OUT = re.compile(r"[|>@]|system|getline|close|printf? *\(")
 _WRAPPERS_OWN = re.compile(r"-.*|\d+(?:\.\d+)?[smhd]?")
 _SHELLS = frozenset(("sh", "bash", "dash"))
 _ASSIGNMENT = re.compile(r"[A-Za-gi-z_]\w*=.*", re.DOTALL)
@@ -63,9 +75,11 @@ def analyse(command: str) -> Plain:
         return Plain(True, True, True)
     if not command.isascii() or "\n" in command:
         return Plain(False, False)
-    text = _REDIRECT.sub(" ", command)
-    fork = _OWN_SHELL.search(command) is None and not re.search(r"\b(?:exec|set|trap|alias|eval|read|env)\b", command)
-    if _REACHES_OUT.search(text) or "&" in text.replace("&&", "") or any(c in text for c in "<>()`\\"):
+    # What single quotes hold is a program's business, not the shell's; with other quotes about, they may hold nothing.
+    shells = command if '"' in command or "\\" in command else _QUOTED.sub("''", command)
+    fork = _OWN_SHELL.search(shells) is None and not re.search(r"\b(?:exec|set|trap|alias|eval|read|env)\b", shells)
+    text, shells = _REDIRECT.sub(" ", command), _REDIRECT.sub(" ", shells)
+    if _REACHES_OUT.search(text) or "&" in shells.replace("&&", "") or any(c in shells for c in "<>()`\\"):
         return Plain(False, fork and _only_known(text))
     known = _only_known(text)
     return Plain(known and fork, known and fork)
@@ -106,6 +120,36 @@ def _known(words: list[str]) -> bool:
         return rest is not words and words[-1] not in _WRAPPERS
     if rest[0] in _SHELLS:
         return len(rest) > 2 and rest[1] == "-c" and analyse(rest[2]).files
+    if rest[0] in _TOLD_BY_THEIR_PROGRAM:
+        return _TOLD_BY_THEIR_PROGRAM[rest[0]](rest[1:])
     if rest[0] == "sort" and any(word.startswith(("-o", "--o")) for word in rest):
         return False
     return rest[0] in _PROGRAMS
+
+
+def _awk(words: list[str]) -> bool:
+    """Whether an awk program reads and prints, and no more: it could name files and commands as well."""
+    at = 0
+    while at < len(words) and words[at].startswith("-"):
+        if words[at][1:2] not in ("F", "v"):
+            return False
+        at += 1 if len(words[at]) > 2 else 2
+    return at < len(words) and _AWK_REACHES_OUT.search(words[at]) is None
+
+
+def _sed(words: list[str]) -> bool:
+    """Whether a sed program prints, deletes and substitutes only."""
+    scripts: list[str] = []
+    at = 0
+    while at < len(words) and words[at].startswith("-"):
+        if not re.fullmatch(r"-[nErsuz]*e?", words[at]):
+            return False
+        if words[at].endswith("e"):
+            at += 1
+            scripts += words[at : at + 1]
+        at += 1
+    scripts = scripts or words[at : at + 1]
+    return bool(scripts) and all(_SED.fullmatch(part) for script in scripts for part in script.split(";"))
+
+
+_TOLD_BY_THEIR_PROGRAM = dict.fromkeys(("awk", "gawk", "mawk", "nawk"), _awk) | {"sed": _sed}

@@ -31,6 +31,13 @@ FILES = [
     "cat /proc/meminfo",
     "lsblk /dev/vda",
     "head -c 10 /dev/zero | tr a b",
+    "awk '{print $1}' /etc/passwd",
+    "awk -F: -v x=1 '$3 == x {print $1; n++} END {print n}' /etc/passwd | sort",
+    "ps -e | awk '{s += $1} END {print s}'",
+    "sed -n 's/^NAME=//p' /etc/os-release",
+    "sed -ne '1,3p' -e '$p' /etc/passwd",
+    "sed 's|/bin|/usr|g; /x/d' /etc/passwd",
+    "sha256sum /etc/passwd | cut -d ' ' -f 1",
 ]
 NOT_FILES = [
     "echo one >/dev/stderr; echo two >/dev/stderr",
@@ -71,6 +78,20 @@ NOT_FILES = [
     "cat /proc/123/fd/1",
     "hA=1 ls",
     "sort --output=x",
+    """awk '{print $1 > "out"}' x""",
+    "awk '{print $1 | \"sh\"}' x",
+    "awk -f program x",
+    "awk 'BEGIN {system(\"./thing\")}'",
+    "awk",
+    'awk "{print $1}" x',
+    "sed -f script x",
+    "sed -i s/a/b/ x",
+    "sed -n 'w out' x",
+    "sed '1e ./thing' x",
+    "sed 's/a/b/e' x",
+    "sed 's/a/b/w out' x",
+    "sed",
+    "echo 'it is' \"'\" $$ \"'\"",
 ]
 
 
