@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     runs = []
     for folder in folders:
         try:
-            runs.append(read_run(folder))
+            runs.append(read_run(folder, marks=False))
         except UsageError as error:
             print(f"harness: left out: {error}", file=sys.stderr)
     found = history.collect(runs, arguments.check or "", arguments.target)

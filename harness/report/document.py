@@ -12,6 +12,7 @@ from harness.report.read import Run
 from harness.soak.clusters import Cluster
 from harness.soak.compare import Comparison, Pair
 from harness.soak.figures import Figures
+from harness.soak.recovery import Spell, spells
 from harness.soak.statistics.survival import Quantile
 from harness.soak.summary import Summary
 
@@ -43,6 +44,8 @@ def report_json(run: Run, summary: Summary) -> str:
             "clusters": [_cluster(each) for each in summary.clusters],
             "drifts": [asdict(drift) for drift in summary.drifts],
             "worse_targets": [{"check": check, **asdict(outlier)} for check, outlier in summary.worst],
+            "recoveries": [_spell(each) for each in spells(run.marks, "recovery", summary.demand.confidence)],
+            "resets": [_spell(each) for each in spells(run.marks, "reset", summary.demand.confidence)],
             "marks": [asdict(mark) for mark in run.marks],
         }
     )
@@ -111,6 +114,11 @@ def _cluster(found: Cluster) -> dict[str, Any]:
         "iterations": list(found.iterations),
         "example": asdict(example),
     }
+
+
+def _spell(found: Spell) -> dict[str, Any]:
+    quantiles = {quantile_name(each): asdict(each) for each in found.quantiles}
+    return {"name": found.name, "count": found.count, "ended": found.ended, **quantiles, "longest": found.longest}
 
 
 def _pair(pair: Pair) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from harness.report.read import Run, when
 from harness.report.visible import visible
 from harness.soak.compare import Comparison
 from harness.soak.figures import Figures
+from harness.soak.recovery import spells
 from harness.soak.summary import Drift, Summary
 from harness.soak.trial import Trial
 
@@ -90,6 +91,8 @@ def report_html(run: Run, summary: Summary) -> str:
                 for each in summary.drifts[:12]],
         drifts_left=len(summary.drifts) - 12,
         elapsed=_elapsed(run),
+        recoveries=spells(run.marks, "recovery", summary.demand.confidence),
+        resets=spells(run.marks, "reset", summary.demand.confidence),
     )  # fmt: skip
 
 
@@ -204,7 +207,7 @@ def _story(run: Run, target: str) -> _Story:
     lanes = [
         ("transport", charts.transports(trials)),
         ("not clean", charts.unclean(trials)),
-        ("faults", charts.marked(marks, ("fault",))),
+        ("faults", charts.marked(marks, ("fault", "recovery"))),
         ("resets", charts.marked(marks, ("reset",)) if resets <= MOST_RESETS else []),
         ("findings", charts.marked(marks, ("finding", "unreachable", "boot"))),
         ("fallbacks", charts.marked(marks, ("fallback", "recovered"))),

@@ -112,13 +112,14 @@ def run_folders(logs: Path) -> list[Path]:
     return sorted(folders, key=lambda path: path.name)
 
 
-def read_run(folder: Path) -> Run:
-    """All that a run's folder tells. Raises UsageError where nothing in it can be read."""
+def read_run(folder: Path, *, marks: bool = True) -> Run:
+    """All that a run's folder tells; without `marks` less of its record is read. Raises UsageError where nothing in it
+    can be read."""
     try:
         if (folder / TRIALS).exists():
             return _of_trials(folder)
         if (folder / RESULTS).exists():
-            return _of_results(folder)
+            return _of_results(folder, marks)
         return _of_events(folder, "It left no results: it was killed, or is still going on. This is what was recorded.")
     except OSError as error:
         raise UsageError(f"cannot read {error.filename}: {error.strerror}") from error
@@ -187,7 +188,7 @@ def with_implied(trials: tuple[Trial, ...], ended: Mapping[tuple[int, str], floa
 # -- a run -------------------------------------------------------------------------------------------------------------
 
 
-def _of_results(folder: Path) -> Run:
+def _of_results(folder: Path, marks: bool) -> Run:
     path = folder / RESULTS
     try:
         document = orjson.loads(path.read_bytes())
@@ -198,7 +199,7 @@ def _of_results(folder: Path) -> Run:
         lasted = {str(target["target"]): float(target.get("duration") or duration) for target in targets}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UsageError(f"{path} is no results of harness: {error}", hint="Is it a run's own file?") from error
-    record = _record(folder)
+    record = _record(folder, marks=marks)
     notes = [*record.notes]
     if document.get("interrupted"):
         notes.append("The run was interrupted.")

@@ -132,7 +132,7 @@ def test_a_page_has_the_verdict_first_then_what_did_not_pass() -> None:
     page = report_html(run, of(run))
     text = "".join(sound(page).text)
     order = ["failed", "What did not pass", "Last seen", "Console", "Checks", "Iterations", "Time to settle"]
-    order += ["Time line", "Drift"]
+    order += ["Time line", "Recovery after faults", "Resets", "Drift"]
     places = [text.index(word, text.index("Soak r1") + 1) for word in order]
     assert places == sorted(places)
     assert "takes longer and longer to settle" in text
@@ -197,6 +197,8 @@ def test_json_has_all_figures() -> None:
     assert row["settle"]["p50"]["low"] <= row["settle"]["p50"]["value"] <= row["settle"]["p50"]["high"]
     assert document["by_transport"]
     assert document["clusters"][0]["example"]["console"]
+    assert [(each["name"], each["count"]) for each in document["resets"]] == [("snapshot", 80)]
+    assert sum(each["count"] for each in document["recoveries"]) == 10
 
 
 def test_junit_tells_failures_and_flaky_passes() -> None:

@@ -79,6 +79,12 @@ def test_junit_counts_and_details() -> None:
         assert words in (failure.text or "")
 
 
+def test_junit_tells_a_flaky_pass_apart_from_a_clean_one() -> None:
+    clean, flaky = ET.fromstring(render(run(check(Outcome.PASSED), check(Outcome.PASSED, flaky=True)))).iter("testcase")
+    assert clean.find("flakyFailure") is None
+    assert "connection refused" in (flaky.findtext("flakyFailure/stackTrace") or "")
+
+
 @given(st.text(st.characters()))
 def test_any_text_makes_readable_xml(text: str) -> None:
     result = run(check(Outcome.FAILED, message=text.encode("utf-8", "backslashreplace").decode()))

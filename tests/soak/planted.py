@@ -50,6 +50,9 @@ def trials(planted: Planted) -> tuple[list[Trial], list[Mark]]:
             if planted.fault_every and iteration % planted.fault_every == 0:
                 fault = (("link_down", "sshd_killed", "paused")[iteration // planted.fault_every % 3],)
                 marks.append(Mark(iteration, target, "fault", fault[0], now + 1, now + 6, f"{fault[0]} for 5 s"))
+                over = now + 6
+                served = over + drawn.uniform(0.5, 3.0) if iteration % (3 * planted.fault_every) else None
+                marks.append(Mark(iteration, target, "recovery", fault[0], over, served))
             marks.append(Mark(iteration, target, "reset", "snapshot", now - 0.5, now))
             for label in planted.checks:
                 one = _trial(planted, drawn, label, target, iteration, now, fault)

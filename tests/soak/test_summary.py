@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from harness.report.read import read_run
 from harness.soak.compare import Change, compare
 from harness.soak.figures import Demand, Figures, figures
+from harness.soak.recovery import spells
 from harness.soak.statistics.rates import wilson
 from harness.soak.summary import Summary, summarise
 from harness.soak.trial import Settling, Trial, TrialOutcome
@@ -214,3 +215,21 @@ def test_a_soak_that_was_cut_has_the_figures_of_its_finished_iterations(tmp_path
     assert read.unfinished == 1
     assert read.iterations == {"vm1": 20}
     assert read.notes == ("1 trial of unfinished iterations is not counted",)
+
+
+def test_recovery_is_told_for_each_fault_and_what_never_recovered_is_not_left_out() -> None:
+    _, marks = trials(Planted(iterations=90, fault_every=5))
+    found = {each.name: each for each in spells(marks, "recovery")}
+    assert {name: (each.count, each.ended) for name, each in found.items()} == {
+        "link_down": (6, 0), "sshd_killed": (6, 6), "paused": (6, 6),
+    }  # fmt: skip
+    assert [each.value for each in found["link_down"].quantiles] == [None, None, None]
+    for name in ("sshd_killed", "paused"):
+        middle, longest = found[name].quantiles[0].value, found[name].longest
+        assert middle is not None
+        assert longest is not None
+        assert 0.5 <= middle <= longest <= 3.0
+    (reset,) = spells(marks, "reset")
+    assert (reset.name, reset.count) == ("snapshot", 90)
+    assert reset.longest == pytest.approx(0.5)
+    assert spells([], "recovery") == ()
