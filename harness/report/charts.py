@@ -146,7 +146,7 @@ def settle_curves(curves: Sequence[Curve], longest: float) -> str:
     first = min((curve.steps[0].at for curve in curves if curve.steps), default=0.0)
     end = max(longest, first, 0.001)
     logarithmic = first > 0 and end / first > 30
-    start = 10 ** math.floor(math.log10(first)) if logarithmic else 0.0
+    start = first * 0.8 if logarithmic else 0.0
 
     def x(at: float) -> float:
         share = math.log(at / start) / math.log(end / start) if logarithmic and at > start else at / end
@@ -188,8 +188,9 @@ def _tick(at: float) -> str:
 
 def _ticks(start: float, end: float, logarithmic: bool) -> list[float]:
     if logarithmic:
-        powers = range(math.ceil(math.log10(start) - 1e-9), math.floor(math.log10(end) + 1e-9) + 1)
-        return [10.0**power for power in powers][:: max(1, len(powers) // 4)]
+        powers = range(math.floor(math.log10(start)), math.ceil(math.log10(end)) + 1)
+        fine = [part * 10.0**power for power in powers for part in (1, 2, 5) if start <= part * 10.0**power <= end]
+        return fine if len(fine) <= 6 else [at for at in fine if math.log10(at).is_integer()]
     step = 10 ** math.floor(math.log10(end))
     for part in (step / 5, step / 4, step / 2, step, 2 * step):
         if end / part <= 5:
@@ -200,11 +201,12 @@ def _ticks(start: float, end: float, logarithmic: bool) -> list[float]:
 # -- a target's time line ----------------------------------------------------------------------------------------------
 
 
-def lane(spans: Iterable[tuple[float, float, str, str]], start: float, end: float, name: str) -> str:
+def lane(spans: Iterable[tuple[float, float, str, str]], start: float, end: float, *, exact: bool = False) -> str:
     """Spans of (from, to, class, title) on a line from `start` to `end`, in seconds since the epoch. Those of a class
-    that touch on paper are one, so that any number of them stays a small drawing."""
+    that touch on paper are one, so that any number of them stays a small drawing. Unless their length is to be
+    `exact`, short ones are drawn as long as can be seen."""
     scale = _LANE / max(end - start, 1e-9)
-    least = 2.5 if name != "transport" else 1.0
+    least = 1.0 if exact else 2.5
     merged: dict[str, list[tuple[float, float, list[str]]]] = {}
     for begun, ended, css, title in sorted(spans):
         low = min(max(0.0, (begun - start) * scale), _LANE - least)
@@ -225,16 +227,17 @@ def lane(spans: Iterable[tuple[float, float, str, str]], start: float, end: floa
     return f'<svg class="lane" viewBox="0 0 {_LANE} 10" preserveAspectRatio="none" aria-hidden="true">{drawn}</svg>'
 
 
-def transports(trials: Iterable[Trial]) -> list[tuple[float, float, str, str]]:
-    """When which transport served a target."""
+def served(trials: Iterable[Trial], transport: str) -> list[tuple[float, float, str, str]]:
+    """When a transport served a target."""
+    css = f"t-{transport}" if transport in _TRANSPORTS else "t-other"
     return [
-        (trial.started, trial.started + trial.duration, _WAYS.get(trial.transport, "t-other"), trial.transport)
+        (trial.started, trial.started + trial.duration, css, transport)
         for trial in trials
-        if trial.transports
+        if transport in trial.transports
     ]
 
 
-_WAYS = {"ssh": "t-ssh", "serial": "t-serial", "serial+ssh": "t-both"}
+_TRANSPORTS = ("ssh", "serial")
 
 
 def unclean(trials: Iterable[Trial]) -> list[tuple[float, float, str, str]]:

@@ -27,6 +27,7 @@ MOST_ROWS = 400
 MOST_CURVES = 60
 MOST_TARGETS = 30
 MOST_RESETS = 100
+MOST_TRANSPORTS = 6
 COLOURS = 6
 """Curves of that many targets can be told apart; more are drawn as one."""
 
@@ -204,8 +205,9 @@ def _story(run: Run, target: str) -> _Story:
     marks = [mark for mark in run.marks if mark.target == target]
     resets = sum(mark.kind == "reset" for mark in marks)
     start, end = run.started, run.started + max(run.duration, 0.001)
+    ways = sorted({way for trial in trials for way in trial.transports}, reverse=True)
     lanes = [
-        ("transport", charts.transports(trials)),
+        *((way, charts.served(trials, way)) for way in ways[:MOST_TRANSPORTS]),
         ("not clean", charts.unclean(trials)),
         ("faults", charts.marked(marks, ("fault", "recovery"))),
         ("resets", charts.marked(marks, ("reset",)) if resets <= MOST_RESETS else []),
@@ -221,7 +223,7 @@ def _story(run: Run, target: str) -> _Story:
     return _Story(
         target,
         told,
-        tuple(_Line(name, charts.lane(spans, start, end, name)) for name, spans in lanes if spans),
+        tuple(_Line(name, charts.lane(spans, start, end, exact=name in ways)) for name, spans in lanes if spans),
         stages,
     )
 
