@@ -97,6 +97,7 @@ def _one(found: Run, form: str, demand: Demand, output: str | None) -> int:
     import time
 
     from harness.report import github
+    from harness.report.visible import visible
     from harness.soak.summary import summarise
 
     summary = summarise(found.trials, found.exposure, found.iterations, demand)
@@ -123,10 +124,10 @@ def _one(found: Run, form: str, demand: Demand, output: str | None) -> int:
     path = _write(text, output, found.folder / "report.html" if form == "html" else None)
     told = sys.stdout if path else sys.stderr
     if path:
-        print(f"{found.run}: {summary.verdict.word}: {summary.verdict.sentence}")
+        print(visible(f"{found.run}: {summary.verdict.word}: {summary.verdict.sentence}"))
         for note in found.notes:
-            print(f"  {note}")
-        print(f"report: {path}")
+            print(visible(f"  {note}"))
+        print(visible(f"report: {path}"))
     if github.runs_there(os.environ):
         from harness.report.markdown import report_markdown
 
@@ -159,8 +160,7 @@ def _two(first: Run, second: Run, form: str, demand: Demand, arguments: argparse
     default = second.folder / f"against-{first.folder.name}.html" if form == "html" else None
     path = _write(text, arguments.output, default)
     if path:
-        _tell(first, second, found)
-        print(f"report: {path}")
+        _tell(first, second, found, path)
     if github.runs_there(os.environ):
         from harness.report.markdown import comparison_markdown
 
@@ -169,12 +169,12 @@ def _two(first: Run, second: Run, form: str, demand: Demand, arguments: argparse
     return int(ExitCode.FAILED if is_worse else ExitCode.PASSED)
 
 
-def _tell(first: Run, second: Run, found: Comparison) -> None:
+def _tell(first: Run, second: Run, found: Comparison, path: Path) -> None:
     """The comparison in a line a check; those that are the same are counted only."""
     from harness.report.visible import visible
     from harness.soak.compare import Change
 
-    print(f"{second.run} against {first.run}: {found.verdict.value}. {found.sentence}")
+    print(visible(f"{second.run} against {first.run}: {found.verdict.value}. {found.sentence}"))
     for pair in found.pairs:
         if pair.verdict is not Change.SAME:
             where = f" on {pair.target}" if pair.target else ""
@@ -182,6 +182,7 @@ def _tell(first: Run, second: Run, found: Comparison) -> None:
     for names, of in ((found.only_first, first), (found.only_second, second)):
         if names:
             print(visible(f"  only in {of.run}: {', '.join(names)}"))
+    print(visible(f"report: {path}"))
 
 
 def _write(text: str, output: str | None, default: Path | None) -> Path | None:

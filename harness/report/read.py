@@ -74,6 +74,13 @@ class Run:
 def find_run(logs: Path, name: str) -> Path:
     """The folder of a run: by its path, its id, the beginning of its id, or `latest`. Raises UsageError where there is
     none, or more than one."""
+    try:
+        return _find(logs, name)
+    except OSError as error:
+        raise UsageError(f"cannot look for the run {name[:200]!r}: {error.strerror}") from error
+
+
+def _find(logs: Path, name: str) -> Path:
     for folder in (Path(name), logs / name):
         if folder.is_dir() and _is_run(folder):
             return folder.resolve() if folder.is_symlink() else folder

@@ -89,6 +89,13 @@ def test_the_ending_says_which_format(place: Path, name: str) -> None:
     assert (place / name).read_text().startswith(beginning)
 
 
+def test_a_name_that_is_no_text_can_be_written_to(place: Path) -> None:
+    done = harness("report", "latest", "-o", "caf\udce9.html", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "report: caf\\xdce9.html" in done.stdout
+    assert (place / "caf\udce9.html").exists()
+
+
 def test_all_but_html_go_to_stdout(place: Path) -> None:
     assert ET.fromstring(harness("report", "latest", "--format", "junit", cwd=place).stdout).get("failures") == "1"
     assert json.loads(harness("report", "latest", "--format", "ctrf", cwd=place).stdout)["reportFormat"] == "CTRF"
@@ -101,6 +108,9 @@ MISTAKES = [
     (["report", "none"], 2, "no run 'none' in logs"),
     (["report", "20"], 2, "2 runs in logs begin with '20'"),
     (["report", "."], 2, "is no run's folder"),
+    (["report", ""], 2, "is no run's folder"),
+    (["report", "x" * 5000], 2, "cannot look for the run"),
+    (["report", "caf\udce9"], 2, "no run 'caf\\udce9'"),
     (["report", "latest", "--logs", "nowhere"], 2, "There are no runs"),
     (["report", "latest", "--format", "pdf"], 2, "pdf"),
     (["report", "latest", "-o", "no/such/folder.html"], 2, "cannot write no/such/folder.html"),

@@ -84,12 +84,35 @@ def chi_square_tail(x: float) -> float:
     return math.erfc(math.sqrt(max(x, 0.0) / 2))
 
 
+def beta_share(a: float, b: float, x: float) -> float:
+    """The regularised incomplete beta function I_x(a, b), for a, b > 0 and 0 < x < 1, by Lentz's continued fraction on
+    the side where it is quick (Press et al., Numerical Recipes, 3rd ed., 6.4; DLMF 8.17.22)."""
+    log = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    if x < (a + 1) / (a + b + 2):
+        return min(1.0, math.exp(log) * _beta_fraction(a, b, x) / a)
+    return max(0.0, 1 - math.exp(log) * _beta_fraction(b, a, 1 - x) / b)
+
+
+def _beta_fraction(a: float, b: float, x: float) -> float:
+    c, d = 1.0, 1 / _not_zero(1 - (a + b) * x / (a + 1))
+    fraction = d
+    for m in range(1, _STEPS):
+        for factor in (
+            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
+        ):
+            d = 1 / _not_zero(1 + factor * d)
+            c = _not_zero(1 + factor / c)
+            fraction *= d * c
+        if abs(d * c - 1) < _EPSILON * 4:
+            break
+    return fraction
+
+
 def binomial_share(k: int, n: int, p: float) -> float:
-    """The chance of at most `k` of `n`, each with the chance `p` (0 < p < 1), as the sum of its terms."""
-    if k >= n:
-        return 1.0
-    log_p, log_q = math.log(p), math.log1p(-p)
-    return min(1.0, math.fsum(math.exp(_log_choose(n, i) + i * log_p + (n - i) * log_q) for i in range(k + 1)))
+    """The chance of at most `k` of `n`, each with the chance `p` (0 < p < 1), as an incomplete beta function (DLMF
+    8.17.5): as quick for a million runs as for ten."""
+    return 1.0 if k >= n else beta_share(n - k, k + 1, 1 - p)
 
 
 def hypergeometric_tail(k: int, drawn: int, marked: int, total: int) -> float:

@@ -68,6 +68,12 @@ def test_binomial(counted: tuple[int, int], p: float) -> None:
 
 
 @many
+@given(st.floats(0.2, 100_000), st.floats(0.2, 100_000), st.floats(0.0001, 0.9999))
+def test_beta(a: float, b: float, x: float) -> None:
+    close(d.beta_share(a, b, x), special.betainc(a, b, x), 1e-6, 1e-10)
+
+
+@many
 @given(st.integers(1, 300), st.data())
 def test_fisher_and_hypergeometric(total: int, data: st.DataObject) -> None:
     drawn, marked = data.draw(st.integers(0, total)), data.draw(st.integers(0, total))
