@@ -121,7 +121,7 @@ def _failures(found: Iterable[Cluster]) -> list[str]:
         lines += [
             "<details>",
             f"<summary>{_SIGNS[cluster.outcome]} {cluster.outcome}{f' ({count:,} times)' if count > 1 else ''}: "
-            f"{text(where)}: {text(said[:300])}</summary>",
+            f"{text(where)}: {text(said if len(said) <= 300 else f'{said[:300]}…')}</summary>",
             "",
             f"<pre>{_pre(details(example)[:6000])}</pre>",
             "</details>",

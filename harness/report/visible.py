@@ -11,7 +11,10 @@ _UNSEEN = re.compile(
 _COLOUR_CODE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 
 
+_LINE_END = re.compile(r"\r+(?=\n|\Z)")
+
+
 def visible(text: str) -> str:
-    """The text without colour codes and cursor movements, with CR LF as line ends; all other control characters and
-    what is no character are shown as `\\xNN`."""
-    return _UNSEEN.sub(lambda match: f"\\x{ord(match[0]):02x}", _COLOUR_CODE.sub("", text.replace("\r\n", "\n")))
+    """The text without colour codes and cursor movements, and without the CR that consoles put before a line's end; all
+    other control characters and what is no character are shown as `\\xNN`."""
+    return _UNSEEN.sub(lambda match: f"\\x{ord(match[0]):02x}", _COLOUR_CODE.sub("", _LINE_END.sub("", text)))

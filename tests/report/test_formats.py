@@ -299,7 +299,7 @@ def test_the_jobs_summary_is_added_to(tmp_path: Path) -> None:
 
 
 def test_colour_codes_go_and_other_controls_are_shown() -> None:
-    assert visible("\x1b[31mred\x1b[0m\r\n\x1b]0;title\x07\x08\u202e\ud800\tx") == "red\n\\x08\\x202e\\xd800\tx"
+    assert visible("\x1b[31mred\x1b[0m\r\r\n\x1b]0;title\x07\x08\u202e\ud800\tx\r") == "red\n\\x08\\x202e\\xd800\tx"
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
