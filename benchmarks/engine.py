@@ -63,7 +63,7 @@ class Instant:
             stderr_bytes=0,
             damage={},
             attempts=1,
-            fallbacks=[],
+            fell_back_from=[],
         )
         self._on_result(result)
         return result

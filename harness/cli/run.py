@@ -127,6 +127,7 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
             duration=result.duration,
             counts=result.counts,
             exit_code=int(result.exit_code),
+            outcome="passed" if result.exit_code == 0 else "failed",
             level="info" if result.exit_code == 0 else "error",
         )  # fmt: skip
     if log.failed is not None:

@@ -85,7 +85,7 @@ class TargetRun:
         """The target's verdicts. Whatever happens, its machine is ended (unless it stays), and every check has an
         outcome."""
         checks = len(self._plan.items)
-        self._events.emit("target.start", f"{self._name}: {checks} checks", checks=checks)
+        self._events.emit("target.start", f"{self._name}: {checks} checks", check_count=checks)
         reach: tuple[str, ...] = ()
         try:
             await self._life.through(self._live())

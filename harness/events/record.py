@@ -15,7 +15,7 @@ from typing import Any
 Record = dict[str, Any]
 
 ECS_VERSION = "8.17.0"
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 
 _NAMES = {
     "run": "cicd.pipeline.run.id",

@@ -131,7 +131,7 @@ class Machine:
             pid=self.pid,
             argv=self.argv,
             ssh_port=self.ssh_port,
-            console=self.console_address,
+            console_address=self.console_address,
         )
 
     def resume(self, deadline: Deadline) -> None:
@@ -306,7 +306,7 @@ class Machine:
             f"{self.name} is kept: process {self.pid}, SSH on port {self.ssh_port}, console {self.console_address}",
             pid=self.pid,
             ssh_port=self.ssh_port,
-            console=self.console_address,
+            console_address=self.console_address,
         )
 
     def _power_down(self, process: subprocess.Popen[bytes]) -> None:

@@ -219,7 +219,8 @@ class Suite:
         counted = ", ".join(f"{count} {outcome}" for outcome, count in result.counts.items())
         level: Level = "info" if exit_code == 0 else "error"
         self._log.emit(
-            "run.end", counted, level=level, duration=duration, counts=result.counts, exit_code=exit_code
+            "run.end", counted, level=level, duration=duration, counts=result.counts, exit_code=exit_code,
+            outcome="passed" if exit_code == 0 else "failed",
         )  # fmt: skip
         self._log.close()
         return exit_code

@@ -176,7 +176,7 @@ async def _start(life: Life, tests: int) -> None:
         if life.wants_settling:
             await life.is_settled()
 
-    life.events.emit("target.start", f"{life.name}: {tests} tests", checks=tests)
+    life.events.emit("target.start", f"{life.name}: {tests} tests", check_count=tests)
     await life.through(up())
 
 

@@ -143,7 +143,14 @@ class Witness:
                 item.user_properties.append((f"harness.{name}", value))
         elif call.when == "teardown" and error is not None and trial.result is not None:
             words = f"its tear-down failed: {type(error).__name__}: {error}"
-            self._events(trial).emit("check.error", words, level="error", stack=stack(error))
+            self._events(trial).emit(
+                "check.error",
+                words,
+                level="error",
+                error_type=type(error).__name__,
+                error_message=str(error),
+                stack=stack(error),
+            )
             trial.result = replace(trial.result, outcome=Outcome.ERROR, message=words)
         if report.failed and trial.result is not None:
             report.sections.append(("harness", details(trial.result)))

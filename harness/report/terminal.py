@@ -97,7 +97,7 @@ class Terminal:
     # -- one method for each kind of event that a person wants to see ----------------------------------------
 
     def _target_start(self, target: str, row: _Row, record: Record) -> None:
-        row.stage, row.total = "starting", record.get("harness.checks", 0)
+        row.stage, row.total = "starting", record.get("harness.check_count", 0)
 
     def _machine(self, target: str, row: _Row, record: Record) -> None:
         row.stage = record["event.action"].partition(".")[2]

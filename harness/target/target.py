@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from harness.api.check import Never, NotYet, Skip
 from harness.deadline import Deadline
 from harness.events import Emitter
+from harness.events.fields import NOTE
 from harness.target.console import ConsoleLines
 from harness.target.faults import ActiveFaults
 from harness.target.jobs import Job
@@ -249,8 +250,8 @@ class Target:
         return self.systemd.journal(*units, priority=priority, lines=lines)
 
     def note(self, message: str, **fields: Any) -> None:
-        """Puts an event of the check's own into the record."""
-        self.events.emit("check.note", message, **fields)
+        """Puts an event of the check's own into the record; its fields stand below `harness.note.` there."""
+        self.events.emit("check.note", message, **{f"{NOTE}{name}": value for name, value in fields.items()})
 
     def _insisted(self, transport: str | None) -> str | None:
         """The transport that is insisted on. Skips the check where the host does not have it."""

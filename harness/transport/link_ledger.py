@@ -52,7 +52,7 @@ class Ledger:
             stderr_bytes=len(result.stderr),
             damage={name: number for name, number in damage.items() if number},
             attempts=result.attempts,
-            fallbacks=[note.transport for note in result.fallbacks],
+            fell_back_from=[note.transport for note in result.fallbacks],
         )
 
     def command_failed(self, events: Emitter, command: str, error: HarnessError, duration: float) -> None:
@@ -86,7 +86,7 @@ class Ledger:
             bytes=result.size,
             duration=result.duration,
             attempts=result.attempts,
-            fallbacks=[note.transport for note in result.fallbacks],
+            fell_back_from=[note.transport for note in result.fallbacks],
         )
 
     def file_failed(self, events: Emitter, action: str, path: str, error: Exception, duration: float) -> None:

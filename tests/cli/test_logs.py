@@ -57,7 +57,7 @@ def write(log: EventLog) -> None:
     log.emit("run.start", "3 targets", argv=["harness"], version="0", plan=PLAN)
     for name in ("web1", "web2", "db1"):
         target = log.bind(target=name)
-        target.emit("target.start", f"{name}: 1 checks", checks=1)
+        target.emit("target.start", f"{name}: 1 checks", check_count=1)
         for number in range(3):
             target.emit("console.line", f"early {number}", text=f"early {number}", console=name)
         check = target.bind(module="sshd/inside", check="unit_settled")
@@ -67,7 +67,7 @@ def write(log: EventLog) -> None:
             target.emit("console.line", f"during {attempt}", text=f"during {attempt}", console=name)
             check.bind(attempt=attempt).emit(
                 "command", "exit status 3", transport=over, command=f"systemctl is-active {name}\n# {attempt}",
-                exit_status=3, duration=0.012, stdout_bytes=1, stderr_bytes=0, damage={}, attempts=1, fallbacks=[],
+                exit_status=3, duration=0.012, stdout_bytes=1, stderr_bytes=0, damage={}, attempts=1, fell_back_from=[],
             )  # fmt: skip
             if attempt == 1:
                 target.emit("link.fallback", "ssh is left for serial: lost", level="warning", cause="lost")
@@ -235,7 +235,7 @@ def test_the_chain_of_a_command(place: Path) -> None:
     assert "attempt 1: not yet" not in told
     for each in ("early 2", "during 1", "during 2", "unit_settled failed", "web2: done", "0 passed, 3 failed"):
         assert each in told
-    assert told.endswith("  harness.fallbacks        []\n")
+    assert told.endswith("  harness.fell_back_from   []\n")
     assert "systemctl is-active web2\n" in told.partition("\nevent ")[2]
     chain = json.loads(logs("--explain", str(command["event.sequence"]), "--json", cwd=place).stdout)
     assert chain["event"] == command

@@ -36,7 +36,9 @@ def test_an_event_is_on_file_before_a_subscriber_sees_it(tmp_path: Path) -> None
 def test_names_are_the_published_ones(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "events.jsonl", run="r")
     bound = log.bind(target="vm1", module="sshd/outside", check="banner")
-    bound.emit("attempt.end", "seen", attempt=2, transport="ssh", duration=0.25, outcome="failed", seen="x")
+    bound.emit(
+        "attempt.end", "seen", attempt=2, transport="ssh", duration=0.25, outcome="failed", seen="x", final=False
+    )
     (record,) = lines(log.path)
     assert record["cicd.pipeline.run.id"] == "r"
     assert record["host.name"] == "vm1"
@@ -199,7 +201,7 @@ def test_a_password_that_is_a_name_masks_no_names(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "events.jsonl", run="r")
     for word in ("failed", "debian", "ssh"):
         log.add_secret(word)
-    log.emit("check.note", "debian failed", target="debian", transport="ssh", outcome="failed")
+    log.emit("run.note", "debian failed", target="debian", transport="ssh", outcome="failed")
     (record,) = lines(log.path)
     assert (record["host.name"], record["harness.transport"], record["harness.outcome"]) == ("debian", "ssh", "failed")
     assert record["message"] == f"{MASK} {MASK}"

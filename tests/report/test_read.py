@@ -63,15 +63,22 @@ def test_what_are_no_results_is_told(tmp_path: Path, text: str) -> None:
 
 def record(folder: Path, *, end: bool) -> None:
     log = EventLog(folder / "events.jsonl", run="r1")
-    log.emit("run.start", "2 checks on 1 targets", argv=["/venv/bin/harness", "run", "a b.py"], version="0", plan={})
+    log.emit(
+        "run.start",
+        "2 checks on 1 targets",
+        argv=["/venv/bin/harness", "run", "a b.py"],
+        version="0",
+        plan={"targets": []},
+    )
     target = log.bind(target="vm1")
     check = target.bind(module="m", check="c")
     check.emit("check.end", "m::c failed: it is down", outcome="failed", duration=2.0, attempts=3,
                transports=["ssh"], fallbacks=1, re_reads=2, flaky=False, check_id="m.py::c")  # fmt: skip
-    target.emit("link.fallback", "ssh is left for serial: refused", cause="refused", to_transport="serial")
+    target.emit("link.fallback", "ssh is left for serial: refused", cause="refused", from_transport="ssh",
+                to_transport="serial", may_have_run=False)  # fmt: skip
     target.emit(
         "check.end", "(target)::settled passed", module="(target)", check="settled", outcome="passed", duration=1.0,
-        attempts=1,
+        attempts=1, check_id="(target)::settled",
     )  # fmt: skip
     if end:
         log.emit("run.end", "1 failed", duration=3.0, exit_code=1, counts={})

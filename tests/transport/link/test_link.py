@@ -288,7 +288,7 @@ def test_files_may_be_carried_twice() -> None:
     link.put(b"x", "/f", deadline=soon())
     assert serial.ran == ["put /f"]
     [told] = events.of("file.put")
-    assert (told["transport"], told["path"], told["bytes"], told["fallbacks"]) == ("serial", "/f", 1, ["ssh"])
+    assert (told["transport"], told["path"], told["bytes"], told["fell_back_from"]) == ("serial", "/f", 1, ["ssh"])
     link, events = make(ssh, serial)
     result = link.get("/f", deadline=soon())
     assert (result.content, result.size, result.transport, result.attempts) == (b"serial", 6, "serial", 2)

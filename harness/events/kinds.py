@@ -1,0 +1,211 @@
+"""Every kind of event: when it is written, and which fields it has. The schema and the pages in docs/events are made of
+this table (`python -m harness.events.publish`); the tests hold every `emit` in the code, and every event that any of
+them writes, against it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`always` and `maybe` are names of fields; `free` allows fields of the writer's own, below `harness.note.`."""
+
+    action: str
+    when: str
+    always: tuple[str, ...] = ()
+    maybe: tuple[str, ...] = ()
+    free: bool = False
+
+
+def _kind(action: str, when: str, always: str = "", maybe: str = "", *, free: bool = False) -> tuple[str, Kind]:
+    return action, Kind(action, when, tuple(always.split()), tuple(maybe.split()), free)
+
+
+_CHECK = "target module check"
+
+KINDS: dict[str, Kind] = dict(
+    [
+        # the run
+        _kind("run.start", "The run begins. The first event of every record.", "argv version plan"),
+        _kind(
+            "run.end",
+            "The run has ended, with its verdict. The last event of every record; where it is missing the run was "
+            "killed, or its record could not be written.",
+            "duration exit_code counts",
+            "outcome",
+        ),
+        _kind(
+            "run.reader_lost",
+            "A reader of the record (the terminal, say) failed and is told no more; the run goes on.",
+            "error_type",
+        ),
+        _kind(
+            "record.torn",
+            "The record is gone on with, and ended in the middle of a line: a power cut. That piece was set "
+            "aside in the file that the message names.",
+        ),
+        _kind(
+            "record.trouble", "A file of the record could not be turned over, compressed or removed. Nothing is lost."
+        ),
+        _kind("internal.error", "A mistake in harness itself, with its whole traceback.", "stack"),
+        # a target
+        _kind("target.start", "The target is begun with.", "target check_count"),
+        _kind(
+            "target.settled",
+            "The target has settled, or has not in its time; the message says in what state it is.",
+            "target duration transports",
+        ),
+        _kind("target.unreachable", "The target cannot be reached, over no transport.", "target", "error_type"),
+        _kind(
+            "target.not_followed",
+            "The target's journal is not followed, so that waits look again by the clock only.",
+            "target",
+        ),
+        _kind(
+            "target.stop_failed",
+            "The target's machine or connections could not be ended in order.",
+            "target error_type",
+        ),
+        _kind(
+            "target.end",
+            "The target is done with. `harness.counts` has what its link counted.",
+            "target duration counts",
+        ),
+        _kind("reset.start", "A target is about to be put back.", "reset"),
+        _kind("reset.end", "A target was put back.", "reset duration"),
+        _kind("reset.refused", "A target cannot be put back in this way; the message says why.", "reset"),
+        _kind("reset.clock_behind", "The clock of a target that was put back stands in the past."),
+        _kind("snapshot.saved", "The machine's state was kept, to be gone back to.", "duration"),
+        # machines and images
+        _kind("image.wait", "Another process builds the image; it is waited for.", "image"),
+        _kind("image.build.start", "An image is being built.", "image recipe_hash"),
+        _kind("image.progress", "A line that says how far an image is."),
+        _kind("image.build.end", "An image was built, or could not be.", "image", "duration error_message"),
+        _kind("machine.accel", "Whether QEMU runs with KVM, and why.", "accel why"),
+        _kind("machine.started", "QEMU runs.", "pid argv console_address", "ssh_port"),
+        _kind("machine.stopped", "QEMU has ended.", "pid duration"),
+        _kind("machine.kept", "QEMU is left running after the run (`--keep`).", "pid console_address", "ssh_port"),
+        _kind("machine.powerdown_failed", "The guest did not power down in time and was switched off."),
+        _kind(
+            "boot.stage",
+            "The guest's boot has come to a stage; the duration is from power-on.",
+            "target stage duration",
+            "seen",
+        ),
+        _kind(
+            "boot.failed",
+            "The boot will not come to its end, and the message says why.",
+            "target cause stage duration seen",
+            "error_message",
+        ),
+        # the console
+        _kind("console.opened", "The console is open.", "console address"),
+        _kind("console.lost", "The console's other end has gone away.", "console"),
+        _kind("console.closed", "The console was closed by us.", "console"),
+        _kind("console.unheard", "The console cannot be opened now; it is tried again when it is needed.", "cause"),
+        _kind(
+            "console.log_failed", "The raw log of the console cannot be written any more; the run goes on.", "console"
+        ),
+        _kind(
+            "console.line",
+            "The console said a line, or a piece of one after which it was quiet for a second. Control "
+            "sequences are left out; the raw bytes are in console.log.",
+            "console text",
+        ),
+        _kind(
+            "console.input",
+            "What was typed on the console. Passwords, and what a command is given to read, are masked.",
+            "console text",
+        ),
+        # transports
+        _kind("ssh.connected", "An SSH connection stands.", "host port user banner host_key", "certificate"),
+        _kind("ssh.lost", "An SSH connection was lost.", "cause"),
+        _kind("ssh.unavailable", "SSH does not serve; the cause is classified.", "cause"),
+        _kind("ssh.late_output", "A command that was given up wrote more; that was thrown away.", "bytes"),
+        _kind("ssh.library", "A line that paramiko logged."),
+        _kind("ssh.no_sftp", "The server has no SFTP for us; files go over its shell."),
+        _kind("ssh.host_key_accepted", "A host key that was not known was accepted, as accept-new says."),
+        _kind("ssh.host_key_unchecked", "The host key is not checked, since that is switched off."),
+        _kind("ssh.passphrase_wanted", "Somebody at the terminal is asked for the passphrase of a key."),
+        _kind("ssh.passphrase_done", "The passphrase is no longer asked for."),
+        _kind("serial.login", "Logging in on the console.", "user"),
+        _kind("serial.connected", "A shell answers on the console.", "user uid duration", "boot_id"),
+        _kind("serial.rebooted", "The machine has booted anew since the last login."),
+        _kind("serial.other_user", "The shell on the console is somebody else's; it is ended.", "user"),
+        _kind("serial.rescue", "No shell answers; keys are typed that end what stands on the console."),
+        _kind("serial.resync", "The console's shell is brought back to a known state."),
+        _kind("serial.resync_failed", "It could not be brought back; the next command logs in anew."),
+        _kind("serial.logout_failed", "The console's login could not be ended."),
+        _kind("serial.input_lost", "The machine loses what is typed; it is typed slower from now on."),
+        _kind(
+            "serial.late_answer", "The answer to a command that was given up came late and was not believed.", "text"
+        ),
+        _kind(
+            "serial.file_resumed",
+            "The console was lost while a file was carried; it goes on after the next login.",
+            "path done total cause",
+        ),
+        _kind(
+            "link.fallback",
+            "The link left a transport, and why. Left transports are tried again in the background.",
+            "cause from_transport may_have_run",
+            "to_transport",
+        ),
+        _kind("link.probe", "A transport that was left does not serve yet.", "cause probed_transport tries"),
+        _kind(
+            "link.recovered",
+            "A transport that was left serves again, and is taken back; the duration is how long it was away.",
+            "duration tries recovered_transport cause",
+        ),
+        _kind(
+            "link.host_key_pinned",
+            "The target's own host keys were read over another transport: SSH must show one of them.",
+            "over host_keys shown",
+        ),
+        _kind(
+            "command",
+            "A command has ended, or has no answer. What it wrote is not recorded, only how much.",
+            "command duration stdout_bytes stderr_bytes damage",
+            "exit_status attempts fell_back_from cause may_have_run",
+        ),
+        _kind(
+            "file.put",
+            "A file was written on the target, or could not be. Its content is not recorded.",
+            "path duration",
+            "bytes attempts fell_back_from cause",
+        ),
+        _kind(
+            "file.get",
+            "A file was read from the target, or could not be. Its content is not recorded.",
+            "path duration",
+            "bytes attempts fell_back_from cause",
+        ),
+        # checks
+        _kind("check.start", "A check begins on a target.", f"{_CHECK} check_id"),
+        _kind("attempt.end", "A check has looked once.", f"{_CHECK} attempt outcome duration seen final"),
+        _kind(
+            "check.end",
+            "A check has its outcome on a target.",
+            f"{_CHECK} outcome duration attempts check_id",
+            "transports fallbacks re_reads flaky location",
+        ),
+        _kind("check.error", "A mistake in a check, with its whole traceback.", "error_type error_message stack"),
+        _kind(
+            "check.note",
+            "What a check put into the record itself (`target.note`); its fields stand below `harness.note.`.",
+            free=True,
+        ),
+        _kind(
+            "finding",
+            "Something was seen that is no check's own verdict. `harness.text` is the whole report.",
+            "target finding",
+            "severity ruling text checks first_line last_line reference shown expected known_from",
+        ),
+        _kind(
+            "finding.more",
+            "More of one kind of finding than are told one by one; from here on they are counted.",
+            "target finding",
+        ),
+    ]
+)
