@@ -70,7 +70,10 @@ def write(log: EventLog) -> None:
                 exit_status=3, duration=0.012, stdout_bytes=1, stderr_bytes=0, damage={}, attempts=1, fell_back_from=[],
             )  # fmt: skip
             if attempt == 1:
-                target.emit("link.fallback", "ssh is left for serial: lost", level="warning", cause="lost")
+                target.emit(
+                    "link.fallback", "ssh is left for serial: lost", level="warning", cause="lost",
+                    from_transport="ssh", to_transport="serial", may_have_run=False,
+                )  # fmt: skip
             check.emit(
                 "attempt.end", f"attempt {attempt}: not yet", level="debug", attempt=attempt, outcome="failed",
                 duration=0.1, seen="not yet", final=False,
