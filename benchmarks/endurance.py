@@ -1,11 +1,11 @@
-"""What a thousand openings, a thousand time-outs and a thousand lost consoles leave behind: here, and in the guest.
+"""What a thousand openings, a thousand time-outs and a thousand losses leave behind: here, and on the other side.
 
-    python -m benchmarks.endurance [--rounds N] [--warm-up N] [--address PATH [--user NAME] [--password WORD]]
+    python -m benchmarks.endurance [--rounds N] [--warm-up N] [--ssh | --address PATH [--user NAME] [--password WORD]]
 
-Without an address a real bash on a pty behind a Unix socket is used, in a process of its own; with one, the console of
-a machine that runs (`harness run --keep` tells its socket and its password). Each kind of round is done a few times
-first, so that what is made once and kept is there before the counting begins. The exit status is 1 where anything has
-grown.
+A console: without an address a real bash on a pty behind a Unix socket, in a process of its own; with one, that of a
+machine that runs (`harness run --keep` tells its socket and its password). With --ssh: a real sshd. Each kind of round
+is done a few times first, so that what is made once and kept is there before the counting begins. The exit status is 1
+where anything has grown.
 """
 
 from __future__ import annotations
@@ -21,13 +21,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from benchmarks.ssh import Servers
 from harness.deadline import Deadline
 from harness.events.emitter import NullEmitter
 from harness.testing.pty_guest import PtyGuest
-from harness.transport.errors import Timeout
+from harness.transport.contract import Transport
+from harness.transport.errors import Timeout, TransportLost
 from harness.transport.serial.console import Console
 from harness.transport.serial.transport import SerialSpec, SerialTransport
+from harness.transport.ssh.hostkeys import parse_public_keys
+from harness.transport.ssh.transport import SshSpec, SshTransport
 
 # A descriptor that is about to be closed, a process that is about to be waited for: asked again before it counts.
 PATIENCE = 10.0
@@ -56,7 +61,94 @@ class Counts:
         return found
 
 
-class Bench:
+def here() -> dict[str, float]:
+    """What this process holds."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return {
+        "descriptors": len(os.listdir("/proc/self/fd")),
+        "threads": threading.active_count(),
+        "memory": pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20),
+    }
+
+
+class Bench(Protocol):
+    """One machine, reached as often as is wanted."""
+
+    def cycle(self) -> None:
+        """A fresh transport: opened, one command, closed."""
+
+    def time_out(self) -> None:
+        """A command that does not end, ended at its deadline; and the next one, which works."""
+
+    def lose(self) -> None:
+        """The way to the machine breaks under an open transport; the next command has a new one."""
+
+    def look(self) -> Counts:
+        """What is there now, on both sides."""
+
+    def close(self) -> None:
+        """Leaves the machine, so that a cycle may have it."""
+
+
+def runs_out(transport: Transport) -> None:
+    """Runs a command into its deadline, and one after it."""
+    try:
+        transport.run("sleep 1000 | cat", deadline=Deadline.after(0.5))
+    except Timeout:
+        pass
+    else:
+        raise AssertionError("a command that does not end has ended")
+    assert transport.run("echo next", deadline=Deadline.after(60)).stdout == b"next\n"
+
+
+class SshBench:
+    """One sshd, connected to as often as is wanted. `processes` are the server's; there are no folders of ours."""
+
+    def __init__(self, servers: Servers, folder: Path) -> None:
+        self._spec = SshSpec(
+            name="endurance",
+            host=servers.addresses[0],
+            port=servers.port,
+            user="root",
+            key_files=(str(folder / "client"),),
+            host_keys=parse_public_keys((folder / "host.pub").read_text()),
+            use_agent=False,
+            default_keys=False,
+            use_config=False,
+        )
+        self._transport = self._fresh()
+
+    def _fresh(self) -> SshTransport:
+        return SshTransport(self._spec, events=NullEmitter())
+
+    def cycle(self) -> None:
+        transport = self._fresh()
+        assert transport.run("echo in", deadline=Deadline.after(60)).stdout == b"in\n"
+        transport.close()
+
+    def time_out(self) -> None:
+        runs_out(self._transport)
+
+    def lose(self) -> None:
+        try:
+            self._transport.run("kill -9 $(ps -o ppid= -p $PPID) $PPID; sleep 9", deadline=Deadline.after(60))
+        except TransportLost:
+            pass
+        else:
+            raise AssertionError("a connection whose server was killed is still there")
+        assert self._transport.run("echo back", deadline=Deadline.after(60)).stdout == b"back\n"
+
+    def look(self) -> Counts:
+        there = self._transport.run("ps -e -o pid= | wc -l", deadline=Deadline.after(60)).out
+        return Counts(**here(), processes=int(there), folders=0, files=0)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        self._transport.close()
+        self._transport = self._fresh()
+
+
+class ConsoleBench:
     """One console, opened as often as is wanted."""
 
     def __init__(self, spec: SerialSpec) -> None:
@@ -66,7 +158,7 @@ class Bench:
         self._folders: set[str] = set()
 
     def cycle(self) -> None:
-        """A fresh console and transport: opened, logged in, one command, logged out, closed."""
+        """A console and transport of its own: opened, logged in, one command, logged out, closed."""
         console = Console(self._spec.address, name="endurance", events=NullEmitter())
         transport = SerialTransport(console, self._spec, events=NullEmitter())
         result = transport.run("echo in", deadline=Deadline.after(120))
@@ -76,14 +168,7 @@ class Bench:
         console.close()
 
     def time_out(self) -> None:
-        """A command that does not end, ended at its deadline; and the next one, which works."""
-        try:
-            self._transport.run("sleep 1000 | cat", deadline=Deadline.after(0.5))
-        except Timeout:
-            pass
-        else:
-            raise AssertionError("a command that does not end has ended")
-        assert self._transport.run("echo next", deadline=Deadline.after(60)).stdout == b"next\n"
+        runs_out(self._transport)
 
     def lose(self) -> None:
         """The console goes away under an open session; the next command logs in anew."""
@@ -101,19 +186,14 @@ class Bench:
         self._note(self._transport)
         assert self._transport.guest is not None
         files = self._transport.run(f"ls -A {self._transport.guest.folder}", deadline=Deadline.after(120)).out
-        gc.collect()
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
         return Counts(
-            descriptors=len(os.listdir("/proc/self/fd")),
-            threads=threading.active_count(),
-            memory=pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20),
+            **here(),  # type: ignore[arg-type]
             processes=int(processes),
             folders=len(self._folders.intersection(there)),
             files=len(files.split()),
         )
 
     def close(self) -> None:
-        """Leaves the console, so that a cycle may have it."""
         self._transport.close()
         self._console.close()
         self._transport = SerialTransport(self._console, self._spec, events=NullEmitter())
@@ -154,31 +234,41 @@ def serve(path: str, ready: object, stop: object) -> None:
         stop.wait()  # type: ignore[attr-defined]
 
 
-def measure(spec: SerialSpec, warm_up: int, rounds: int) -> int:
-    bench = Bench(spec)
+def measure(bench: Bench, warm_up: int, rounds: int) -> int:
     heads = ("descriptors", "threads", "MiB", "processes", "folders", "files")
     print(f"{'before and after':28}{'rounds':>7}{'s each':>9}" + "".join(f"{head:>13}" for head in heads))
     grown = repeat(bench, "open, command, close", bench.cycle, warm_up, rounds, alone=True)
     grown += repeat(bench, "time-out, next command", bench.time_out, warm_up, rounds, alone=False)
-    grown += repeat(bench, "console lost, login anew", bench.lose, warm_up, rounds, alone=False)
+    grown += repeat(bench, "lost, and back", bench.lose, warm_up, rounds, alone=False)
     bench.close()
     for line in grown:
         print(line)
     return 1 if grown else 0
 
 
+def over_ssh(warm_up: int, rounds: int) -> int:
+    with tempfile.TemporaryDirectory() as text:
+        servers = Servers(Path(text), 1)
+        try:
+            return measure(SshBench(servers, Path(text)), warm_up, rounds)
+        finally:
+            servers.stop()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--warm-up", type=int, default=5, help="rounds before the counting begins")
+    parser.add_argument("--ssh", action="store_true", help="an sshd")
     parser.add_argument("--address", help="a console's Unix socket; without it a bash on a pty")
     parser.add_argument("--user", default="root")
     parser.add_argument("--password")
     given = parser.parse_args()
     if given.address:
-        sys.exit(
-            measure(SerialSpec(given.address, user=given.user, password=given.password), given.warm_up, given.rounds)
-        )
+        spec = SerialSpec(given.address, user=given.user, password=given.password)
+        sys.exit(measure(ConsoleBench(spec), given.warm_up, given.rounds))
+    if given.ssh:
+        sys.exit(over_ssh(given.warm_up, given.rounds))
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/console"
         ready, stop = multiprocessing.Event(), multiprocessing.Event()
@@ -186,7 +276,7 @@ def main() -> None:
         process.start()
         try:
             ready.wait()
-            status = measure(SerialSpec(path), given.warm_up, given.rounds)
+            status = measure(ConsoleBench(SerialSpec(path)), given.warm_up, given.rounds)
         finally:
             stop.set()
             process.join()
