@@ -16,8 +16,10 @@ from harness.report.visible import visible
 from harness.soak.compare import Comparison
 from harness.soak.figures import Figures
 from harness.soak.recovery import spells
+from harness.soak.signature import signature
 from harness.soak.summary import Drift, Summary
 from harness.soak.trial import Trial
+from harness.soak.trials import Mark
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -28,6 +30,7 @@ MOST_CURVES = 60
 MOST_TARGETS = 30
 MOST_RESETS = 100
 MOST_TRANSPORTS = 6
+MOST_BEFALLEN = 20
 COLOURS = 6
 """Curves of that many targets can be told apart; more are drawn as one."""
 
@@ -41,6 +44,16 @@ class _Line:
 
 
 @dataclass(frozen=True, slots=True)
+class _Befallen:
+    """What befell a target more than once and said the same: how often, and the first one's words."""
+
+    kind: str
+    name: str
+    count: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Story:
     """A target's time line with what is known of it."""
 
@@ -48,6 +61,8 @@ class _Story:
     told: str
     lines: tuple[_Line, ...]
     stages: str
+    befell: tuple[_Befallen, ...]
+    befell_left: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,12 +235,28 @@ def _story(run: Run, target: str) -> _Story:
     if story is not None:
         told = story.unreachable or story.settled
         stages = ", ".join(f"{name} after {words.seconds(at)}" for name, at in story.stages)
+    befell = _befallen(marks, target)
     return _Story(
         target,
         told,
         tuple(_Line(name, charts.lane(spans, start, end, exact=name in ways)) for name, spans in lanes if spans),
         stages,
+        befell[:MOST_BEFALLEN],
+        len(befell) - MOST_BEFALLEN,
     )
+
+
+def _befallen(marks: list[Mark], target: str) -> tuple[_Befallen, ...]:
+    """Findings, fallbacks and the like, those that say the same together; the most frequent first."""
+    found: dict[tuple[str, str, str], list[Mark]] = defaultdict(list)
+    for mark in marks:
+        if mark.kind not in _DRAWN_ONLY:
+            found[mark.kind, mark.name, signature(mark.text, [target])].append(mark)
+    made = [_Befallen(kind, name, len(each), each[0].text) for (kind, name, _), each in found.items()]
+    return tuple(sorted(made, key=lambda each: -each.count))
+
+
+_DRAWN_ONLY = ("iteration", "reset", "recovery", "recovered")
 
 
 def _elapsed(run: Run) -> list[str]:

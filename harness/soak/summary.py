@@ -49,8 +49,8 @@ class Summary:
     `rows` has one for each check on each target. `split` has one for each transport of those that more than one served,
     without a time between failures: nobody knows how long each would have served. `worst` are the targets that are
     worse than the others together, by check; an empty check stands for all of them. `clean_iterations` is the share of
-    iterations of a target in which every verdict was a clean pass: trials of one iteration are not independent,
-    iterations are.
+    iterations of a target without a complaint, every trial a clean pass or skipped: trials of one iteration are not
+    independent, iterations are.
     """
 
     verdict: Verdict
@@ -103,9 +103,8 @@ def summarise(
 def _clean_iterations(trials: Sequence[Trial], demand: Demand) -> Rate:
     clean: dict[tuple[str, int], bool] = {}
     for trial in trials:
-        if trial.outcome in JUDGED:
-            key = (trial.target, trial.iteration)
-            clean[key] = clean.get(key, True) and trial.clean
+        key = (trial.target, trial.iteration)
+        clean[key] = clean.get(key, True) and (trial.clean or trial.outcome is TrialOutcome.SKIPPED)
     return wilson(sum(clean.values()), len(clean), demand.confidence)
 
 

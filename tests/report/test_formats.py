@@ -140,6 +140,15 @@ def test_a_page_has_the_verdict_first_then_what_did_not_pass() -> None:
     assert "\x1b" not in page
 
 
+def test_what_befell_a_target_is_told_once_with_how_often() -> None:
+    marks = [Mark(1, "vm1", "fallback", "serial", planted.START + n, text=f"vm1: port {n} closed") for n in range(9)]
+    marks.append(Mark(1, "vm1", "finding", "oom_kill", planted.START, text="Out of memory: Killed process 9"))
+    run = run_of([some(1)], tuple(marks))
+    text = " ".join(" ".join(sound(report_html(run, of(run))).text).split())
+    assert "fallback serial 9 vm1: port 0 closed" in text
+    assert "finding oom_kill 1 Out of memory: Killed process 9" in text
+
+
 def test_a_run_is_no_soak_and_has_a_simple_page() -> None:
     run = run_of([some(1), some(1, check="other", outcome=TrialOutcome.FAILED, message="it is down")])
     text = "".join(sound(report_html(run, of(run))).text)

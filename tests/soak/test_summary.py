@@ -103,6 +103,7 @@ def test_outcomes_stay_apart(outcome: str, word: str) -> None:
     assert found.total.judged == (outcome in ("passed", "failed"))
     assert found.total.outcomes[outcome] == 1
     assert len(found.clusters) == (outcome not in ("passed", "skipped"))
+    assert found.clean_iterations.count == (outcome in ("passed", "skipped"))
 
 
 def test_nothing_is_no_verdict() -> None:
