@@ -18,6 +18,8 @@ class ExitCode(IntEnum):
     UNREACHABLE = 3
     NOTHING_SELECTED = 4
     INTERNAL = 5
+    FLAKY = 6
+    INFRASTRUCTURE = 7
     INTERRUPTED = 130
 
 

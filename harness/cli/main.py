@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from harness import __version__
 from harness.errors import ExitCode, HarnessError
 
-VERBS = ("run", "logs", "report", "history", "inventory", "image", "doctor")
+VERBS = ("run", "soak", "status", "logs", "report", "history", "inventory", "image", "doctor")
 
 EXIT_CODES = """\
 exit codes:
@@ -21,6 +21,8 @@ exit codes:
   3    a target could not be reached at all
   4    nothing was selected
   5    internal error: a fault of harness itself, or a record that cannot be written
+  6    soak --fail-on-flaky: a check was flaky, and nothing worse
+  7    soak: infrastructure failed (QEMU died, the host's disk was full), and no check
   130  interrupted
 """
 

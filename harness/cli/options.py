@@ -136,3 +136,16 @@ def seconds(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 up")
     return value
+
+
+def duration(text: str) -> float:
+    """A time above 0: 90, 90s, 30m, 8h, 1h30m; in seconds."""
+    from harness.inventory.kinds import seconds as read
+
+    try:
+        value = read(text)
+    except ValueError:
+        value = 0.0
+    if not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time, such as 8h, 30m, 1h30m or 90s")
+    return value

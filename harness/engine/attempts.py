@@ -59,6 +59,7 @@ class _Tally:
     transports: dict[str, None] = field(default_factory=dict)
     commands: int = 0
     re_reads: int = 0
+    reconnects: int = 0
     fallbacks: list[str] = field(default_factory=list)
 
     def count(self, result: Result) -> None:
@@ -66,6 +67,7 @@ class _Tally:
         if isinstance(result, CommandResult):
             self.commands += 1
             self.re_reads += result.damage.re_reads
+            self.reconnects += result.damage.reconnects
         self.fallbacks.extend(f"{f.transport}: {f.cause}: {f.message}" for f in result.fallbacks)
 
 
@@ -173,6 +175,7 @@ class CheckRun:
             location=where,
             flaky=bool(self._changes),
             timed_out=self._verdict is None,
+            reconnects=self._tally.reconnects,
         )
         self._events.emit(
             "check.end",

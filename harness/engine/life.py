@@ -126,6 +126,7 @@ class Life:
         self._unring = means.console.on_line(self.name, self._signals.ring)
         self._following: asyncio.Task[None] | None = None
         self._settling: asyncio.Task[bool] | None = None
+        self._settle_result: CheckResult | None = None
         self._unsettled: list[CheckResult] = []
         self._settled = ""
         self.unreachable = ""
@@ -264,6 +265,7 @@ class Life:
             findings=findings.found,
             finding_counts=findings.counts,
             findings_missed=findings.missed,
+            settling=self._settle_result,
         )
 
     # -- settling ----------------------------------------------------------------------------------------------
@@ -274,6 +276,7 @@ class Life:
         if self.limit.cancellation.cancelled and not self.died:
             self.interrupted = self.limit.cancellation.reason
             return False
+        self._settle_result = result
         if result.outcome is Outcome.UNREACHABLE:
             self._is_unreachable(result.message)
             return False

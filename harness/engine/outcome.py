@@ -66,6 +66,7 @@ class CheckResult:
     console: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
     timed_out: bool = False
+    reconnects: int = 0
 
     @property
     def label(self) -> str:
@@ -94,6 +95,7 @@ class TargetResult:
     findings: tuple[Finding, ...] = ()
     finding_counts: dict[str, int] = field(default_factory=dict)
     findings_missed: tuple[str, ...] = ()
+    settling: CheckResult | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)  # asyncio asks for the words of a task's result: these would be many

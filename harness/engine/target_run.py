@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from harness.api.check import Check
 from harness.deadline import Deadline
+from harness.engine.another import WORTH_ANOTHER, after_another
 from harness.engine.life import Life, Means, Session, tell
 from harness.engine.order import in_order
 from harness.engine.outcome import GOOD, CheckResult, Outcome, TargetResult
@@ -40,7 +41,8 @@ class TargetRun:
     """Carries one target's plan out, once. `limit` holds the run's own deadline, clock and cancellation.
 
     `bring_up`: how it begins (a session's start, or a reset of what runs) and the seconds that it may take. With
-    `stays` the target is left as it is in the end, for the next run with the same session.
+    `stays` the target is left as it is in the end, for the next run with the same session. `again`: how often a check
+    that did not pass is carried once more; should it pass then, that is a flaky pass.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class TargetRun:
         bring_up: tuple[Callable[[Deadline], None], float] | None = None,
         beside: Beside | None = None,
         stays: bool = False,
+        again: int = 0,
     ) -> None:
         self._plan = plan
         self._options = options
@@ -68,6 +71,7 @@ class TargetRun:
         self._bring_up = bring_up or (session.start, session.start_timeout)
         self._beside = beside
         self._stays = stays
+        self._again = again
         self._life = Life(
             plan.host,
             options,
@@ -145,6 +149,10 @@ class TargetRun:
             if self._failures.enough or limit.cancellation.cancelled or limit.expired:
                 return
             result = await self._life.carry(item.check, item.settings)
+            for _ in range(self._again):
+                if result.outcome not in WORTH_ANOTHER or limit.cancellation.cancelled or limit.expired:
+                    break
+                result = after_another(result, await self._life.carry(item.check, item.settings))
         self._results[item.check.id] = self._complete(result, item.check)
         self._failures.count(result)
 

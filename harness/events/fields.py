@@ -62,6 +62,7 @@ FIELDS: dict[str, Field] = dict(
         _field("module", NAME, "the check's module", "test.suite.name"),
         _field("check", NAME, "the check's name", "test.case.name"),
         _field("attempt", NUMBER, "which attempt of the check, from 1"),
+        _field("iteration", NUMBER, "which iteration of the target in a soak, from 1"),
         _field("transport", NAME, "`ssh` or `serial`"),
         _field("console", TEXT, "the name of the console"),
         _field("jump_host", TEXT, "the host on the way to the target that this is about"),
@@ -74,6 +75,7 @@ FIELDS: dict[str, Field] = dict(
         _field("address", TEXT, "where the console is reached"),
         _field("argv", TEXTS, "the command line, a word each"),
         _field("attempts", COUNT, "attempts that were made"),
+        _field("bad", COUNTS, "what counts against the target, by outcome and `flaky`"),
         _field("banner", TEXT, "what the SSH server calls itself"),
         _field("boot_id", TEXT, "the kernel's id of this boot"),
         _field("bytes", COUNT, "bytes"),
@@ -97,6 +99,7 @@ FIELDS: dict[str, Field] = dict(
         _field("fallbacks", COUNT, "how often the link left a transport"),
         _field("fell_back_from", TEXTS, "the transports that were tried before, and left"),
         _field("final", TRUTH, "whether it was the last attempt"),
+        _field("fault", NAME, "the fault, as it is written: `link-down`, `kill:cron`"),
         _field(
             "finding",
             {"type": "string", "pattern": "^[a-z][a-z0-9_]*$"},
@@ -104,11 +107,13 @@ FIELDS: dict[str, Field] = dict(
         ),
         _field("first_line", NUMBER, "the `event.sequence` of the report's first console.line"),
         _field("flaky", TRUTH, "whether what was seen changed while it was to hold"),
+        _field("flaky_count", COUNT, "passes that were flaky"),
         _field("from_transport", NAME, "the transport that was left"),
         _field("host", TEXT, "the host that was connected to"),
         _field("host_key", TEXT, "the host key that the server showed"),
         _field("host_keys", TEXTS, "host keys"),
         _field("image", TEXT, "the image's name"),
+        _field("iterations", COUNTS, "finished iterations, by target"),
         _field("known_from", TEXT, "where the expected key is known from"),
         _field("last_line", NUMBER, "the `event.sequence` of the report's last console.line"),
         _field("location", TEXT, "where in the check: `file:line`"),
@@ -136,9 +141,11 @@ FIELDS: dict[str, Field] = dict(
         _field("stage", NAME, "firmware, kernel, initrd, userspace, login; `none` before all"),
         _field("stderr_bytes", COUNT, "bytes on the command's standard error"),
         _field("stdout_bytes", COUNT, "bytes on the command's standard output"),
+        _field("terms", {"type": "object"}, "by target: how it is put back in a soak, and which faults may befall it"),
         _field("text", TEXT, "the text itself"),
         _field("to_transport", NAME, "the transport that is used from now on; left out where there is none"),
         _field("total", COUNT, "bytes in all"),
+        _field("tracker", TEXT, "where a known flake is being worked on"),
         _field("transports", TEXTS, "the transports that served"),
         _field("tries", COUNT, "tries that were made"),
         _field("uid", COUNT, "the user's number on the target"),
@@ -148,7 +155,7 @@ FIELDS: dict[str, Field] = dict(
     ]
 )
 
-CONTEXT = ("run", "target", "module", "check", "attempt", "transport", "console", "jump_host")
+CONTEXT = ("run", "target", "iteration", "module", "check", "attempt", "transport", "console", "jump_host")
 """What an event may have because of where it happened; it is bound to the emitter, not given with each event."""
 
 EVENT_OUTCOME: Schema = {"enum": ["success", "failure", "unknown"]}

@@ -27,7 +27,7 @@ _CHECK = "target module check"
 KINDS: dict[str, Kind] = dict(
     [
         # the run
-        _kind("run.start", "The run begins. The first event of every record.", "argv version plan"),
+        _kind("run.start", "The run begins. The first event of every record.", "argv version plan", "terms"),
         _kind(
             "run.end",
             "The run has ended, with its verdict. The last event of every record; where it is missing the run was "
@@ -77,6 +77,30 @@ KINDS: dict[str, Kind] = dict(
         _kind("reset.refused", "A target cannot be put back in this way; the message says why.", "reset"),
         _kind("reset.clock_behind", "The clock of a target that was put back stands in the past."),
         _kind("snapshot.saved", "The machine's state was kept, to be gone back to.", "duration"),
+        # a soak
+        _kind("iteration.start", "An iteration of a target begins.", "target"),
+        _kind(
+            "iteration.end",
+            "An iteration of a target is finished, and is counted from now on.",
+            "target duration counts flaky_count bad",
+        ),
+        _kind(
+            "soak.resume",
+            "A soak that was killed or interrupted is gone on with.",
+            "argv version plan terms iterations",
+        ),
+        _kind("fault.start", "A fault is being done to the target from now on.", "fault"),
+        _kind("fault.end", "The fault is over; the duration is how long it lasted.", "fault duration"),
+        _kind("fault.missed", "A fault was due when the checks had ended already; it was not done.", "fault"),
+        _kind("fault.failed", "A fault could not be done; the message says why.", "fault"),
+        _kind(
+            "fault.recovered",
+            "The target serves again after a fault; the duration is from its end until then.",
+            "fault duration",
+        ),
+        _kind("fault.unrecovered", "The target has not served again in time after a fault.", "fault"),
+        _kind("fault.not_undone", "A fault could not be undone; the message says why.", "fault"),
+        _kind("flake.known", "A known flake was seen (`warn: true` in its list).", "tracker"),
         # machines and images
         _kind("image.wait", "Another process builds the image; it is waited for.", "image"),
         _kind("image.build.start", "An image is being built.", "image recipe_hash"),

@@ -274,6 +274,31 @@ _FINDINGS = (
     ),
 )
 
+_SOAK = (
+    Variable(
+        "soak_reset",
+        kinds.TEXT,
+        None,
+        "unit:ssh.service",
+        "How the target is put back between two iterations: `none`, `unit:NAME`, `reboot`; and a machine that we start "
+        "also `power-cycle`, `cold-boot`, `snapshot`. Without it `snapshot` where that can be had, else `none`.",
+    ),
+    Variable(
+        "soak_faults",
+        kinds.ITEMS,
+        None,
+        "['link-down:5s@0.2', 'kill:cron@10%']",
+        "What may befall it in each iteration: `NAME[:ARGUMENT][:SECONDS][@CHANCE]`.",
+    ),
+    Variable(
+        "soak_fault_within",
+        kinds.SECONDS_OR_0,
+        3,
+        "10",
+        "The seconds after settling in which an iteration's faults begin.",
+    ),
+)
+
 _QEMU = (
     Variable(
         "qemu_image",
@@ -363,6 +388,7 @@ SECTIONS: tuple[tuple[str, tuple[Variable, ...]], ...] = (
     ("Serial console and transports", _SERIAL),
     ("Times", _TIMES),
     ("Findings on the console", _FINDINGS),
+    ("Soak", _SOAK),
     ("QEMU", _QEMU),
 )
 

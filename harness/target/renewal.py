@@ -78,7 +78,6 @@ class Renewal:
         self._events = events
         self._saved: _Saved | None = None
         self._ways: dict[ResetKind, Callable[[Reset, Deadline], None]] = {
-            ResetKind.NONE: lambda _reset, _deadline: None,
             ResetKind.UNIT: self._restart_unit,
             ResetKind.REBOOT: self._reboot,
             ResetKind.POWER_CYCLE: self._power_cycle,
@@ -89,6 +88,8 @@ class Renewal:
     def reset(self, reset: Reset, deadline: Deadline) -> None:
         """Does it, and is back when the target answers again. Raises MachineError (BootFailed), TransportError,
         Cancelled."""
+        if reset.kind is ResetKind.NONE:
+            return
         began = time.monotonic()
         self._events.emit("reset.start", f"{self._name}: reset by {reset}", level="debug", reset=str(reset))
         self._ways[reset.kind](reset, deadline)

@@ -218,6 +218,13 @@ class TargetSession:
             return f"QEMU does not answer: {error.message}"
         return f"QEMU has stopped the machine ({status}): see {machine.qemu_log}, and `df`" if status in _BAD else ""
 
+    def serve(self, transport: str, deadline: Deadline) -> None:
+        """Returns where that transport serves: a command is answered, and sshd takes a new connection too, for an old
+        one says nothing of it. Raises TransportError, Cancelled."""
+        if transport == "ssh" and self._ssh is not None and self._spec.machine is not None:
+            ssh_probe.read_banner(self._ssh.host, self._ssh.port, deadline.clamp(PROBE_TIMEOUT))
+        self.link.run(":", deadline=deadline, transport=transport)
+
     # -- what a reset asks --------------------------------------------------------------------------------------
 
     @property

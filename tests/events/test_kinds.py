@@ -23,7 +23,9 @@ from harness.events.record import to_record
 
 ROOT = Path(__file__).parents[2]
 # Those who hand on what somebody else emits, and the ledger, whose action is `file.put` or `file.get`.
-HAND_ON = {f"harness/{name}.py" for name in ("events/log", "events/emitter", "target/console", "pytest/moment")}
+HAND_ON = {
+    f"harness/{name}.py" for name in ("events/log", "events/emitter", "target/console", "pytest/moment", "soak/moving")
+}
 LEDGER = "harness/transport/link_ledger.py"
 
 

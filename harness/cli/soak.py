@@ -1,0 +1,324 @@
+"""`harness soak`: the same checks again and again, with resets and faults between, and what they come to."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from harness.engine.plan import Plan
+    from harness.report.folder import RunFolder
+    from harness.soak.ending import Ending
+    from harness.soak.known import KnownFlake
+    from harness.soak.target_soak import Terms
+
+EPILOG = """\
+resets (--reset, or soak_reset in the inventory):
+  none             nothing is done
+  unit:NAME        a unit is restarted
+  reboot           the system boots anew
+  power-cycle      the machine is reset (machines of ours only, as all below)
+  cold-boot        QEMU is started anew, on a fresh overlay
+  snapshot         memory and disks are put back to what they were after the boot (default, where it can be had)
+
+faults (--fault, or soak_faults in the inventory): NAME[:ARGUMENT][:SECONDS][@CHANCE], such as link-down:5s@0.2
+  link-down  pause  reset  sshd-kill  sshd-stop  kill:NAME  disk-full:/FOLDER  memory:75%  cpu:LOOPS
+  clock-jump:+1h  console-noise:LINES
+
+exit codes, the worst that happened in all iterations:
+  0    nothing failed (known flakes, and flaky passes without --fail-on-flaky, do not count)
+  1    a check failed, or has a mistake, or a console said what is forbidden
+  2    usage or inventory error; nothing was started
+  3    a target could not be reached, and nothing worse
+  4    nothing was selected
+  5    internal error: a fault of harness itself, or a record that cannot be written
+  6    --fail-on-flaky, and a check passed only when it was carried again, or changed in its window
+  7    infrastructure: QEMU died, or the host's disk was full, and nothing failed
+  130  interrupted
+"""
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the verb and its flags."""
+    from harness.cli.options import (
+        check_options,
+        duration,
+        inventory_options,
+        output_options,
+        positive,
+        target_options,
+    )
+
+    parser = subparsers.add_parser(
+        "soak",
+        help="run the checks again and again, with resets and faults, and count",
+        description="Runs the same checks again and again on the targets, puts these back between two iterations, does "
+        "faults to them if told to, and counts what comes of it. A soak that was killed goes on with --resume.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    inventory_options(parser)
+    check_options(parser, nargs="*")
+    end = parser.add_argument_group("when it ends (whatever comes first; one must be given)")
+    end.add_argument("--iterations", type=positive, metavar="N", help="after N iterations of each target")
+    end.add_argument(
+        "--for", type=duration, dest="seconds", metavar="TIME", help="after that time: 8h, 30m, 1h30m, 90s"
+    )
+    end.add_argument(
+        "--until-fail", action="store_const", const=1, dest="max_failures", help="the same as --max-failures 1"
+    )
+    end.add_argument("--max-failures", type=positive, metavar="K", help="after K failed iterations")
+    parser.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="go on with a soak that was killed or interrupted: its run's id, folder, or `latest`",
+    )
+    what = parser.add_argument_group("what is done to the targets")
+    what.add_argument("--reset", metavar="HOW", help="how a target is put back between two iterations (see below)")
+    what.add_argument(
+        "--fault", action="append", default=[], metavar="FAULT", help="what may befall it in each iteration (see below)"
+    )
+    what.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the faults, the jitter and --shuffle")
+    flaky = parser.add_argument_group("flakes")
+    flaky.add_argument(
+        "--retries",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="carry a check that did not pass so often again; a pass then is flaky (default 1)",
+    )
+    flaky.add_argument("--fail-on-flaky", action="store_true", help="a flaky pass fails its iteration, and the soak")
+    flaky.add_argument(
+        "--known-flakes", metavar="FILE", help="YAML list of flakes that are known (default: beside the inventory)"
+    )
+    target_options(parser)
+    out = output_options(parser)
+    out.add_argument("--metrics", metavar="ADDRESS:PORT", help="serve the figures there, for Prometheus")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Everything that can be wrong with what was typed is told before any machine is started."""
+    from harness.cli.planning import list_plan, plan_of
+    from harness.errors import UsageError
+    from harness.soak.metrics import check_address
+
+    folder: RunFolder | None = None
+    if arguments.resume is not None:
+        arguments, folder = _resumed(arguments)
+    plan = plan_of(arguments)
+    terms = _terms(plan, arguments)
+    ending = _ending(arguments)
+    known = _known(arguments)
+    if arguments.metrics is not None:
+        check_address(arguments.metrics)
+    if arguments.list_only:
+        return list_plan(plan, as_json=arguments.json)
+    if not ending.named:
+        raise UsageError(
+            "nothing says when the soak ends", hint="Give --iterations N, --for 8h, --until-fail or --max-failures K."
+        )
+    return _execute(plan, terms, ending, known, arguments, folder)
+
+
+def _resumed(arguments: argparse.Namespace) -> tuple[argparse.Namespace, RunFolder]:
+    """What was typed when the soak began, with an ending that is given now in its place."""
+    import os
+    from pathlib import Path
+
+    from harness.cli.main import build_parser
+    from harness.errors import UsageError
+    from harness.report.folder import RunFolder, find
+    from harness.soak.state import read_begun
+
+    if arguments.checks or arguments.inventory:
+        raise UsageError(
+            "--resume goes on with what the soak was begun with",
+            hint="Leave -i and CHECKS out; only its ending, --metrics and the output may be given anew.",
+        )
+    path = find(Path(arguments.logs), arguments.resume).resolve()
+    begun = read_begun(path)
+    try:
+        os.chdir(begun.cwd)
+    except OSError as error:
+        raise UsageError(f"the soak was begun in {begun.cwd}, which cannot be gone to: {error.strerror}") from None
+    before = build_parser().parse_args(list(begun.argv))
+    anew = ("iterations", "seconds", "max_failures", "metrics", "quiet", "verbose", "json")
+    for name in anew:
+        if getattr(arguments, name):
+            setattr(before, name, getattr(arguments, name))
+    return before, RunFolder(path.name, path)
+
+
+def _terms(plan: Plan, arguments: argparse.Namespace) -> dict[str, Terms]:
+    from harness.engine.plan import number
+    from harness.soak.faults.fault import faults_of
+    from harness.soak.target_soak import Terms
+    from harness.target.reset import reset_of
+
+    return {
+        target.host.name: Terms(
+            reset_of(target.host, target.spec, arguments.reset),
+            faults_of(target.host, target.spec, arguments.fault),
+            number(target.host, "soak_fault_within"),
+        )
+        for target in plan.targets
+    }
+
+
+def _ending(arguments: argparse.Namespace) -> Ending:
+    from harness.soak.ending import Ending
+
+    return Ending(arguments.iterations, arguments.seconds, arguments.max_failures, arguments.fail_on_flaky)
+
+
+def _known(arguments: argparse.Namespace) -> tuple[KnownFlake, ...]:
+    from pathlib import Path
+
+    from harness.soak.known import find_file, read_known
+
+    path = Path(arguments.known_flakes) if arguments.known_flakes else find_file(arguments.inventory)
+    return read_known(path) if path is not None else ()
+
+
+def _execute(
+    plan: Plan,
+    terms: Mapping[str, Terms],
+    ending: Ending,
+    known: Sequence[KnownFlake],
+    arguments: argparse.Namespace,
+    resumed: RunFolder | None,
+) -> int:
+    import contextlib
+    import json
+    import os
+    import time
+    from pathlib import Path
+
+    from harness import __version__
+    from harness.cli.carrying import leave, until_done
+    from harness.cli.planning import repeat_command
+    from harness.deadline import Cancellation
+    from harness.engine.console import ConsoleTail
+    from harness.engine.findings.watch import Findings
+    from harness.errors import ExitCode, HarnessError
+    from harness.events import EventLog
+    from harness.report import folder as run_folder
+    from harness.soak.befallen import Befallen
+    from harness.soak.metrics import Metrics
+    from harness.soak.soak import Soak
+    from harness.soak.state import Begun, document_of, write_begun, write_status
+    from harness.soak.trials import TrialsFile, read_trials
+    from harness.soak.view import SoakView
+    from harness.target.session import TargetSession
+    from harness.transport.ssh.keyring import Keyring
+    from harness.transport.ssh.tty import Tty
+
+    folder = resumed or run_folder.create(Path(arguments.logs), time.time())
+    cancellation = Cancellation()
+    log = EventLog(folder.events, run=folder.run, on_failure=lambda error: cancellation.cancel(error.message))
+    for target in plan.targets:
+        for secret in target.host.secret_values:
+            log.add_secret(secret)
+    if resumed is None:
+        write_begun(folder.path, Begun(tuple(sys.argv[1:]), str(Path.cwd()), __version__))
+    tail, findings, befallen = ConsoleTail(), Findings(), Befallen()
+    for reader in (tail, findings, befallen):
+        log.subscribe(reader)
+    verbosity = -1 if arguments.quiet or (arguments.json and not arguments.verbose) else arguments.verbose
+    view = SoakView(sys.stderr if arguments.json else sys.stdout, verbosity=verbosity)
+    log.subscribe(view)
+    keyring = Keyring(Tty.open)
+    trouble: HarnessError | None = None
+    with contextlib.ExitStack() as stack:
+        stack.callback(log.close)
+        stack.callback(keyring.close)
+        file = TrialsFile(folder.path)
+        stack.callback(file.close)
+        soak = Soak(
+            plan,
+            terms,
+            ending,
+            file=file,
+            had=read_trials(folder.path),
+            known=known,
+            open_session=lambda target, events, scale: TargetSession(
+                target.host,
+                target.spec.stretched(scale),
+                folder=folder.target(target.host.name),
+                events=events,
+                run=folder.run,
+                secrets=log,
+                keyring=keyring,
+            ),
+            events=log,
+            console_tail=tail,
+            findings=findings,
+            befallen=befallen,
+            cancellation=cancellation,
+            repeat=repeat_command(arguments),
+            redact=log.redact,
+            retries=arguments.retries,
+            on_progress=lambda: write_status(folder.path, document_of(soak, ending, folder.run)),
+        )
+        if arguments.metrics is not None:
+            stack.callback(Metrics(arguments.metrics, lambda: soak.tally).close)
+        view.watch(soak, ending.iterations, ending.seconds)
+        words = f"{plan.size} checks on {len(plan.targets)} targets, again and again"
+        doing = {
+            name: {"reset": str(term.reset), "faults": [str(each) for each in term.faults]}
+            for name, term in terms.items()
+        }
+        if resumed is None:
+            log.emit("run.start", words, argv=sys.argv, version=__version__, plan=plan.plain(), terms=doing)
+        else:
+            counts = {name: target.iterations for name, target in soak.tally.targets.items()}
+            told = f"going on behind {', '.join(f'iteration {count} of {name}' for name, count in counts.items())}"
+            log.emit(
+                "soak.resume",
+                told,
+                argv=sys.argv,
+                version=__version__,
+                plan=plan.plain(),
+                terms=doing,
+                iterations=counts,
+            )
+        with view:
+            try:
+                until_done(soak.run, cancellation, view.abandon)
+            except HarnessError as error:
+                trouble = error
+        code = ExitCode.INTERRUPTED if cancellation.cancelled else soak.exit_code
+        if trouble is None and log.failed is None:
+            write_status(folder.path, document_of(soak, ending, folder.run, exit_code=int(code)))
+        log.emit(
+            "run.end",
+            ", ".join(f"{count} {outcome}" for outcome, count in soak.tally.outcomes.items()) or "no trials",
+            duration=soak.seconds,
+            counts=dict(soak.tally.outcomes),
+            exit_code=int(trouble.exit_code if trouble else code),
+            level="info" if code == 0 and trouble is None else "error",
+        )
+    trouble = log.failed or trouble
+    go_on = f"harness soak --resume {folder.path}"
+    if trouble is not None:
+        trouble.hint = f"{trouble.hint} It goes on with: {go_on}".strip()
+        raise trouble
+    try:
+        view.end(str(folder.path), go_on if cancellation.cancelled else "")
+        if arguments.json:
+            print(json.dumps(document_of(soak, ending, folder.run, exit_code=int(code)), indent=2))
+        sys.stdout.flush()
+    except (OSError, SystemExit):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return leave(int(code))
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 up")
+    return int(text)

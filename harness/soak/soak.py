@@ -1,0 +1,210 @@
+"""A soak: each target's iterations side by side, all into one record, until its ending comes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+
+from harness.api.check import Check
+from harness.deadline import SYSTEM_CLOCK, Cancellation, Deadline
+from harness.engine.console import ConsoleTail
+from harness.engine.findings.watch import Findings
+from harness.engine.life import Means
+from harness.engine.outcome import TargetResult
+from harness.engine.plan import Plan
+from harness.engine.workers import WorkerPool
+from harness.errors import ExitCode, HarnessError
+from harness.events import Emitter
+from harness.soak.befallen import Befallen
+from harness.soak.ending import Ending
+from harness.soak.known import KnownFlake
+from harness.soak.tally import FLAKY, Tally
+from harness.soak.target_soak import OpenSession, Shared, TargetSoak, Terms
+from harness.soak.trial import Trial, TrialOutcome
+from harness.soak.trials import Mark, Trials, TrialsFile
+
+MOST_WORKERS = 32
+
+
+class Soak:
+    """Carries a soak out. What stands in `trials.jsonl` of finished iterations is counted, and gone on from."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        terms: Mapping[str, Terms],
+        ending: Ending,
+        *,
+        file: TrialsFile,
+        had: Trials,
+        known: Sequence[KnownFlake],
+        open_session: OpenSession,
+        events: Emitter,
+        console_tail: ConsoleTail,
+        findings: Findings,
+        befallen: Befallen,
+        cancellation: Cancellation,
+        repeat: Callable[[str, Check], str],
+        redact: Callable[[TargetResult], TargetResult] = lambda result: result,
+        retries: int = 1,
+        on_progress: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_progress` is called after each iteration, once it is written down."""
+        self._plan = plan
+        self._terms = terms
+        self._ending = ending
+        self._file = file
+        self._known = tuple(known)
+        self._open_session = open_session
+        self._events = events
+        self._console_tail = console_tail
+        self._findings = findings
+        self._befallen = befallen
+        self._cancellation = cancellation
+        self._repeat = repeat
+        self._redact = redact
+        self._retries = retries
+        self._on_progress = on_progress
+        self._failed = 0
+        self._error: HarnessError | None = None
+        self.tally = Tally(target.host.name for target in plan.targets)
+        self._first = {target.host.name: had.last_iteration(target.host.name) + 1 for target in plan.targets}
+        self._count_what_was(had)
+        self._before = max((target.seconds for target in self.tally.targets.values()), default=0.0)
+        self._began = SYSTEM_CLOCK.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """How long it has run, in all its parts together."""
+        return self._before + SYSTEM_CLOCK.monotonic() - self._began
+
+    async def run(self) -> None:
+        """Carries it out to its end, or until it is cancelled. Raises TrialsError where nothing can be written down."""
+        self._began = SYSTEM_CLOCK.monotonic()
+        options = self._plan.options
+        count = max(1, min(options.forks, len(self._plan.targets)))
+        means = Means(
+            WorkerPool(min(MOST_WORKERS, count * (options.at_once or 4) + 2)),
+            # Lives, what follows them, and their faults: each may hold a thread for a while.
+            WorkerPool(min(MOST_WORKERS, 4 * count + 2)),
+            self._findings,
+            self._console_tail,
+        )
+        shared = Shared(
+            options=options,
+            means=means,
+            ledger=self,
+            open_session=self._open_session,
+            limit=Deadline(float("inf"), SYSTEM_CLOCK, self._cancellation),
+            repeat=self._repeat,
+            redact=self._redact,
+            befallen=self._befallen,
+            forks=asyncio.Semaphore(count),
+            retries=self._retries,
+        )
+        await asyncio.gather(*(self._target(each.host.name, shared) for each in self._plan.targets))
+        means.shutdown()
+        if self._error is not None:
+            raise self._error
+
+    async def _target(self, name: str, shared: Shared) -> None:
+        plan = next(each for each in self._plan.targets if each.host.name == name)
+        soak = TargetSoak(plan, self._terms[name], shared, self._events.bind(target=name))
+        try:
+            await soak.run(self._first[name])
+        except HarnessError as error:  # what cannot be written down need not be done
+            self._error = self._error or error
+            self._cancellation.cancel(error.message)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The worst that happened in all its iterations, as the process tells it."""
+        bad = self.tally.bad
+        if bad[TrialOutcome.INTERNAL]:
+            return ExitCode.INTERNAL
+        if bad[TrialOutcome.FAILED] or bad[TrialOutcome.ERROR]:
+            return ExitCode.FAILED
+        if bad[TrialOutcome.INFRASTRUCTURE]:
+            return ExitCode.INFRASTRUCTURE
+        if bad[TrialOutcome.UNREACHABLE]:
+            return ExitCode.UNREACHABLE
+        return ExitCode.FLAKY if bad[FLAKY] and self._ending.flaky_fails else ExitCode.PASSED
+
+    # -- the ledger ----------------------------------------------------------------------------------------------
+
+    def over(self, iteration: int) -> bool:
+        """Whether there is no such iteration any more."""
+        ending = self._ending
+        return (
+            self._cancellation.cancelled
+            or (ending.iterations is not None and iteration > ending.iterations)
+            or (ending.seconds is not None and self.seconds >= ending.seconds)
+            or ending.enough_failures(self._failed)
+        )
+
+    def began(self, iteration: int, target: str, now: float) -> None:
+        """An iteration begins."""
+        self._file.began(iteration, target, now)
+
+    def finished(
+        self, iteration: int, target: str, trials: Sequence[Trial], marks: Sequence[Mark], events: Emitter
+    ) -> Counter[str]:
+        """Writes an iteration down, then counts it, then tells it. Returns what was bad in it."""
+        for trial in trials:
+            self._file.add(trial)
+        for mark in marks:
+            self._file.mark(mark)
+        now = time.time()
+        self._file.ended(iteration, target, now)
+        bad = self._count(target, trials, marks)
+        for trial in trials:
+            known = self._known_as(trial)
+            if known is not None and known.warn and (trial.flaky or trial.outcome.value in _BAD):
+                words = f"{target}: {trial.label} is a known flake, see {known.tracker}: {trial.message}"
+                events.emit("flake.known", words, level="warning", tracker=known.tracker)
+        counts = Counter(trial.outcome.value for trial in trials)
+        began = next((mark.started for mark in marks if mark.kind == "iteration"), now)
+        failed = self._ending.failed(bad)
+        told = ", ".join(f"{count} {word}" for word, count in counts.items())
+        flaky = sum(trial.flaky for trial in trials)
+        events.emit(
+            "iteration.end",
+            f"{target}: iteration {iteration}: {told}{f', {flaky} flaky' if flaky else ''}",
+            level="error" if failed else "warning" if bad else "info",
+            duration=max(0.0, now - began),
+            counts=dict(counts),
+            flaky_count=flaky,
+            bad=dict(bad),
+        )
+        self._on_progress()
+        return bad
+
+    # -- counting ------------------------------------------------------------------------------------------------
+
+    def _count(self, target: str, trials: Sequence[Trial], marks: Sequence[Mark]) -> Counter[str]:
+        bad = self.tally.add(target, [(trial, self._known_as(trial) is not None) for trial in trials], marks)
+        self._failed += self._ending.failed(bad)
+        return bad
+
+    def _count_what_was(self, had: Trials) -> None:
+        """A resumed soak has the figures of one that was never interrupted: the same counting, of the same lines."""
+        trials: dict[tuple[int, str], list[Trial]] = {key: [] for key in had.ended}
+        marks: dict[tuple[int, str], list[Mark]] = {key: [] for key in had.ended}
+        for trial in had.finished:
+            trials[trial.iteration, trial.target].append(trial)
+        for mark in had.marks:
+            marks[mark.iteration, mark.target].append(mark)
+        for (iteration, target), of_it in trials.items():
+            self._count(target, of_it, marks[iteration, target])
+
+    def _known_as(self, trial: Trial) -> KnownFlake | None:
+        day = date.fromtimestamp(trial.started)
+        return next(
+            (each for each in self._known if each.is_of(trial.target, trial.label, trial.check_id, day)), None
+        )  # fmt: skip
+
+
+_BAD = frozenset(TrialOutcome) - {TrialOutcome.PASSED, TrialOutcome.SKIPPED}
