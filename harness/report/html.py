@@ -82,6 +82,7 @@ def report_html(run: Run, summary: Summary) -> str:
         by_row[trial.label, trial.target].append(trial)
     targets = run.targets
     rows = sorted(summary.rows, key=_worst_first)
+    told = sorted(cases(run.trials), key=_case_order) if not run.is_soak else []
     return _page(
         "report.html",
         title=f"{run.run}: {summary.verdict.word}",
@@ -94,7 +95,8 @@ def report_html(run: Run, summary: Summary) -> str:
         total=summary.total,
         clusters=summary.clusters[:MOST_CLUSTERS],
         clusters_left=len(summary.clusters) - MOST_CLUSTERS,
-        cases=sorted(cases(run.trials), key=_case_order) if not run.is_soak else (),
+        cases=told[:MOST_ROWS],
+        cases_left=len(told) - MOST_ROWS,
         rows=rows[:MOST_ROWS],
         rows_left=len(rows) - MOST_ROWS,
         split=_split(summary),

@@ -167,6 +167,16 @@ def test_a_page_of_a_thousand_iterations_stays_small() -> None:
     sound(page)
 
 
+def test_a_run_of_many_checks_shows_what_did_not_pass_and_stays_small() -> None:
+    made = [some(1, target=f"vm{n}", check=f"c{k}") for n in range(60) for k in range(20)]
+    run = run_of([*made, some(1, target="vm0", check="last", outcome=TrialOutcome.FAILED, message="it is down")])
+    page = report_html(run, of(run))
+    text = "".join(sound(page).text)
+    assert len(page) < 400_000
+    assert "801 more checks" in text
+    assert text.index("suite::last", text.index("Checks")) < text.index("suite::c0", text.index("Checks"))
+
+
 def test_a_soak_in_which_all_fails_stays_small() -> None:
     made = [
         some(n, check=f"c{k}", outcome=TrialOutcome.FAILED, message=f"failure {'x' * (n % 97)}", signature=f"{n % 97}",

@@ -11,7 +11,11 @@ from harness.soak.statistics.rates import CONFIDENCE, Rate, wilson
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The second rate less the first, with its interval; `p` is the chance of such a one were both alike."""
+    """The second rate less the first, with its interval; `p` is the chance of such a one were both alike.
+
+    `least_p` is the smallest that `p` could have been with so many runs and failures: where it is large, the question
+    could not be answered with yes, whatever happened.
+    """
 
     first: Rate
     second: Rate
@@ -19,6 +23,7 @@ class Difference:
     low: float
     high: float
     p: float
+    least_p: float
 
 
 def difference(first: tuple[int, int], second: tuple[int, int], confidence: float = CONFIDENCE) -> Difference | None:
@@ -37,5 +42,7 @@ def difference(first: tuple[int, int], second: tuple[int, int], confidence: floa
     # The rarer of the two is counted: the sum has as many terms as there are of it.
     failures = (first[1] - first[0], second[1] - second[0])
     rare = failures if sum(failures) < first[0] + second[0] else (first[0], second[0])
-    p = fisher_two_sided(rare[1], second[1], sum(rare), first[1] + second[1])
-    return Difference(a, b, value, max(-1.0, low), min(1.0, high), p)
+    marked, total = sum(rare), first[1] + second[1]
+    fewest, most = max(0, marked - first[1]), min(second[1], marked)
+    p, *extremes = (fisher_two_sided(count, second[1], marked, total) for count in (rare[1], fewest, most))
+    return Difference(a, b, value, max(-1.0, low), min(1.0, high), p, min(extremes))

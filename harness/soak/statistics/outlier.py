@@ -23,7 +23,8 @@ class Outlier:
 
 
 def against_the_pool(counts: Mapping[str, tuple[int, int]]) -> tuple[Outlier, ...]:
-    """Each target's (failures, total) against the sum of the others', worst first; nothing below two targets.
+    """Each target's (failures, total) against the sum of the others', worst first; nothing below two targets, or
+    without any failure.
 
     Fisher's exact test, one-sided (the chance of at least so many failures among its runs, the sum of all failures
     given), corrected by Holm's method.
@@ -32,6 +33,8 @@ def against_the_pool(counts: Mapping[str, tuple[int, int]]) -> tuple[Outlier, ..
     if len(counts) < 2:
         return ()
     failures, total = sum(count[0] for count in counts.values()), sum(count[1] for count in counts.values())
+    if not failures:
+        return ()
     corrected = holm([hypergeometric_tail(own, runs, failures, total) for own, runs in counts.values()])
     found = [
         Outlier(target, own, runs, failures - own, total - runs, p)

@@ -125,6 +125,20 @@ def test_difference(first: tuple[int, int], second: tuple[int, int]) -> None:
     close(found.high, high, 1e-7, 1e-9)
     table = [[first[0], first[1] - first[0]], [second[0], second[1] - second[0]]]
     close(found.p, stats.fisher_exact(table).pvalue, 1e-5, 1e-9)
+    assert found.least_p <= found.p * (1 + 1e-6)
+
+
+@few
+@given(st.integers(1, 12), st.integers(1, 12), st.data())
+def test_the_smallest_p_that_could_have_been(first: int, second: int, data: st.DataObject) -> None:
+    """Over all tables with the same margins."""
+    passed = data.draw(st.integers(0, first + second))
+    tables = [(passed - k, k) for k in range(max(0, passed - first), min(second, passed) + 1)]
+    k = data.draw(st.sampled_from(tables))
+    found = difference((k[0], first), (k[1], second))
+    assert found is not None
+    every = [stats.fisher_exact([[a, first - a], [b, second - b]]).pvalue for a, b in tables]
+    close(found.least_p, min(every), 1e-6)
 
 
 # -- time to settle ----------------------------------------------------------------------------------------------------
@@ -249,6 +263,7 @@ def test_holm(values: list[float]) -> None:
 def test_worst_target_against_the_pool(counts: list[tuple[int, int]]) -> None:
     found = against_the_pool({f"vm{index}": count for index, count in enumerate(counts)})
     failures, total = sum(k for k, _ in counts), sum(n for _, n in counts)
+    assert bool(found) == bool(failures)
     raw = [stats.hypergeom.sf(k - 1, total, failures, n) for k, n in counts]
     expected = multipletests(np.clip(raw, 0, 1), method="holm")[1]
     for each in found:
