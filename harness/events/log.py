@@ -15,7 +15,7 @@ from harness.events.emitter import Emitter, Level
 from harness.events.keeper import Acknowledged
 from harness.events.long import LONG, LongTexts
 from harness.events.pieces import PieceMask
-from harness.events.record import ECS_VERSION, ENVELOPE, SCHEMA_VERSION, Record, Stamps, plain, to_record
+from harness.events.record import ECS_VERSION, SCHEMA_VERSION, Record, Stamps, plain, to_record
 from harness.events.redact import Redactor
 from harness.events.ulid import UlidFactory
 from harness.events.writer import RecordWriter, Rotation
@@ -144,8 +144,7 @@ class EventLog:
             "event.dataset": "harness.events",
             "harness.schema": SCHEMA_VERSION,
         }
-        for key, value in to_record(fields).items():
-            record[key] = value if key in ENVELOPE else self._redact(value)
+        record.update(to_record(fields, self._redact))
         return record
 
     def _masked_piece(self, fields: dict[str, Any], piece: str) -> str:

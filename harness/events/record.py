@@ -7,7 +7,7 @@ under ``harness.``. Keys are flat and dotted. ``event.schema.json`` beside this 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -44,10 +44,24 @@ _ECS_OUTCOME = {"passed": "success", "failed": "failure", "error": "failure", "u
 
 _NANOSECONDS = 1_000_000_000
 _SMALLEST, _LARGEST = -(2**63), 2**63 - 1
+_WITH_LETTERS = frozenset({str, list, dict})
 
 
-def to_record(fields: Mapping[str, Any]) -> Record:
-    """Gives each field its published key: durations in seconds become ``event.duration`` in nanoseconds."""
+class _Places(dict[str, tuple[str, bool]]):
+    """By a field's name: its key, and whether a secret may stand there. Found once for each name."""
+
+    def __missing__(self, name: str) -> tuple[str, bool]:
+        key = _NAMES.get(name) or f"harness.{name}"
+        self[name] = found = (key, key not in ENVELOPE)
+        return found
+
+
+_PLACES = _Places()
+
+
+def to_record(fields: Mapping[str, Any], mask: Callable[[Any], Any] | None = None) -> Record:
+    """Gives each field its published key and JSON's types, secrets masked by `mask`: durations in seconds become
+    ``event.duration`` in nanoseconds."""
     record: Record = {}
     for name, value in fields.items():
         if value is None:
@@ -58,7 +72,13 @@ def to_record(fields: Mapping[str, Any]) -> Record:
             record["harness.outcome"] = str(value)
             record["event.outcome"] = _ECS_OUTCOME.get(str(value), "unknown")
         else:
-            record[_NAMES.get(name) or f"harness.{name}"] = plain(value)
+            key, may_hold_secrets = _PLACES[name]
+            if type(value) is not str or not value.isascii():
+                value = plain(value)
+            # A number and a truth hold no secret: what is left has letters somewhere in it.
+            if mask is not None and may_hold_secrets and type(value) in _WITH_LETTERS:
+                value = mask(value)
+            record[key] = value
     return record
 
 

@@ -49,6 +49,8 @@ class Redactor:
         """The value with all secrets masked."""
         if not self._forms:
             return value
+        if type(value) is str:
+            return self.text(value)
         if isinstance(value, StrEnum):
             return value
         if isinstance(value, str):

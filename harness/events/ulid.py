@@ -7,6 +7,7 @@ import threading
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32, as the specification asks
 _PAIRS = tuple(a + b for a in _ALPHABET for b in _ALPHABET)
+_LAST = 20  # bits that grow from one ULID to the next of the same millisecond; the others are put into letters once
 _RANDOM_BITS = 80
 
 
@@ -17,7 +18,8 @@ class UlidFactory:
         self._lock = threading.Lock()
         self._last_ms = -1
         self._random = 0
-        self._time = ""
+        self._head = ""
+        self._head_of = -1
 
     def __call__(self, seconds: float) -> str:
         """The next ULID for a time in seconds since the epoch. A clock that steps back does not break the order."""
@@ -29,8 +31,12 @@ class UlidFactory:
                 # The top bit is left free so that counting up can never overflow into the time.
                 self._random = int.from_bytes(os.urandom(10), "big") >> 1
                 self._last_ms = milliseconds
-                self._time = _encode(milliseconds, 50)[-10:]
-            return self._time + _encode(self._random, _RANDOM_BITS)
+                self._head_of = -1
+            head, last = self._random >> _LAST, self._random & (1 << _LAST) - 1
+            if head != self._head_of:
+                self._head = _encode(self._last_ms << _RANDOM_BITS - _LAST | head, 130 - _LAST)
+                self._head_of = head
+            return f"{self._head}{_PAIRS[last >> 10]}{_PAIRS[last & 0x3FF]}"
 
 
 def encode(value: int) -> str:
