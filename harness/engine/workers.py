@@ -81,7 +81,7 @@ class WorkerPool:
             raise RuntimeError("the pool was shut down")
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
-            self._loop, self._turn, self._tick = loop, False, False
+            self._loop, self._turn, self._tick, self._told = loop, False, False, False
         call = _Call(lambda: function(*args, **kwargs))
         self._asked.append(call)
         if not self._turn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -153,3 +154,22 @@ def test_after_the_end_nothing_is_begun_and_no_thread_is_left() -> None:
             thread.join(30)
             assert not thread.is_alive()
     assert begun == []
+
+
+def test_a_ring_that_an_ended_loop_did_not_hear_is_not_waited_for() -> None:
+    pool, carried_out = WorkerPool(1), threading.Event()
+
+    async def leaves() -> None:
+        pool.submit(carried_out.set)
+        await asyncio.sleep(0)
+        carried_out.wait(30)
+        time.sleep(0.05)  # the thread rings
+        asyncio.get_running_loop().stop()
+
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(leaves())
+    loop.run_forever()
+    assert task.done()
+    assert asyncio.run(asyncio.wait_for(pool.run(lambda: "heard"), 20)) == "heard"
+    loop.close()
+    pool.shutdown()
