@@ -170,6 +170,11 @@ def test_a_ring_that_an_ended_loop_did_not_hear_is_not_waited_for() -> None:
     task = loop.create_task(leaves())
     loop.run_forever()
     assert task.done()
-    assert asyncio.run(asyncio.wait_for(pool.run(lambda: "heard"), 20)) == "heard"
+
+    def takes_a_while() -> str:
+        time.sleep(0.1)
+        return "heard"
+
+    assert asyncio.run(asyncio.wait_for(pool.run(takes_a_while), 20)) == "heard"
     loop.close()
     pool.shutdown()
