@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.events.writer import Rotation
 
 
 def inventory_options(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +115,44 @@ def output_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         action="store_true",
         help="print the results as one JSON document, and nothing else, on stdout",
     )
+    record = parser.add_argument_group("the record's files")
+    record.add_argument(
+        "--rotate-size",
+        type=size,
+        metavar="SIZE",
+        help="begin a new file of the record at this size, and compress the old one (default 64M)",
+    )
+    record.add_argument("--rotate-age", type=duration, metavar="TIME", help="and at this age (default 24h)")
+    record.add_argument(
+        "--rotate-keep",
+        type=size,
+        metavar="SIZE",
+        help="remove the oldest files of the record beyond this size (default: never)",
+    )
     return out
+
+
+def rotation_of(arguments: argparse.Namespace) -> Rotation:
+    """When the record is turned over, of what `output_options` read."""
+    from harness.events.writer import Rotation
+
+    rotation = Rotation(keep=arguments.rotate_keep)
+    if arguments.rotate_size is not None:
+        rotation = replace(rotation, size=arguments.rotate_size)
+    if arguments.rotate_age is not None:
+        rotation = replace(rotation, age=arguments.rotate_age)
+    return rotation
+
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def size(text: str) -> int:
+    """A number of bytes above 0: 500000, 64K, 64M, 2G."""
+    match = re.fullmatch(r"([0-9]+)([KMGT]?)(?:iB|B)?", text.strip(), re.IGNORECASE)
+    if not match or not int(match[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size, such as 500K, 64M or 2G")
+    return int(match[1]) * _UNITS[match[2].upper()]
 
 
 def positive(text: str) -> int:

@@ -201,6 +201,7 @@ def _execute(
 
     from harness import __version__
     from harness.cli.carrying import leave, until_done
+    from harness.cli.options import rotation_of
     from harness.cli.planning import repeat_command
     from harness.deadline import Cancellation
     from harness.engine.console import ConsoleTail
@@ -220,7 +221,12 @@ def _execute(
 
     folder = resumed or run_folder.create(Path(arguments.logs), time.time())
     cancellation = Cancellation()
-    log = EventLog(folder.events, run=folder.run, on_failure=lambda error: cancellation.cancel(error.message))
+    log = EventLog(
+        folder.events,
+        run=folder.run,
+        on_failure=lambda error: cancellation.cancel(error.message),
+        rotation=rotation_of(arguments),
+    )
     for target in plan.targets:
         for secret in target.host.secret_values:
             log.add_secret(secret)

@@ -449,3 +449,32 @@ def test_what_took_long_is_told_in_its_unit() -> None:
     for took, told in ((0.0012, "1 ms"), (1.234, "1.23 s"), (75.06, "75.1 s")):
         line = PeopleLines().line({**event, "event.duration": int(took * 1e9)})
         assert line.endswith(f"… → exit status 0 ({told})")
+
+
+def test_a_runs_record_is_turned_over_as_asked(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from harness import check\n@check\ndef notes(target):\n"
+        "    for number in range(200):\n        target.note(f'note {number}')\n"
+    )
+    (tmp_path / "inv.ini").write_text("box ansible_host=127.0.0.1 ansible_port=1\n")
+    command = [sys.executable, "-m", "harness", "run", "-i", "inv.ini", "--no-settle", "mine.py"]
+    command += ["--rotate-size", "20k", "--rotate-age", "1h"]
+    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "logs" / "latest").glob("events.*.jsonl.gz"))) >= 3
+    events = [json.loads(line) for line in logs("--json", cwd=tmp_path).stdout.splitlines()]
+    assert [event["event.sequence"] for event in events] == list(range(1, len(events) + 1))
+    assert sum(event["event.action"] == "check.note" for event in events) == 200
+    command += ["--rotate-keep", "30K"]
+    subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=True)
+    done = logs("--json", cwd=tmp_path)
+    assert "events before event" in done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["event.action"] == "run.end"
+
+
+@pytest.mark.parametrize("arguments", [["--rotate-size", "0"], ["--rotate-keep", "big"], ["--rotate-age", "soon"]])
+def test_mistakes_in_how_a_record_is_kept(place: Path, arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "harness", "run", "-i", "inv.ini", "mine.py", *arguments]
+    done = subprocess.run(command, cwd=place, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert arguments[0] in done.stderr
