@@ -74,7 +74,7 @@ def by_run(entries: Sequence[Entry]) -> str:
             told = [f"{each.outcome:<14}"]
             if row.trials > 1:
                 told.append(f"{words.percent(row.clean.value):>7} of {row.judged:,} ({words.interval(row.clean)})")
-                told.append("p50/p99 " + "/".join(words.seconds(row.settle.quantiles[at].value) for at in (0, 2)))
+                told.append("p50/p99 " + "/".join(words.by_when(row.settle.quantiles[at]) for at in (0, 2)))
             else:
                 told.append(
                     f"{words.seconds(each.case.duration):>8}  {words.many(each.case.first.attempts, 'attempt')}"

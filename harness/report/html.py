@@ -157,7 +157,7 @@ def _environment() -> Environment:
         percent=words.percent, interval=words.interval, seconds=words.seconds, span=words.span, between=words.between,
         between_span=words.between_span, chance=words.chance, many=words.many, some=words.some, ranges=words.ranges,
         per_thousand=words.per_thousand, quantile_name=quantile_name, svg=Markup, rate_bar=charts.rate_bar,
-        bars=charts.bars, floor_of=charts.floor_of, kind=charts.kind, points=words.points,
+        bars=charts.bars, floor_of=charts.floor_of, kind=charts.kind, points=words.points, by_when=words.by_when,
     )  # fmt: skip
     return environment
 
@@ -200,7 +200,7 @@ def _curves(summary: Summary) -> list[_Curves]:
         )
         told = [
             (f"{row.target}: " if len(rows) > 1 else "")
-            + ", ".join(f"{quantile_name(each)} {words.seconds(each.value)}" for each in row.settle.quantiles)
+            + ", ".join(f"{quantile_name(each)} {words.by_when(each)}" for each in row.settle.quantiles)
             + (f"; {row.settle.censored} timed out" if row.settle.censored else "")
             + (f"; {row.settle.never} never would" if row.settle.never else "")
             for row in rows[:COLOURS]

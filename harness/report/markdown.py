@@ -23,8 +23,9 @@ _SIGNS = {
     "infrastructure": "🔌", "skipped": "⏭️", "nothing": "❔",
     "better": "✅", "same": "✅", "worse": "❌", "too few data": "❔",
 }  # fmt: skip
-# All that Markdown or HTML may read as more than a letter. An entity is never read as markup.
-_SPECIAL = re.compile(r"[\\`*_{}\[\]()<>#+\-!|&~@:$^='\"]")
+# What Markdown, HTML or GitHub may read as more than a character: an entity is never read as markup. Letters around an
+# underscore keep it one, and a colon is a picture's name only before another one.
+_SPECIAL = re.compile(r"[\\`*{}\[\]<>#|&~@$]|(?<!\w)_|_(?!\w)|:(?=[\w+-]+:)")
 
 
 def report_markdown(run: Run, summary: Summary) -> str:
@@ -63,8 +64,8 @@ def comparison_markdown(first: Run, second: Run, found: Comparison) -> str:
             f"{words.percent(b.clean.value)} of {b.judged}",
             f"{100 * pair.rate.low:+.1f} to {100 * pair.rate.high:+.1f}" if pair.rate else words.NONE,
             words.chance(pair.rate_p) if pair.rate else words.NONE,
-            words.seconds(a.settle.quantiles[0].value),
-            words.seconds(b.settle.quantiles[0].value),
+            words.by_when(a.settle.quantiles[0]),
+            words.by_when(b.settle.quantiles[0]),
             words.chance(pair.settle_p) if pair.settle else words.NONE,
         ]
         lines.append(f"| {' | '.join(cells)} |")
@@ -98,7 +99,7 @@ def _total(summary: Summary, is_soak: bool) -> list[str]:
     if is_soak:
         cells |= {
             "clean iterations": f"{words.percent(clean.value)} ({words.interval(clean)})",
-            "settles p50 / p90 / p99": " / ".join(words.seconds(each.value) for each in total.settle.quantiles),
+            "settles p50 / p90 / p99": " / ".join(words.by_when(each) for each in total.settle.quantiles),
             "between failures": words.between(total.between),
         }
     cells |= {
@@ -155,8 +156,8 @@ def _rows(summary: Summary, is_soak: bool) -> list[str]:
             str(row.failed),
             str(row.flaky.count),
             str(row.trials - row.judged),
-            words.seconds(row.settle.quantiles[0].value),
-            words.seconds(row.settle.quantiles[2].value),
+            words.by_when(row.settle.quantiles[0]),
+            words.by_when(row.settle.quantiles[2]),
             f"{row.needed:,}",
         ]
         lines.append(f"| {' | '.join(cells)} |")

@@ -50,6 +50,11 @@ def seconds(value: float | None) -> str:
     return f"{value / 3600:.1f} h" if value < 129_600 else f"{value / 86_400:.1f} d"
 
 
+def by_when(found: Quantile) -> str:
+    """The time by which a share has settled; with a question mark where too few runs were made to bound it above."""
+    return seconds(found.value) + ("?" if found.value is not None and found.high is None else "")
+
+
 def span(found: Quantile) -> str:
     """The bounds of a quantile."""
     if found.low is None:

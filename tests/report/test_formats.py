@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import xml.etree.ElementTree as ET
@@ -20,6 +21,7 @@ from harness.report.document import comparison_json, report_json
 from harness.report.html import comparison_html, report_html
 from harness.report.junit_cases import MOST, render_cases
 from harness.report.markdown import LONGEST, comparison_markdown, report_markdown
+from harness.report.markdown import text as markdown_text
 from harness.report.read import Run, TargetStory
 from harness.report.visible import visible
 from harness.soak.compare import compare
@@ -288,7 +290,25 @@ def test_markdown_has_the_verdict_and_the_failures() -> None:
     assert page.startswith("## ❌ Soak r1: failed\n")
     assert "<details>" in page
     assert "### Checks that are not clean" in page
-    assert "- Drift: sshd/inside&#58;&#58;unit&#95;settled on vm1 takes longer and longer" in page
+    assert "- Drift: sshd/inside::unit_settled on vm1 takes longer and longer" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "markdown"),
+    [
+        ("*a* _b_ `c` <d> [e](f) |g| #1 @h ~i~ $j$ &amp; \\", None),
+        ("sshd/inside::unit_settled on vm1: 127.0.0.1:22, 3-4 'x' \"y\" (z)!", "as it is"),
+        ("a :smile: b", "a &#58;smile: b"),
+        ("two\n\nlines", "two lines"),
+    ],
+)
+def test_text_is_nothing_but_text_in_markdown_and_stays_readable(text: str, markdown: str | None) -> None:
+    found = markdown_text(text)
+    assert html.unescape(found) == " ".join(text.split())
+    if markdown is None:
+        assert not set("*_`<>[]|@~$\\") & set(found)
+    else:
+        assert found == (text if markdown == "as it is" else markdown)
 
 
 def test_annotations_point_at_the_check_and_are_few() -> None:
