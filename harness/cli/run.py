@@ -22,6 +22,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         seconds,
         target_options,
     )
+    from harness.cli.shipping import ship_options
 
     parser = subparsers.add_parser(
         "run",
@@ -43,20 +44,23 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     how.add_argument("--keep", action="store_true", help="leave the machines up, and print how to reach them")
     output_options(parser)
+    ship_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Everything that can be wrong with what was typed is told before any machine is started."""
     from harness.cli.planning import list_plan, plan_of
+    from harness.cli.shipping import sinks_of
 
     plan = plan_of(arguments)
     if arguments.list_only:
         return list_plan(plan, as_json=arguments.json)
-    return _execute(plan, arguments)
+    sinks = sinks_of(arguments, [target.host for target in plan.targets])
+    return _execute(plan, sinks, arguments)
 
 
-def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
+def _execute(plan: Plan, sinks: list[str], arguments: argparse.Namespace) -> int:
     import contextlib
     import os
     import time
@@ -66,6 +70,7 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
     from harness.cli.carrying import leave, until_done
     from harness.cli.options import rotation_of
     from harness.cli.planning import repeat_command
+    from harness.cli.shipping import begin
     from harness.deadline import Cancellation
     from harness.engine.console import ConsoleTail
     from harness.engine.findings.watch import Findings
@@ -74,6 +79,7 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
     from harness.report import folder as run_folder
     from harness.report.terminal import Terminal
     from harness.report.write import results_json, write_reports
+    from harness.ship.checkpoint import acknowledged
     from harness.target.session import TargetSession
     from harness.transport.ssh.keyring import Keyring
     from harness.transport.ssh.tty import Tty
@@ -85,6 +91,7 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
         run=folder.run,
         on_failure=lambda error: cancellation.cancel(error.message),
         rotation=rotation_of(arguments),
+        acknowledged=lambda: acknowledged(folder.path),
     )
     for target in plan.targets:
         for secret in target.host.secret_values:
@@ -96,6 +103,7 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
     verbosity = -1 if arguments.quiet or (arguments.json and not arguments.verbose) else arguments.verbose
     terminal = Terminal(stream, verbosity=verbosity)
     log.subscribe(terminal)
+    escort = begin(folder.path, sinks, arguments.ship_timeout, log, terminal.say)
     log.emit(
         "run.start",
         f"{plan.size} checks on {len(plan.targets)} targets",
@@ -146,4 +154,6 @@ def _execute(plan: Plan, arguments: argparse.Namespace) -> int:
     except (OSError, SystemExit):
         # The reader (`| head`) has gone, or the terminal. The verdict stands in the record, and in the exit code.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if escort is not None:
+        escort.finish()
     return leave(int(result.exit_code))

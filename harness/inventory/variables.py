@@ -383,6 +383,17 @@ _QEMU = (
     Variable("qemu_seed", kinds.PATH, None, "seed/", "A folder that is laid over the guest's root at boot."),
 )
 
+_SHIPPING = (
+    Variable(
+        "harness_ship",
+        kinds.ITEMS,
+        None,
+        "[otlp+http://logs.lab:4318]",
+        "Where the record of a run with this target is shipped to, the whole of it: URLs of sinks, see "
+        "[shipping.md](shipping.md).",
+    ),
+)
+
 SECTIONS: tuple[tuple[str, tuple[Variable, ...]], ...] = (
     ("SSH and becoming another user (Ansible's names)", _ANSIBLE),
     ("Serial console and transports", _SERIAL),
@@ -390,6 +401,7 @@ SECTIONS: tuple[tuple[str, tuple[Variable, ...]], ...] = (
     ("Findings on the console", _FINDINGS),
     ("Soak", _SOAK),
     ("QEMU", _QEMU),
+    ("Shipping the record", _SHIPPING),
 )
 
 VARIABLES: tuple[Variable, ...] = tuple(variable for _, section in SECTIONS for variable in section)

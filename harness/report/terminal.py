@@ -87,6 +87,12 @@ class Terminal:
             elif self._verbosity >= 2 and record["event.action"] != "command":
                 self._line(target, record["event.action"], record["message"], "dim")
 
+    def say(self, words: str, bad: bool) -> None:
+        """Prints what is no event: what a person should know of something beside the run. When quiet, what is bad."""
+        if bad or self._verbosity >= 0:
+            with self._lock:
+                self._console.print(Text(shown(f"shipping    {words}"), style="yellow" if bad else "dim"))
+
     def _make_room(self, asking: bool) -> None:
         """A live view would be drawn over what somebody is asked. Not under our lock: drawing takes it."""
         if self._live is not None and asking:

@@ -1,0 +1,76 @@
+"""What a person sets once for all runs: `harness.toml`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import Source, UsageError
+
+VARIABLE = "HARNESS_CONFIG"
+NAME = "harness.toml"
+SHIP_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """`ship_to` are the sinks of every run, `ship_timeout` the seconds that a run's record is shipped on after it."""
+
+    ship_to: tuple[str, ...] = ()
+    ship_timeout: float = SHIP_TIMEOUT
+
+
+def load(environment: Mapping[str, str]) -> Config:
+    """The settings of the first file that is there: the one that $HARNESS_CONFIG names, `harness.toml` in this folder,
+    `harness.toml` in ~/.config/harness. Raises UsageError where it cannot be used."""
+    path = find(environment)
+    if path is None:
+        return Config()
+    import tomllib
+
+    try:
+        with path.open("rb") as file:
+            document = tomllib.load(file)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", hint=f"{VARIABLE} names it.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"no TOML: {error}", source=Source(str(path))) from error
+    return read(document, Source(str(path)))
+
+
+def find(environment: Mapping[str, str]) -> Path | None:
+    """Where the settings are; None where there are none."""
+    if named := environment.get(VARIABLE):
+        return Path(named).expanduser()
+    home = Path(environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME") or os.sep) / ".config")
+    return next((path for path in (Path(NAME), home / "harness" / NAME) if path.is_file()), None)
+
+
+def read(document: Mapping[str, Any], source: Source) -> Config:
+    """The settings of a document. Raises UsageError on what it does not know."""
+    _known(document, {"ship"}, "", source)
+    ship = document.get("ship", {})
+    if not isinstance(ship, dict):
+        raise UsageError("ship is no table", source=source, hint='Write [ship], and below it: to = ["URL"]')
+    _known(ship, {"to", "timeout"}, "ship.", source)
+    to = ship.get("to", [])
+    sinks = [to] if isinstance(to, str) else to
+    if not isinstance(sinks, list) or not all(isinstance(each, str) for each in sinks):
+        raise UsageError("ship.to is no list of URLs", source=source, hint='Write to = ["URL"]')
+    timeout = ship.get("timeout", SHIP_TIMEOUT)
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 <= timeout < float("inf"):
+        raise UsageError("ship.timeout is no number of seconds from 0 up", source=source)
+    return Config(tuple(sinks), float(timeout))
+
+
+def _known(table: Mapping[str, Any], names: set[str], prefix: str, source: Source) -> None:
+    for name in table:
+        if name not in names:
+            raise UsageError(
+                f"there is no setting {prefix}{name}",
+                source=source,
+                hint=f"There are: {', '.join(prefix + each for each in sorted(names))}.",
+            )

@@ -1,0 +1,155 @@
+"""Records to sinks, each pair in a thread of its own, and what is left when the time is over."""
+
+from __future__ import annotations
+
+import shlex
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.deadline import Cancellation
+from harness.errors import Cancelled, HarnessError
+from harness.events.segments import scan
+from harness.events.tail import tail_of
+from harness.ship.credentials import PASSWORD_VARIABLE
+from harness.ship.registry import OpenSink
+from harness.ship.shipper import Shipper
+
+_LOOK = 0.2  # seconds; waiting in short pieces lets Ctrl-C through
+_GRACE = 5.0  # seconds in which a cancelled thread lets go; one that asks a dead name server may not
+_STACK = 1 << 20  # bytes of a thread's stack: what is done here is not deep
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """What became of one record on its way to one sink."""
+
+    run: Path
+    sink: OpenSink
+    sent: int
+    refused: int
+    left: int
+    trouble: str
+
+    @property
+    def bad(self) -> bool:
+        """Whether not everything has arrived."""
+        return bool(self.left or self.refused or self.trouble)
+
+    @property
+    def words(self) -> str:
+        """One line for a person, and the command that sends what is left."""
+        what = f"{self.run} to {self.sink.address}: {self.sent} events sent"
+        if self.refused:
+            what += f", {self.refused} refused (see {self.run / 'rejected.jsonl'})"
+        if not self.left and not self.trouble:
+            return what
+        what += f", {self.left} left"
+        if self.trouble:
+            what += f": {self.trouble}"
+        return f"{what}\n  Send the rest with: {self.command}"
+
+    @property
+    def command(self) -> str:
+        """What sends the rest. A password that stood in the URL is to be given again, where nobody reads it."""
+        command = shlex.join(["harness", "ship", str(self.run), "--to", self.sink.address.without_password])
+        return f"{PASSWORD_VARIABLE}=… {command}" if self.sink.address.password else command
+
+
+class Convoy:
+    """Ships some records to some sinks, all at once."""
+
+    def __init__(
+        self,
+        runs: Sequence[Path],
+        sinks: Callable[[], Sequence[OpenSink]],
+        *,
+        told: Callable[[str], None],
+        cancellation: Cancellation,
+        follow: bool = True,
+    ) -> None:
+        """`sinks` opens the sinks anew for each run, since none is shared by threads. Without `follow`, a record that
+        is still being written is shipped up to its last line of now."""
+        self._told = told
+        self._cancellation = cancellation
+        self._follow = follow
+        self._pairs = [(run, sink) for run in runs for sink in sinks()]
+        self._journeys: dict[int, Journey] = {}
+        self._broken: list[BaseException] = []
+
+    def ship(self) -> list[Journey]:
+        """Returns when all is shipped, or was cancelled. Raises what is a fault of ours (or of a sink that is not)."""
+        old = threading.stack_size(_STACK)
+        try:
+            threads = [
+                threading.Thread(target=self._carry, args=(at,), name=f"ship-{at}", daemon=True)
+                for at in range(len(self._pairs))
+            ]
+            for thread in threads:
+                thread.start()
+        finally:
+            threading.stack_size(old)
+        try:
+            self._wait(threads)
+        except KeyboardInterrupt:
+            self._cancellation.cancel("interrupted")
+            self._wait(threads)
+        if self._broken:
+            raise self._broken[0]
+        return [
+            self._journeys.get(at) or Journey(run, sink, 0, 0, _left(run, 0), "it does not let go")
+            for at, (run, sink) in enumerate(self._pairs)
+        ]
+
+    def _wait(self, threads: Sequence[threading.Thread]) -> None:
+        end: float | None = None
+        for thread in threads:
+            while thread.is_alive() and (end is None or time.monotonic() < end):
+                thread.join(_LOOK)
+                if end is None and self._cancellation.cancelled:
+                    end = time.monotonic() + _GRACE
+
+    def _carry(self, at: int) -> None:
+        run, sink = self._pairs[at]
+        try:
+            shipper = Shipper(
+                run,
+                sink.sink,
+                name=str(sink.address),
+                key=sink.key,
+                told=self._told,
+                cancellation=self._cancellation,
+                timeout=sink.timeout,
+                follow=self._follow,
+            )
+        except HarnessError as error:
+            self._journeys[at] = Journey(run, sink, 0, 0, _left(run, 0), error.message)
+            return
+        except OSError as error:
+            self._journeys[at] = Journey(run, sink, 0, 0, _left(run, 0), f"cannot write into {run}: {error.strerror}")
+            return
+        trouble = ""
+        try:
+            shipper.ship()
+        except Cancelled as error:
+            trouble = shipper.trouble or str(error)
+        except HarnessError as error:
+            trouble = error.message
+        except BaseException as error:
+            self._broken.append(error)
+        finally:
+            position, sent, refused = shipper.position, shipper.sent, shipper.refused
+            shipper.close()
+        self._journeys[at] = Journey(run, sink, sent, refused, _left(run, position.sequence), trouble)
+
+
+def last_sequence(run: Path) -> int:
+    """The `event.sequence` of a record's last event; 0 where it has none."""
+    segments = scan(run).segments
+    return tail_of(segments[-1].path).sequence if segments else 0
+
+
+def _left(run: Path, sequence: int) -> int:
+    return max(0, last_sequence(run) - sequence)

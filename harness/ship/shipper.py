@@ -1,0 +1,274 @@
+"""Ships one record to one sink: in order, at least once, and never past what the sink has acknowledged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.deadline import Cancellation, Deadline
+from harness.errors import Cancelled
+from harness.events.reader import DamagedRecord, Line, Position, RecordReader, State
+from harness.ship.backoff import Backoff
+from harness.ship.checkpoint import CheckpointFile
+from harness.ship.cut import Cutter, TooLong
+from harness.ship.event import Event
+from harness.ship.pace import Pace
+from harness.ship.rejected import NAME as REJECTED
+from harness.ship.rejected import Rejected
+from harness.ship.sink import TAKEN, Answer, Refused, Sink, Unavailable
+
+_POLL = 0.2  # seconds between looks at a record that grows
+_TOLD_AT = 3  # failures in a row: a hiccup is nobody's business
+_SUSPECT_AT = 6  # failures in a row of one event by itself
+_TRIALS = 2
+_MOST_HELD = 100
+
+
+class Shipper:
+    """Carries the events of one run to one sink. Used by one thread.
+
+    A batch that the receiver refuses is halved until the bad event stands alone, which then goes to `rejected.jsonl`.
+    A batch that got no answer is sent again, smaller. The checkpoint moves after each acknowledgement, and nothing more
+    is sent until it is on disk: what is sent twice after a kill is one batch.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        sink: Sink,
+        *,
+        name: str,
+        key: str,
+        told: Callable[[str], None],
+        cancellation: Cancellation,
+        timeout: float = 30.0,
+        follow: bool = True,
+        sleep: Callable[[float], None] | None = None,
+    ) -> None:
+        """`run` is the run's folder, `name` the sink as a person may see it, `key` the name of its checkpoint; `told`
+        is given the few sentences that are for a person; a batch is given `timeout` seconds. `sleep` is for tests.
+        Raises Busy where another process does the same, OSError and HarnessError where the folder cannot be used."""
+        self._sink = sink
+        self._name = name
+        self._told = told
+        self._cancellation = cancellation
+        self._timeout = timeout
+        self._follow = follow
+        self._sleep = sleep or self._rest
+        self._backoff = Backoff(self._sleep, self._failed)
+        self._file = CheckpointFile(run, key)
+        try:
+            self._checkpoint = self._file.load(name)
+            self._file.save(self._checkpoint)  # from here on the record's oldest segments are kept for this sink
+        except BaseException:
+            self._file.close()
+            raise
+        self._reader = RecordReader(run, self._checkpoint.position)
+        self._cutter = Cutter(run)
+        self._rejected = Rejected(run, name)
+        self._pace = Pace(sink.limits.events)
+        self._last: Event | None = None
+        self._strikes = 0
+        self._held: list[tuple[Event, str]] = []  # refused, with nothing taken since
+        self._told_hint = ""
+        self.sent = 0
+        self.trouble = ""
+
+    @property
+    def position(self) -> Position:
+        """Up to here all is acknowledged, or refused for good, and the checkpoint says so on disk."""
+        return self._checkpoint.position
+
+    @property
+    def refused(self) -> int:
+        """How many events of this record the sink has refused, in earlier calls too."""
+        return self._checkpoint.refused
+
+    def ship(self) -> None:
+        """Returns when the whole record was shipped: at its `run.end`, or at its last line where nobody writes it any
+        more, or one follows it no further. Raises Cancelled, and DamagedRecord where a segment of it cannot be read."""
+        while True:
+            lines = self._reader.read(self._sink.limits.bytes)
+            if lines:
+                self._deliver(self._backoff(self._kept, self._events, lines))
+                self._commit(lines[-1].position)
+            elif self._reader.state is State.GROWING and self._follow:
+                self._sleep(_POLL)
+            else:
+                self._give_up_held()
+                if self._reader.missing:
+                    self._told(
+                        f"{self._reader.missing} events were no longer in the record when {self._name} could have them"
+                    )
+                return
+
+    def close(self) -> None:
+        """Lets go of the sink, the record and the checkpoint."""
+        self._sink.close()
+        self._reader.close()
+        self._file.close()
+
+    def _events(self, lines: list[Line]) -> list[Event]:
+        """The lines taken apart, and cut to the sink's measure; what cannot be sent at all is put with the rejected."""
+        events: list[Event] = []
+        useless: list[tuple[Event, str]] = []
+        for line in lines:
+            event = Event(line.raw, {}, line.position)
+            try:
+                event = replace(event, record=line.event())
+                events.append(self._cutter.fit(event, self._sink.limits.line))
+            except (DamagedRecord, TooLong) as error:
+                useless.append((event, str(error)))
+        self._set_aside(useless)
+        return events
+
+    def _deliver(self, waiting: list[Event]) -> None:
+        """Returns when each of them is acknowledged or refused; `waiting` is then empty."""
+        while waiting:
+            self._backoff(self._send, waiting)
+
+    def _send(self, waiting: list[Event]) -> None:
+        """Sends what the sink takes at once, and removes from `waiting` what it has answered for."""
+        chunk = self._chunk(waiting)
+        try:
+            answer = self._ask(chunk)
+        except Refused as error:
+            if len(chunk) > 1:
+                self._pace.failed(len(chunk))
+            else:
+                self._pace.explained()
+                self._held.append((waiting.pop(0), error.message))
+                self._judge(waiting)
+            return
+        except Unavailable as error:
+            self._pace.failed(len(chunk))
+            if not self._is_poison(chunk, waiting):
+                raise
+            self._pace.explained()
+            answer = Answer({0: f"each time that it is sent: {error.message}"})
+        else:
+            self._pace.taken()
+        self._recovered()
+        self._give_up_held()
+        self._settle(chunk, answer)
+        waiting[: len(chunk)] = [event for index, event in enumerate(chunk) if index in answer.again]
+        if answer.again:
+            self._pace.failed(len(chunk))
+            raise Unavailable(answer.note or "the receiver takes no more for now", wait=answer.wait)
+
+    def _settle(self, chunk: list[Event], answer: Answer) -> None:
+        """Keeps what became of a batch: first the refused events, then the checkpoint."""
+        if answer is not TAKEN:
+            self._backoff(self._kept, self._set_aside, [(chunk[at], why) for at, why in answer.refused.items()])
+            if answer.unnamed:
+                self._backoff(self._kept, self._rejected.add_unnamed, chunk, answer.unnamed, answer.note)
+                self._checkpoint = replace(self._checkpoint, refused=self._checkpoint.refused + answer.unnamed)
+                self._told(
+                    f"{self._name} refused {answer.unnamed} of {len(chunk)} events, not saying which: {answer.note}"
+                )
+            elif answer.note and not answer.again:
+                self._told(f"{self._name} says: {answer.note}")
+        self.sent += len(chunk) - len(answer.refused) - len(answer.again) - answer.unnamed
+        safe = min(answer.again, default=len(chunk))
+        if safe:
+            self._last = chunk[safe - 1]
+            self._commit(self._last.position)
+
+    def _judge(self, waiting: list[Event]) -> None:
+        """Asks, after many refusals with nothing taken in between, whether the receiver takes anything: if not, it is
+        not the events that are bad. They go back to where they stood."""
+        if len(self._held) < _MOST_HELD:
+            return
+        try:
+            taken = self._last is not None and not self._ask([self._last]).again
+        except (Unavailable, Refused):
+            taken = False
+        if taken:
+            self._give_up_held()
+            return
+        waiting[:0] = [event for event, _ in self._held]
+        reason = self._held[-1][1]
+        self._held.clear()
+        raise Unavailable(f"it refuses one event after the other: {reason}", hint="Look at the URL, and what is there.")
+
+    def _give_up_held(self) -> None:
+        """What was refused was bad: something else is taken, or nothing else is left."""
+        if self._held:
+            self._backoff(self._kept, self._set_aside, self._held)
+            position = self._held[-1][0].position
+            self._held = []
+            self._commit(position)
+
+    def _is_poison(self, chunk: list[Event], waiting: list[Event]) -> bool:
+        """Whether it is the one event of this batch that brings the receiver down, and not the receiver that is down:
+        another event is taken, and this one is not, and that again."""
+        self._strikes = self._strikes + 1 if len(chunk) == 1 else 0
+        other = waiting[1] if len(waiting) > 1 else self._last
+        if self._strikes < _SUSPECT_AT or other is None:
+            return False
+        try:
+            for _ in range(_TRIALS):
+                if self._ask([other]).again:
+                    return False
+                try:
+                    self._ask(chunk)
+                except Unavailable:
+                    continue
+                return False
+        except (Unavailable, Refused):
+            return False
+        return True
+
+    def _ask(self, chunk: list[Event]) -> Answer:
+        return self._sink.send(chunk, Deadline.after(self._timeout, cancellation=self._cancellation))
+
+    def _chunk(self, waiting: list[Event]) -> list[Event]:
+        limits = self._sink.limits
+        chunk: list[Event] = []
+        size = 0
+        for event in waiting[: self._pace.size]:
+            size += len(event.line)
+            if chunk and size > limits.bytes:
+                break
+            chunk.append(event)
+        return chunk
+
+    def _set_aside(self, refused: list[tuple[Event, str]]) -> None:
+        if not refused:
+            return
+        self._rejected.add(refused)
+        if not self._checkpoint.refused:
+            event, reason = refused[0]
+            self._told(f"{self._name} refuses event {event.sequence}, which is now in {REJECTED}: {reason}")
+        self._checkpoint = replace(self._checkpoint, refused=self._checkpoint.refused + len(refused))
+
+    def _commit(self, position: Position) -> None:
+        if position != self._checkpoint.position and not self._held:
+            self._checkpoint = replace(self._checkpoint, position=position)
+            self._backoff(self._kept, self._file.save, self._checkpoint)
+
+    def _kept(self, keep: Callable[..., Any], *arguments: Any) -> Any:
+        """Calls what writes into the run's folder; a full disk is waited for as a receiver is."""
+        try:
+            return keep(*arguments)
+        except OSError as error:
+            where = error.filename or "the run's folder"
+            raise Unavailable(f"cannot keep what was acknowledged in {where}: {error.strerror}") from error
+
+    def _failed(self, error: Unavailable, times: int) -> None:
+        self.trouble = error.message
+        if times == _TOLD_AT or (error.hint and error.hint != self._told_hint):
+            self._told_hint = error.hint
+            advice = f" ({error.hint})" if error.hint else ""
+            self._told(f"{self._name}: {error.message}{advice}; it is tried again, and the record keeps everything")
+
+    def _recovered(self) -> None:
+        self._strikes = 0
+        self._told_hint = ""
+        self.trouble = ""
+
+    def _rest(self, seconds: float) -> None:
+        if self._cancellation.wait(seconds):
+            raise Cancelled(self._cancellation.reason)
