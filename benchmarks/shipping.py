@@ -75,7 +75,7 @@ def write_record(folder: Path, events: int) -> Path:
     run = folder / "run"
     run.mkdir()
     log = EventLog(run / "events.jsonl", run="benchmark")
-    log.emit("run.start", "begins", argv=["benchmark"], version="0")
+    log.emit("run.start", "begins", argv=["benchmark"], version="0", plan={"targets": []})
     words = "systemd[1]: Started a service with a name that is neither short nor long"
     for number in range(events - 2):
         log.emit(

@@ -30,11 +30,11 @@ def free_port() -> int:
     return port
 
 
-def program(name: str) -> str:
+def program(name: str, where: str = "apt.txt") -> str:
     """Where a program is; the test is skipped where it is not installed."""
     found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin:/lib/systemd")
     if found is None:
-        pytest.skip(f"{name} is not installed (apt.txt)")
+        pytest.skip(f"{name} is not installed ({where})")
     return found
 
 

@@ -25,7 +25,7 @@ class Run:
         folder.mkdir()
         self.folder = folder
         self.log = EventLog(folder / "events.jsonl", run=folder.name, rotation=rotation)
-        self.log.emit("run.start", "begins", argv=["test"], version="0")
+        self.log.emit("run.start", "begins", argv=["test"], version="0", plan={"targets": []})
 
     def say(self, *lines: str, target: str = "vm1") -> None:
         for line in lines:
