@@ -40,10 +40,12 @@ class Redactor:
 
     def add(self, secret: str) -> None:
         """Makes a value unprintable from now on; each line of a many-line secret (a private key) counts by itself."""
+        known = len(self._forms)
         for part in (secret, *secret.splitlines()):
             if len(part.strip()) >= _SHORTEST:
                 self._forms.update(form for form in _forms(part) if len(form) >= _SHORTEST)
-        self._stale = True
+        # To prepare for thousands takes a second: fifty machines of one image have one password.
+        self._stale = self._stale or len(self._forms) > known
 
     def __call__(self, value: Any) -> Any:
         """The value with all secrets masked."""

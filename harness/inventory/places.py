@@ -15,7 +15,10 @@ from typing import NamedTuple
 from harness.errors import Source, UsageError
 
 MASK = "********"
-_SECRET_WORDS = "pass|passwd|password|passphrase|secret|token|private_key|api_key"  # noqa: S105 - names only
+_SECRET_WORDS = (
+    "pass|passwd|password|passphrase|passcode|secret|token|credentials?"  # noqa: S105 - names only
+    "|(?:private|api|access|secret|auth|encryption|signing|shared)_key"
+)
 _SECRET_NAME = re.compile(rf"(?:^|_)(?:{_SECRET_WORDS})$", re.IGNORECASE)
 _SECRET_IN_LINE = re.compile(
     rf"""((?:\b|_)(?:{_SECRET_WORDS})["']?\s*[=:]\s*)("[^"]*"|'[^']*'|\S.*?(?=\s+\w+=|$))""", re.IGNORECASE
