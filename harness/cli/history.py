@@ -30,7 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Reads the runs and prints. A run that cannot be read is told on stderr and left out."""
     from harness.errors import NothingSelected, UsageError
     from harness.report import history
-    from harness.report.read import read_run, run_folders
+    from harness.report.folder import folders as run_folders
+    from harness.report.read import read_run
 
     logs = Path(arguments.logs)
     folders = run_folders(logs)[-arguments.last :]

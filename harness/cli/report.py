@@ -73,13 +73,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(arguments: argparse.Namespace) -> int:
     """Reads, counts, writes; and tells the verdict where the report itself does not stand on stdout."""
     from harness.errors import UsageError
-    from harness.report.read import find_run, read_run
+    from harness.report.folder import find
+    from harness.report.read import read_run
     from harness.soak.figures import Demand
 
     form = arguments.format or ENDINGS.get(Path(arguments.output or "").suffix.lower(), "html")
     demand = Demand(arguments.confidence, arguments.rate)
     logs = Path(arguments.logs)
-    first = read_run(find_run(logs, arguments.of))
+    first = read_run(find(logs, arguments.of))
     if arguments.against is None:
         if arguments.fail_on_worse:
             raise UsageError("--fail-on-worse compares two runs, and one was given", hint="Name a second one.")
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(
             f"a comparison of two runs cannot be told as {form}", hint=f"It can as {', '.join(OF_TWO)} (--format)."
         )
-    second = read_run(find_run(logs, arguments.against))
+    second = read_run(find(logs, arguments.against))
     return _two(first, second, form, demand, arguments)
 
 

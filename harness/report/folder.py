@@ -13,6 +13,8 @@ from urllib.parse import quote
 from harness.errors import UsageError
 from harness.events.segments import LIVE, scan
 
+RESULTS = "results.json"
+TRIALS = "trials.jsonl"
 _LONGEST_NAME = 100
 
 
@@ -55,20 +57,26 @@ def create(logs: Path, now: float) -> RunFolder:
 
 def find(logs: Path, run: str) -> Path:
     """The folder of a run that is there: its id, the beginning of one that no other has, `latest`, or a path to the
-    folder or to a file of its record. Raises UsageError."""
+    folder or to a file in it. Raises UsageError."""
+    try:
+        return _find(logs, run)
+    except OSError as error:
+        raise UsageError(f"cannot look for the run {run[:100]!r}: {error.strerror}") from error
+
+
+def _find(logs: Path, run: str) -> Path:
     path = Path(run)
-    if os.sep in run or (path.exists() and not (logs / run).exists()):
+    if os.sep in run or (path.exists() and not (run and is_run(logs / run))):
         folder = path if path.is_dir() else path.parent
-        if path.exists() and scan(folder).segments:
+        if path.exists() and is_run(folder):
             return folder
         raise UsageError(
-            f"{run} holds no record" if path.exists() else f"there is no {run}",
+            f"{run or path} holds no record" if path.exists() else f"there is no {run}",
             hint=f"Expected a run's folder, with {LIVE} in it.",
         )
-    if (logs / run / LIVE).exists() or scan(logs / run).segments:
+    if is_run(logs / run):
         return (logs / run).resolve()
-    found = sorted(each.name for each in logs.iterdir() if scan(each).segments) if logs.is_dir() else []
-    found = [name for name in found if not (logs / name).is_symlink()]
+    found = [folder.name for folder in folders(logs)]
     matching = [name for name in found if name.startswith(run)]
     if len(matching) == 1:
         return logs / matching[0]
@@ -79,6 +87,21 @@ def find(logs: Path, run: str) -> Path:
             f"there is no record of a run in {logs}", hint="Name a run's folder, or where they are with --logs DIR."
         )
     raise UsageError(f"there is no run {run!r} in {logs}", hint=f"There are: {_some(found)}")
+
+
+def folders(logs: Path) -> list[Path]:
+    """The folders of all runs, oldest first (their ids begin with the time). Raises UsageError where `logs` cannot be
+    read."""
+    try:
+        found = [path for path in logs.iterdir() if not path.is_symlink() and is_run(path)] if logs.exists() else []
+    except OSError as error:
+        raise UsageError(f"cannot read {logs}: {error.strerror}", hint="Name another one with --logs DIR.") from error
+    return sorted(found, key=lambda path: path.name)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether something lies there that a run left."""
+    return bool(scan(folder).segments) or any((folder / name).exists() for name in (RESULTS, TRIALS))
 
 
 def _some(names: list[str], most: int = 10) -> str:

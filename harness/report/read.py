@@ -14,13 +14,11 @@ from harness.engine.outcome import CheckResult, Observation, Outcome
 from harness.errors import UsageError
 from harness.events import Record
 from harness.events.reader import RecordReader, State
-from harness.events.segments import scan
+from harness.report.folder import RESULTS, TRIALS
 from harness.soak.trial import Settling, Trial, TrialOutcome, trial
-from harness.soak.trials import NAME as TRIALS
 from harness.soak.trials import Mark, read_trials
 from harness.target.settle import MODULE
 
-RESULTS = "results.json"
 _TOLD_AS_MARKS = {
     "link.fallback": "fallback", "link.recovered": "recovered", "finding": "finding", "fault.start": "fault",
     "target.unreachable": "unreachable", "boot.failed": "boot",
@@ -71,54 +69,6 @@ class Run:
         return max(self.iterations.values(), default=0) > 1
 
 
-def find_run(logs: Path, name: str) -> Path:
-    """The folder of a run: by its path, its id, the beginning of its id, or `latest`. Raises UsageError where there is
-    none, or more than one."""
-    try:
-        return _find(logs, name)
-    except OSError as error:
-        raise UsageError(f"cannot look for the run {name[:200]!r}: {error.strerror}") from error
-
-
-def _find(logs: Path, name: str) -> Path:
-    for folder in (Path(name), logs / name):
-        if folder.is_dir() and _is_run(folder):
-            return folder.resolve() if folder.is_symlink() else folder
-        if folder.is_file() and folder.name in (RESULTS, TRIALS, "events.jsonl"):
-            return folder.parent
-    if Path(name).is_dir():
-        raise UsageError(
-            f"{name} is no run's folder: it holds neither {RESULTS} nor {TRIALS} nor events.jsonl",
-            hint=f"Runs lie in {logs}/; name one by its id, or another place with --logs DIR.",
-        )
-    known = run_folders(logs)
-    near = [folder for folder in known if "/" not in name and name and folder.name.startswith(name)]
-    if len(near) == 1:
-        return near[0]
-    if near:
-        raise UsageError(
-            f"{len(near)} runs in {logs} begin with {name!r}",
-            hint="They are: " + ", ".join(folder.name for folder in near[-8:]),
-        )
-    newest = ", ".join(folder.name for folder in known[-5:])
-    raise UsageError(
-        f"no run {name!r} in {logs}",
-        hint=f"The newest are: {newest}" if known else "There are no runs; name another place with --logs DIR.",
-    )
-
-
-def run_folders(logs: Path) -> list[Path]:
-    """The folders of all runs, oldest first (their ids begin with the time). Raises UsageError where `logs` cannot be
-    read."""
-    if not logs.exists():
-        return []
-    try:
-        folders = [path for path in logs.iterdir() if path.is_dir() and not path.is_symlink() and _is_run(path)]
-    except OSError as error:
-        raise UsageError(f"cannot read {logs}: {error.strerror}", hint="Name another one with --logs DIR.") from error
-    return sorted(folders, key=lambda path: path.name)
-
-
 def read_run(folder: Path, *, marks: bool = True) -> Run:
     """All that a run's folder tells; without `marks` less of its record is read. Raises UsageError where nothing in it
     can be read."""
@@ -130,10 +80,6 @@ def read_run(folder: Path, *, marks: bool = True) -> Run:
         return _of_events(folder, "It left no results: it was killed, or is still going on. This is what was recorded.")
     except OSError as error:
         raise UsageError(f"cannot read {error.filename}: {error.strerror}") from error
-
-
-def _is_run(folder: Path) -> bool:
-    return any((folder / name).exists() for name in (RESULTS, TRIALS)) or bool(scan(folder).segments)
 
 
 # -- a soak ------------------------------------------------------------------------------------------------------------

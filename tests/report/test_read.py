@@ -11,8 +11,8 @@ import pytest
 from harness.engine.outcome import CheckResult, Observation, Outcome, RunResult, TargetResult
 from harness.errors import UsageError
 from harness.events import EventLog
-from harness.report.folder import create
-from harness.report.read import find_run, read_run, run_folders
+from harness.report.folder import create, find, folders
+from harness.report.read import read_run
 from harness.report.write import results_json, write_reports
 from harness.soak.trial import Settling, TrialOutcome
 from harness.soak.trials import NAME, TrialsFile
@@ -137,14 +137,14 @@ def test_runs_are_found_by_path_id_beginning_and_latest(tmp_path: Path) -> None:
     one, two = create(tmp_path, 1e9), create(tmp_path, 1.1e9)
     for folder in (one, two):
         write_reports(run(RESULT), folder)
-    assert find_run(tmp_path, one.run) == one.path
-    assert find_run(tmp_path, one.run[:8]) == one.path
-    assert find_run(tmp_path, str(two.path)) == two.path
-    assert find_run(tmp_path, str(two.path / "results.json")) == two.path
-    assert find_run(tmp_path, "latest") == two.path
-    assert run_folders(tmp_path) == [one.path, two.path]
-    for name, words in (("20", "2 runs in"), ("none", "no run 'none'"), (str(tmp_path), "is no run's folder")):
+    assert find(tmp_path, one.run) == one.path
+    assert find(tmp_path, one.run[:8]) == one.path
+    assert find(tmp_path, str(two.path)) == two.path
+    assert find(tmp_path, str(two.path / "results.json")) == two.path
+    assert find(tmp_path, "latest") == two.path
+    assert folders(tmp_path) == [one.path, two.path]
+    for name, words in (("20", "2 runs in"), ("none", "no run 'none'"), (str(tmp_path), "holds no record")):
         with pytest.raises(UsageError, match=words):
-            find_run(tmp_path, name)
-    with pytest.raises(UsageError, match="There are no runs"):
-        find_run(tmp_path / "nowhere", "latest")
+            find(tmp_path, name)
+    with pytest.raises(UsageError, match="no record of a run in"):
+        find(tmp_path / "nowhere", "latest")
