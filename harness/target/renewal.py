@@ -27,6 +27,15 @@ _ASK = 15.0
 _REST = 0.2
 # In the background and a moment later, so that the answer and the farewell get out before the network goes.
 _REBOOT = "(sleep 1; systemctl reboot || reboot) </dev/null >/dev/null 2>&1 &"
+# Emulated, a CPU's time stamp counter is never put back (QEMU keeps it from going backwards, cpu_get_ticks in
+# softmmu/cpu-timers.c), though the timers are: a kernel that counts by it would see hours pass at once. The others are.
+_STEADY_CLOCK = """\
+folder=/sys/devices/system/clocksource/clocksource0
+[ "$(cat $folder/current_clocksource)" = tsc ] || exit 0
+for name in hpet acpi_pm; do
+  grep -qw $name $folder/available_clocksource && echo $name >$folder/current_clocksource && exit 0
+done
+exit 1"""
 
 
 class Commands(Protocol):
@@ -102,6 +111,9 @@ class Renewal:
         began = time.monotonic()
         machine = self._machine()
         boot_id = self._ask(_BOOT_ID, deadline).out
+        if machine.accel == "tcg" and not self._ask(_STEADY_CLOCK, deadline).ok:
+            words = f"{self._name}: its kernel counts time by the TSC, and will see it jump at each restore"
+            self._events.emit("snapshot.clock_jumps", words, level="warning")
         self._session.unlink()
         saved = snapshot.save(machine.qmp, deadline)
         self._saved = _Saved(saved, boot_id, self._session.lines.kept)

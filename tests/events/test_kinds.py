@@ -23,9 +23,8 @@ from harness.events.record import to_record
 
 ROOT = Path(__file__).parents[2]
 # Those who hand on what somebody else emits, and the ledger, whose action is `file.put` or `file.get`.
-HAND_ON = {
-    f"harness/{name}.py" for name in ("events/log", "events/emitter", "target/console", "pytest/moment", "soak/moving")
-}
+HAND_ON = {"harness/events/log.py", "harness/events/emitter.py", "harness/target/console.py"}
+HAND_ON |= {"harness/pytest/moment.py", "harness/soak/moving.py"}
 LEDGER = "harness/transport/link_ledger.py"
 
 
