@@ -44,6 +44,8 @@ class SoakSession(Session, Victim, Protocol):
 
     def save(self, deadline: Deadline) -> None: ...
 
+    def turn_over(self) -> None: ...
+
     @property
     def broken(self) -> str: ...
 
@@ -175,6 +177,8 @@ class TargetSoak:
         shared.ledger.finished(iteration, name, trials, marks, self._events)
         if broken or not self._up:
             await self._give_up_session()
+        else:
+            await self._turn_over(session)
         return trials
 
     # -- up ------------------------------------------------------------------------------------------------------
@@ -246,6 +250,13 @@ class TargetSoak:
             await self._shared.means.life_pool.run(session.stop)
         except HarnessError as error:
             self._events.emit("target.stop_failed", str(error), level="error", error_type=type(error).__name__)
+
+    async def _turn_over(self, session: SoakSession) -> None:
+        try:
+            await self._shared.means.life_pool.run(session.turn_over)
+        except (OSError, HarnessError) as error:
+            words = f"{self._name}: the console's log could not be turned over: {error}"
+            self._events.emit("record.trouble", words, level="warning")
 
     async def _rest(self, seconds: float, iteration: int) -> None:
         """Where there is nothing to look at, iterations do not follow one another as quickly as they fail."""

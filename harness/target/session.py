@@ -36,6 +36,7 @@ from harness.transport.ssh import probe as ssh_probe
 from harness.transport.ssh.hostkeys import parse_public_keys
 from harness.transport.ssh.keyring import Keyring
 from harness.transport.ssh.transport import SshTransport
+from harness.turnover import is_due, turn_over
 
 IMAGE_TIMEOUT = 1800.0
 """Seconds that building an image may take; they are not part of the boot's time."""
@@ -224,6 +225,21 @@ class TargetSession:
         if transport == "ssh" and self._ssh is not None and self._spec.machine is not None:
             ssh_probe.read_banner(self._ssh.host, self._ssh.port, deadline.clamp(PROBE_TIMEOUT))
         self.link.run(":", deadline=deadline, transport=transport)
+
+    def turn_over(self) -> None:
+        """Turns the console's raw log over where it has grown large; the machine stands still for that moment, so not a
+        byte is lost. Raises OSError, MachineError."""
+        machine = self._machine
+        if machine is None:
+            if self._console is not None:
+                self._console.turn_over()
+        elif machine.alive and is_due(machine.console_log):
+            deadline = Deadline.after(ATTACH_TIMEOUT)
+            machine.qmp.execute("stop", deadline=deadline)
+            try:
+                turn_over(machine.console_log)
+            finally:
+                machine.qmp.execute("cont", deadline=deadline)
 
     # -- what a reset asks --------------------------------------------------------------------------------------
 

@@ -21,10 +21,10 @@ SSHD = str(ROOT / "checks" / "sshd")
 class Run:
     """One run of `harness`, started in a folder of its own."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, verb: str = "run") -> None:
         self.folder = folder
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "harness", "run", *arguments],
+            [sys.executable, "-m", "harness", verb, *arguments],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -107,10 +107,10 @@ def harness(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     """Starts runs; whatever is left of them at the end of the test is ended."""
     runs: list[Run] = []
 
-    def start(*arguments: str) -> Run:
-        folder = tmp_path / f"run{len(runs)}"
-        folder.mkdir()
-        runs.append(Run(folder, *arguments))
+    def start(*arguments: str, verb: str = "run", folder: Path | None = None) -> Run:
+        folder = folder or tmp_path / f"run{len(runs)}"
+        folder.mkdir(exist_ok=True)
+        runs.append(Run(folder, *arguments, verb=verb))
         return runs[-1]
 
     yield start

@@ -87,6 +87,9 @@ class FakeSession:
         del deadline
         self._did("save")
 
+    def turn_over(self) -> None:
+        pass
+
     def serve(self, transport: str, deadline: Deadline) -> None:
         self.link.run(":", deadline=deadline, transport=transport)
 

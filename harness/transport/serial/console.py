@@ -21,6 +21,7 @@ from harness.transport.errors import Cause, Eof, TransportError, TransportLost, 
 from harness.transport.serial.ownership import Ownership
 from harness.transport.serial.ports import Port, PortClosed, explain, normalise
 from harness.transport.serial.sieve import Sieved
+from harness.turnover import is_due, turn_over
 
 _QUIET_SECONDS = 1.0  # after this long without a newline the open line (a prompt) is recorded as it stands
 _READER_NOTICES = 2.0  # the reader's poll is woken by the same event that the writer met
@@ -178,6 +179,12 @@ class Console:
         if self._raw is not None:
             os.close(self._raw)
             self._raw = None
+
+    def turn_over(self) -> None:
+        """Turns the raw log over, where there is one that has grown large. Raises OSError."""
+        if self._raw_log is not None and is_due(self._raw_log):
+            with self._lock:  # the reader writes to it
+                turn_over(self._raw_log)
 
     # -- in ----------------------------------------------------------------------------------------------------
 
