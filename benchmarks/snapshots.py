@@ -1,4 +1,4 @@
-"""What an iteration costs with a snapshot, against one with a cold boot and one with a power cycle: the same machine,
+"""What an iteration costs with a snapshot, against one with a cold boot: the same machine,
 the same check, one run. `python -m benchmarks.snapshots` prints medians in seconds, and ratios.
 
 It is the command that is run, as a user runs it; the times are those of the resets and iterations in `trials.jsonl`.
@@ -22,7 +22,7 @@ from harness import check
 def answers(target):
     return target.read("echo hello")
 """
-COUNTS = {"snapshot": 8, "cold-boot": 4, "power-cycle": 4}
+COUNTS = {"snapshot": 6, "cold-boot": 3}
 
 
 def measure(reset: str, count: int, folder: Path) -> tuple[float, float]:
