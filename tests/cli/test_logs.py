@@ -465,7 +465,7 @@ def test_a_runs_record_is_turned_over_as_asked(tmp_path: Path) -> None:
     events = [json.loads(line) for line in logs("--json", cwd=tmp_path).stdout.splitlines()]
     assert [event["event.sequence"] for event in events] == list(range(1, len(events) + 1))
     assert sum(event["event.action"] == "check.note" for event in events) == 200
-    command += ["--rotate-keep", "30K"]
+    command += ["--rotate-keep", "1K"]  # less than one segment, compressed or not yet
     subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=True)
     done = logs("--json", cwd=tmp_path)
     assert "events before event" in done.stderr
