@@ -17,6 +17,7 @@ import pytest
 
 from harness.testing.pty_guest import PtyGuest
 from harness.transport.serial.requests import escape
+from tests.transport.ssh.conftest import Sshd, make_sshd
 
 ROOT = Path(__file__).parents[2]
 GETTY = ROOT / "tests/transport/serial/getty.py"
@@ -41,7 +42,7 @@ def everywhere(target):
         target.run("echo " + __import__("shlex").quote(value))
         target.run("cat", stdin=value.encode())
         target.run("cat", stdin=(value * 90).encode())
-        target.put(value.encode(), "{folder}/file")
+        target.put(value.encode(), "{folder}/file-of-" + target.name)
         target.note("a note of " + value, **{{"text": value, "inside": {{value: [value]}}}})
     target.run("true # " + "x" * 700 + login)
     target.run("true # " + "y" * 640 + "é" + awkward)
@@ -71,6 +72,14 @@ def vault(word: str, home: Path, *arguments: str, stdin: str = "") -> str:
 
 
 @pytest.fixture
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    server = make_sshd(tmp_path_factory.mktemp("sshd"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
 def guest(tmp_path: Path) -> Iterator[PtyGuest]:
     (tmp_path / "run").mkdir(mode=0o700)
     with PtyGuest(
@@ -82,7 +91,7 @@ def guest(tmp_path: Path) -> Iterator[PtyGuest]:
         yield made
 
 
-def test_no_secret_reaches_what_a_run_leaves(tmp_path: Path, guest: PtyGuest) -> None:
+def test_no_secret_reaches_what_a_run_leaves(tmp_path: Path, guest: PtyGuest, sshd: Sshd) -> None:
     sealed = vault("Cnryvaultpassword", tmp_path, "encrypt_string", "--stdin-name", "vaulted", stdin=CANARY["vaulted"])
     block = "\n".join("      " + line for line in sealed.splitlines())
     (tmp_path / "inv.yml").write_text(f"""
@@ -90,17 +99,23 @@ all:
   children:
     lab:
       vars: {{group_secret: {CANARY["group"]}}}
-      hosts:
-        board:
+      hosts: {{board: , box: }}
+  vars:
+      settle: false
+      ansible_password: {CANARY["ssh"]}
+      ansible_become_password: {CANARY["become"]}
   hosts:
+    box:
+      ansible_host: 127.0.0.1
+      ansible_port: {sshd.port}
+      ansible_user: root
+      ansible_ssh_private_key_file: {sshd.client_key}
+      ansible_host_key_checking: false
     board:
       ansible_connection: serial
-      settle: false
       serial_socket: {guest.path}
       serial_user: root
       serial_password: {CANARY["login"]}
-      ansible_password: {CANARY["ssh"]}
-      ansible_become_password: {CANARY["become"]}
       plain_token: {CANARY["plain_token"]}
       service_api_key: {CANARY["api_key"]}
       users: [{{name: joe, password: {CANARY["nested"]}}}, {{deep: {{db_passwd: [{CANARY["inlist"]}]}}}}]
@@ -141,7 +156,7 @@ all:
         process.kill()
         process.wait()
     assert process.returncode == 1, output
-    assert "2 passed, 1 failed" in output, output
+    assert "4 passed, 2 failed" in output, output
 
     (folder,) = [path for path in (tmp_path / "logs").iterdir() if not path.is_symlink()]
     left = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
@@ -159,7 +174,7 @@ all:
     assert not shown, "\n".join(shown)
     # It was all there: the run looked at each of them.
     events = [json.loads(line) for line in texts["events.jsonl"].splitlines()]
-    assert sum(event["message"] == "a note of ********" for event in events) == len(CANARY)
+    assert sum(event["message"] == "a note of ********" for event in events) == 2 * len(CANARY)
     assert {"check.error", "console.input", "console.line", "command", "file.put"} <= {
         event["event.action"] for event in events
     }
