@@ -93,6 +93,7 @@ def figures_document(row: Figures) -> dict[str, Any]:
         "recovery": asdict(row.recovery) if row.recovery else None,
         "failing_trend": asdict(row.failing_trend) if row.failing_trend else None,
         "settle_trend": asdict(row.settle_trend) if row.settle_trend else None,
+        "settle_thirds": asdict(row.thirds) if row.thirds else None,
     }
 
 

@@ -80,6 +80,7 @@ def report_html(run: Run, summary: Summary) -> str:
     by_row: dict[tuple[str, str], list[Trial]] = defaultdict(list)
     for trial in run.trials:
         by_row[trial.label, trial.target].append(trial)
+    of = {(row.check, row.target): row for row in summary.rows}
     targets = run.targets
     rows = sorted(summary.rows, key=_worst_first)
     told = sorted(cases(run.trials), key=_case_order) if not run.is_soak else []
@@ -105,7 +106,7 @@ def report_html(run: Run, summary: Summary) -> str:
         curves=_curves(summary),
         colours=targets if 1 < len(targets) <= COLOURS else (),
         stories=[_story(run, target) for target in targets[:MOST_TARGETS]],
-        drifts=[(each, _drift_words(each), charts.drift(by_row[each.check, each.target], last))
+        drifts=[(each, _drift_words(each, of[each.check, each.target]), charts.drift(by_row[each.check, each.target], last))
                 for each in summary.drifts[:12]],
         drifts_left=len(summary.drifts) - 12,
         elapsed=_elapsed(run),
@@ -265,8 +266,11 @@ def _elapsed(run: Run) -> list[str]:
     return [words.seconds(run.duration * part / 4) if part else "0" for part in range(5)]
 
 
-def _drift_words(drift: Drift) -> str:
+def _drift_words(drift: Drift, row: Figures) -> str:
     rises = drift.strength > 0
     if drift.what == "failing":
         return "fails more and more often" if rises else "fails less and less often"
-    return "takes longer and longer to settle" if rises else "settles sooner and sooner"
+    said = "takes longer and longer to settle" if rises else "settles sooner and sooner"
+    if row.thirds is None:
+        return said
+    return f"{said}: {words.seconds(row.thirds.first)} in the first third, {words.seconds(row.thirds.last)} in the last"

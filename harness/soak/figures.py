@@ -46,7 +46,7 @@ class Recovery:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Thirds:
     """The median time to settle in the first and in the last third of the trials that settled, in seconds."""
 
     first: float
@@ -80,7 +80,7 @@ class Figures:
     recovery: Recovery | None
     failing_trend: Trend | None
     settle_trend: Trend | None
-    change: Change | None
+    thirds: Thirds | None
 
     @property
     def judged(self) -> int:
@@ -133,7 +133,7 @@ def figures(
         recovery=Recovery(len(recoveries), median(recoveries), max(recoveries)) if recoveries else None,
         failing_trend=linear_trend([float(each.iteration) for each in judged], [not each.clean for each in judged]),
         settle_trend=rising(settled),
-        change=Change(median(settled[:third]), median(settled[-third:])) if third else None,
+        thirds=Thirds(median(settled[:third]), median(settled[-third:])) if third else None,
     )
 
 

@@ -225,3 +225,31 @@ def test_a_real_run_is_told(tmp_path: Path) -> None:
     assert ": unreachable: 1 of 1 trial could not reach the target." in done.stdout
     page = (tmp_path / "logs" / "latest" / "report.html").read_text()
     assert "harness run -i inv.ini mine.py -e settle_timeout=1" in page
+
+
+def test_a_real_soak_is_told_with_its_flakes(tmp_path: Path) -> None:
+    """What `harness soak` leaves is what `harness report` reads. Every fourth look fails, so some pass only when they
+    are carried once more; the checks ask nothing of the target, at which nobody is at home."""
+    (tmp_path / "mine.py").write_text(
+        "from pathlib import Path\nfrom harness import check\n@check(budget=0)\ndef flaky(target):\n"
+        "    seen = Path('seen'); looks = len(seen.read_text()) + 1 if seen.exists() else 1\n"
+        "    seen.write_text('x' * looks)\n    assert looks % 4, 'the planted flake'\n"
+        "@check\ndef fine(target):\n    return 'fine'\n"
+    )
+    (tmp_path / "inv.ini").write_text("vm1 ansible_host=127.0.0.1 ansible_port=1\n")
+    done = harness("soak", "-i", "inv.ini", "mine.py", "--no-settle", "--iterations", "7", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    document = json.loads(harness("report", "latest", "--format", "json", cwd=tmp_path).stdout)
+    rows = {row["check"]: row for row in document["checks"]}
+    assert (rows["mine::flaky"]["trials"], rows["mine::flaky"]["outcomes"]["passed"]) == (7, 7)
+    assert rows["mine::flaky"]["flaky_rate"]["count"] == 2
+    assert rows["mine::fine"]["pass_rate"]["value"] == 1.0
+    assert document["verdict"]["word"] == "flaky"
+    assert (document["iterations"], document["ended"]) == ({"vm1": 7}, True)
+    assert document["total"]["mean_time_between_failures"]["failures"] == 2
+    (case,) = ET.fromstring(harness("report", "latest", "--format", "junit", cwd=tmp_path).stdout).findall(
+        "testsuite/testcase[@name='flaky']"
+    )
+    assert len(case.findall("flakyFailure")) == 2
+    assert "the planted flake" in (case.findtext("flakyFailure/stackTrace") or "")
+    assert "mine::flaky  ~" in harness("history", cwd=tmp_path).stdout
