@@ -31,6 +31,7 @@ MOST_TARGETS = 30
 MOST_RESETS = 100
 MOST_TRANSPORTS = 6
 MOST_BEFALLEN = 20
+MOST_DRIFTS = 12
 COLOURS = 6
 """Curves of that many targets can be told apart; more are drawn as one."""
 
@@ -80,7 +81,6 @@ def report_html(run: Run, summary: Summary) -> str:
     by_row: dict[tuple[str, str], list[Trial]] = defaultdict(list)
     for trial in run.trials:
         by_row[trial.label, trial.target].append(trial)
-    of = {(row.check, row.target): row for row in summary.rows}
     targets = run.targets
     rows = sorted(summary.rows, key=_worst_first)
     told = sorted(cases(run.trials), key=_case_order) if not run.is_soak else []
@@ -106,13 +106,12 @@ def report_html(run: Run, summary: Summary) -> str:
         curves=_curves(summary),
         colours=targets if 1 < len(targets) <= COLOURS else (),
         stories=[_story(run, target) for target in targets[:MOST_TARGETS]],
-        drifts=[(each, _drift_words(each, of[each.check, each.target]), charts.drift(by_row[each.check, each.target], last))
-                for each in summary.drifts[:12]],
-        drifts_left=len(summary.drifts) - 12,
+        drifts=_drifts(summary, by_row, last),
+        drifts_left=len(summary.drifts) - MOST_DRIFTS,
         elapsed=_elapsed(run),
         recoveries=spells(run.marks, "recovery", summary.demand.confidence),
         resets=spells(run.marks, "reset", summary.demand.confidence),
-    )  # fmt: skip
+    )
 
 
 def comparison_html(first: Run, second: Run, found: Comparison) -> str:
@@ -264,6 +263,13 @@ _DRAWN_ONLY = ("iteration", "reset", "recovery", "recovered")
 
 def _elapsed(run: Run) -> list[str]:
     return [words.seconds(run.duration * part / 4) if part else "0" for part in range(5)]
+
+
+def _drifts(summary: Summary, by_row: dict[tuple[str, str], list[Trial]], last: int) -> list[tuple[Drift, str, str]]:
+    """Each drift with its words and its drawing."""
+    rows = {(row.check, row.target): row for row in summary.rows}
+    found = [(each, (each.check, each.target)) for each in summary.drifts[:MOST_DRIFTS]]
+    return [(each, _drift_words(each, rows[key]), charts.drift(by_row[key], last)) for each, key in found]
 
 
 def _drift_words(drift: Drift, row: Figures) -> str:
