@@ -73,6 +73,19 @@ def opened(urls: Sequence[str]) -> list[str]:
     return list({open_sink(url).key: url for url in reversed(urls)}.values())[::-1]
 
 
+def without_passwords(urls: Sequence[str]) -> None:
+    """For a verb that writes down how it was called. Raises UsageError where a URL has a password in it."""
+    from harness.errors import UsageError
+    from harness.ship.registry import open_sink
+
+    for url in urls:
+        if open_sink(url).address.password:
+            raise UsageError(
+                "how a soak is begun is written down, and the URL of a sink has a password in it",
+                hint="Give it with ?password_env=NAME or ?password_file=PATH.",
+            )
+
+
 def begin(
     folder: Path, urls: Sequence[str], timeout: float, log: EventLog, told: Callable[[str, bool], None]
 ) -> Escort | None:

@@ -52,6 +52,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         positive,
         target_options,
     )
+    from harness.cli.shipping import ship_options
 
     parser = subparsers.add_parser(
         "soak",
@@ -99,12 +100,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     target_options(parser)
     out = output_options(parser)
     out.add_argument("--metrics", metavar="ADDRESS:PORT", help="serve the figures there, for Prometheus")
+    ship_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Everything that can be wrong with what was typed is told before any machine is started."""
     from harness.cli.planning import list_plan, plan_of
+    from harness.cli.shipping import sinks_of, without_passwords
     from harness.errors import UsageError
     from harness.soak.metrics import check_address
 
@@ -123,7 +126,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(
             "nothing says when the soak ends", hint="Give --iterations N, --for 8h, --until-fail or --max-failures K."
         )
-    return _execute(plan, terms, ending, known, arguments, folder)
+    sinks = sinks_of(arguments, [target.host for target in plan.targets])
+    without_passwords(sinks)
+    return _execute(plan, terms, ending, known, sinks, arguments, folder)
 
 
 def _resumed(arguments: argparse.Namespace) -> tuple[argparse.Namespace, RunFolder]:
@@ -191,6 +196,7 @@ def _execute(
     terms: Mapping[str, Terms],
     ending: Ending,
     known: Sequence[KnownFlake],
+    sinks: Sequence[str],
     arguments: argparse.Namespace,
     resumed: RunFolder | None,
 ) -> int:
@@ -204,12 +210,14 @@ def _execute(
     from harness.cli.carrying import leave, until_done
     from harness.cli.options import rotation_of
     from harness.cli.planning import repeat_command
+    from harness.cli.shipping import begin
     from harness.deadline import Cancellation
     from harness.engine.console import ConsoleTail
     from harness.engine.findings.watch import Findings
     from harness.errors import ExitCode, HarnessError
     from harness.events import EventLog
     from harness.report import folder as run_folder
+    from harness.ship.checkpoint import acknowledged
     from harness.soak.befallen import Befallen
     from harness.soak.metrics import Metrics
     from harness.soak.soak import Soak
@@ -227,6 +235,7 @@ def _execute(
         run=folder.run,
         on_failure=lambda error: cancellation.cancel(error.message),
         rotation=rotation_of(arguments),
+        acknowledged=lambda: acknowledged(folder.path),
     )
     for target in plan.targets:
         for secret in target.host.secret_values:
@@ -239,6 +248,7 @@ def _execute(
     verbosity = -1 if arguments.quiet or (arguments.json and not arguments.verbose) else arguments.verbose
     view = SoakView(sys.stderr if arguments.json else sys.stdout, verbosity=verbosity)
     log.subscribe(view)
+    escort = begin(folder.path, sinks, arguments.ship_timeout, log, view.say)
     keyring = Keyring(Tty.open)
     trouble: HarnessError | None = None
     with contextlib.ExitStack() as stack:
@@ -322,6 +332,8 @@ def _execute(
         sys.stdout.flush()
     except (OSError, SystemExit):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if escort is not None:
+        escort.finish()
     return leave(int(code))
 
 

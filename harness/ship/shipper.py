@@ -61,7 +61,6 @@ class Shipper:
         self._file = CheckpointFile(run, key)
         try:
             self._checkpoint = self._file.load(name)
-            self._file.save(self._checkpoint)  # from here on the record's oldest segments are kept for this sink
         except BaseException:
             self._file.close()
             raise
@@ -89,6 +88,8 @@ class Shipper:
     def ship(self) -> None:
         """Returns when the whole record was shipped: at its `run.end`, or at its last line where nobody writes it any
         more, or one follows it no further. Raises Cancelled, and DamagedRecord where a segment of it cannot be read."""
+        # From here on the record's oldest segments are kept for this sink.
+        self._backoff(self._kept, self._file.save, self._checkpoint)
         while True:
             lines = self._reader.read(self._sink.limits.bytes)
             if lines:

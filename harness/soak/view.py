@@ -93,6 +93,12 @@ class SoakView:
         if go_on:
             self._print(Text(f"go on with: {go_on}"))
 
+    def say(self, words: str, bad: bool) -> None:
+        """Prints what is no event: what a person should know of something beside the soak. When quiet, what is bad."""
+        if bad or self._verbosity >= 0:
+            with self._lock:
+                self._print(Text(_shown(f"shipping    {words}"), style="yellow" if bad else "dim"))
+
     # -- drawing -------------------------------------------------------------------------------------------------
 
     def _iteration(self, record: Record, target: str) -> None:

@@ -226,6 +226,17 @@ def test_a_sink_that_is_at_fault_costs_the_run_nothing(place: Path) -> None:
     assert "a mistake" in (place / "logs/latest/ship/ship.log").read_text()
 
 
+def test_a_soak_ships_as_a_run_does(place: Path) -> None:
+    soak = ("soak", *RUN[1:], "--iterations", "2")
+    done = harness(*soak, "--ship", "file:out.jsonl", cwd=place)
+    assert "events sent" in done.stdout, done.stdout + done.stderr
+    assert (place / "out.jsonl").read_bytes() == (place / "logs/latest/events.jsonl").read_bytes()
+    refused = harness(*soak, "--ship", "otlp://me:hunter2@logs", cwd=place)
+    assert refused.returncode == 2
+    assert "password_env" in refused.stderr
+    assert "hunter2" not in refused.stderr
+
+
 def test_no_ship_ships_nowhere(place: Path) -> None:
     done = harness(*RUN, "--ship", "file:out.jsonl", "--no-ship", cwd=place)
     assert done.returncode == 3

@@ -232,7 +232,7 @@ def test_full_disk_stops_at_the_batch_that_it_met(run: Run, monkeypatch: pytest.
     real, full = CheckpointFile.save, [False]
 
     def save(self: CheckpointFile, checkpoint: Checkpoint) -> None:
-        if full[0]:
+        if full[0] and checkpoint.position.sequence:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
         real(self, checkpoint)
 
