@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.events.record import plain
 from harness.report.folder import write_private
 from harness.soak.ending import Ending
@@ -20,6 +20,10 @@ from harness.soak.soak import Soak
 
 NAME, STATUS = "soak.json", "status.json"
 SCHEMA = "harness.soak/1"
+
+
+class StateError(HarnessError):
+    """What a soak has come to cannot be written for others to see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +53,15 @@ def read_begun(folder: Path) -> Begun:
 
 
 def write_status(folder: Path, document: dict[str, Any]) -> None:
-    """Writes `status.json`. Raises OSError."""
+    """Writes `status.json`. Raises StateError."""
     text = json.dumps(plain({**document, "written": time.time()}), indent=1)
-    write_private(folder / STATUS, text + "\n")
+    try:
+        write_private(folder / STATUS, text + "\n")
+    except OSError as error:
+        raise StateError(
+            f"cannot write {folder / STATUS}: {error.strerror}",
+            hint="The iterations before are intact. Free some space (or check the folder) and resume.",
+        ) from error
 
 
 def read_status(folder: Path) -> dict[str, Any] | None:

@@ -61,6 +61,8 @@ def of(rate: Rate, word: str = "") -> str:
 
 def quantiles(spread: Spread) -> str:
     """The median and the 99th percentile."""
+    if not spread.count:
+        return "-"
     middle, late = spread.quantile(0.5), spread.quantile(0.99)
     return f"{_short(middle)} (p99 {_short(late)})"
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -172,3 +177,41 @@ def test_figures_are_served_for_prometheus(place: Path) -> None:
         soak.wait()
     assert 'harness_trials_total{check="mine::hello",outcome="unreachable",target="vm1"} 1.0' in text
     assert "# TYPE harness_settle_seconds summary" in text
+
+
+def test_a_full_disk_ends_it_and_says_how_to_go_on(place: Path) -> None:
+    """A bound on the size of files stands for the disk's end: writes fail in the same place."""
+    command = f"ulimit -f 24; exec {sys.executable} -m harness soak -i inv.ini mine.py --for 1h --retries 0"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=place, env={"PYTHONPATH": str(ROOT), "HOME": str(place)}, capture_output=True,
+        text=True, stdin=subprocess.DEVNULL, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 5, done.stderr
+    assert "cannot write the record" in done.stderr
+    assert "harness soak --resume" in done.stderr
+    assert "Traceback" not in done.stderr
+    again = harness("soak", "--resume", "latest", "--iterations", "1", cwd=place)
+    assert again.returncode == 3, again.stderr
+
+
+def test_on_a_terminal_there_is_a_live_table(place: Path) -> None:
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 150, 0, 0))
+    soak = subprocess.Popen(
+        [sys.executable, "-m", "harness", *SOAK, "--iterations", "2", "--retries", "0"], cwd=place, stdin=theirs,
+        stdout=theirs, stderr=theirs, env={"PYTHONPATH": str(ROOT), "HOME": str(place), "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(ours, 65536)
+        except OSError:  # EIO: the other end is closed
+            break
+    os.close(ours)
+    assert soak.wait(60) == 3
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+    assert re.search(r"target +iteration +clean +settle p50 \(p99\) +flaky +faults +fallbacks +ETA +now", text)
+    assert re.search(r"vm1 +1 of 2 +0\.0 %, 0\.0 to 79\.3 % +- +0 +0 +0 +\d+ s ", text)
+    assert shown.rstrip().endswith(b"Z-" + text.rstrip().rpartition("Z-")[2].encode())  # the table is gone in the end
+    assert b"\x1b[?25h" in shown
