@@ -13,6 +13,7 @@ from harness.soak.clusters import Cluster
 from harness.soak.compare import Comparison, Pair
 from harness.soak.figures import Figures
 from harness.soak.recovery import Spell, spells
+from harness.soak.statistics.difference import Difference
 from harness.soak.statistics.survival import Quantile
 from harness.soak.summary import Summary
 
@@ -130,13 +131,14 @@ def _pair(pair: Pair) -> dict[str, Any]:
         "why": pair.why,
         "first": figures_document(pair.first),
         "second": figures_document(pair.second),
-        "rate_difference": (
-            {"value": pair.rate.value, "low": pair.rate.low, "high": pair.rate.high, "p": pair.rate_p}
-            if pair.rate
-            else None
-        ),
+        "rate_difference": _difference(pair.rate, pair.rate_p),
+        "judged_difference": _difference(pair.judged, pair.judged_p),
         "log_rank": {"z": pair.settle.sooner, "p": pair.settle_p} if pair.settle else None,
     }
+
+
+def _difference(found: Difference | None, p: float) -> dict[str, float] | None:
+    return {"value": found.value, "low": found.low, "high": found.high, "p": p} if found else None
 
 
 def _json(document: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from harness.soak.figures import Demand, Figures, figures, times
@@ -29,18 +29,24 @@ class Change(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Pair:
     """One check on one target in both soaks. `target` is empty where the soaks have none in common, and all are taken
-    together. `rate_p` and `settle_p` are corrected for all checks; `settle` is None where no times can be compared."""
+    together.
+
+    `rate` compares the pass rates, `judged` how often there was a verdict on the target at all, `settle` the times to
+    settle; None where there is nothing to compare. Their p-values are corrected for all that was asked of all checks.
+    """
 
     check: str
     target: str
     first: Figures
     second: Figures
     rate: Difference | None
-    rate_p: float
+    judged: Difference | None
     settle: LogRank | None
-    settle_p: float
-    verdict: Change
-    why: str
+    rate_p: float = 1.0
+    judged_p: float = 1.0
+    settle_p: float = 1.0
+    verdict: Change = Change.TOO_FEW
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,38 +62,21 @@ class Comparison:
 
 
 def compare(first: Sequence[Trial], second: Sequence[Trial], demand: Demand, margin: float = MARGIN) -> Comparison:
-    """Compares the pass rates (Newcombe's interval, Fisher's exact test) and the times to settle (log-rank test) of
-    each check; all p-values together are corrected by Holm's method, those left out that could not have been small with
-    so many runs and failures (R. E. Tarone, A modified Bonferroni method for discrete data, Biometrics 46 (1990),
-    515-522).
+    """Compares each check's pass rates, and how often it was judged at all (Newcombe's interval, Fisher's exact test),
+    and its times to settle (log-rank test). All p-values together are corrected by Holm's method, those left out that
+    could not have been small with so many runs and failures (R. E. Tarone, A modified Bonferroni method for discrete
+    data, Biometrics 46 (1990), 515-522).
 
-    A check is `worse` or `better` where one of the two says so with the demanded confidence (worse wins), `same` where
-    the interval of the difference lies within the margin, and else there are too few data.
+    A check is `worse` or `better` where one of the three says so with the demanded confidence (worse wins), `same`
+    where the intervals of both differences lie within the margin, and else there are too few data.
     """
     by_target = bool({trial.target for trial in first} & {trial.target for trial in second})
     ours, theirs = _grouped(first, by_target), _grouped(second, by_target)
-    common = [key for key in ours if key in theirs]
-    rates: list[Difference | None] = []
-    ranks: list[LogRank | None] = []
-    made: list[tuple[Figures, Figures]] = []
-    for key in common:
-        a = figures(ours[key], 0.0, demand, check=key[0], target=key[1])
-        b = figures(theirs[key], 0.0, demand, check=key[0], target=key[1])
-        made.append((a, b))
-        rates.append(difference((a.clean.count, a.judged), (b.clean.count, b.judged), demand.confidence))
-        ranks.append(log_rank(times(ours[key]), times(theirs[key])))
+    asked = [_pair(key, ours[key], theirs[key], demand) for key in ours if key in theirs]
     unlikely = min(UNLIKELY, 1 - demand.confidence)
-    # What could not have been found whatever happened is not asked, so that it costs the others nothing.
-    askable = [found if found is not None and found.least_p < unlikely else None for found in rates]
-    corrected = iter(holm([found.p for found in (*askable, *ranks) if found is not None]))
-    rate_ps = [next(corrected) if found is not None else 1.0 for found in askable]
-    rank_ps = [next(corrected) if found is not None else 1.0 for found in ranks]
-    pairs = []
-    for key, (a, b), rate, rate_p, rank, rank_p in zip(common, made, rates, rate_ps, ranks, rank_ps, strict=True):
-        verdict, why = _judge(rate, rate_p, rank, rank_p, unlikely, margin)
-        pairs.append(Pair(key[0], key[1], a, b, rate, rate_p, rank, rank_p, verdict, why))
+    pairs = [_judge(pair, unlikely, margin) for pair in _corrected(asked, unlikely)]
     order = [Change.WORSE, Change.BETTER, Change.TOO_FEW, Change.SAME]
-    pairs.sort(key=lambda pair: (order.index(pair.verdict), min(pair.rate_p, pair.settle_p)))
+    pairs.sort(key=lambda pair: (order.index(pair.verdict), min(pair.rate_p, pair.judged_p, pair.settle_p)))
     verdict, sentence = _overall(pairs)
     return Comparison(
         tuple(pairs),
@@ -97,6 +86,46 @@ def compare(first: Sequence[Trial], second: Sequence[Trial], demand: Demand, mar
         sentence,
         margin,
     )
+
+
+def _pair(key: tuple[str, str], first: Sequence[Trial], second: Sequence[Trial], demand: Demand) -> Pair:
+    a = figures(first, 0.0, demand, check=key[0], target=key[1])
+    b = figures(second, 0.0, demand, check=key[0], target=key[1])
+    return Pair(
+        key[0],
+        key[1],
+        a,
+        b,
+        rate=difference((a.clean.count, a.judged), (b.clean.count, b.judged), demand.confidence),
+        judged=difference((a.judged, a.applied), (b.judged, b.applied), demand.confidence),
+        settle=log_rank(times(first), times(second)),
+    )
+
+
+def _corrected(pairs: Sequence[Pair], unlikely: float) -> list[Pair]:
+    """The pairs with their p-values. What could not have been found whatever happened is not asked, so that it costs
+    the others nothing."""
+    asked: list[tuple[int, str, float]] = []
+    for index, pair in enumerate(pairs):
+        asked += [
+            (index, name, found.p)
+            for name, found in (("rate_p", pair.rate), ("judged_p", pair.judged))
+            if found is not None and found.least_p < unlikely
+        ]
+        if pair.settle is not None:
+            asked.append((index, "settle_p", pair.settle.p))
+    found_of: list[dict[str, float]] = [{} for _ in pairs]
+    for (index, name, _), p in zip(asked, holm([p for _, _, p in asked]), strict=True):
+        found_of[index][name] = p
+    return [
+        replace(
+            pair,
+            rate_p=found.get("rate_p", 1.0),
+            judged_p=found.get("judged_p", 1.0),
+            settle_p=found.get("settle_p", 1.0),
+        )
+        for pair, found in zip(pairs, found_of, strict=True)
+    ]
 
 
 def _grouped(trials: Sequence[Trial], by_target: bool) -> dict[tuple[str, str], list[Trial]]:
@@ -110,27 +139,35 @@ def _named(key: tuple[str, str]) -> str:
     return f"{key[0]} on {key[1]}" if key[1] else key[0]
 
 
-def _judge(
-    rate: Difference | None, rate_p: float, rank: LogRank | None, rank_p: float, unlikely: float, margin: float
-) -> tuple[Change, str]:
-    said: list[tuple[Change, str]] = []
-    if rate is not None and rate_p < unlikely and rate.value:
-        worse = rate.value < 0
-        said.append((Change.WORSE if worse else Change.BETTER, f"it passes {'less' if worse else 'more'} often"))
-    if rank is not None and rank_p < unlikely and rank.sooner:
-        later = rank.sooner < 0
-        said.append((Change.WORSE if later else Change.BETTER, f"it settles {'later' if later else 'sooner'}"))
+def _judge(pair: Pair, unlikely: float, margin: float) -> Pair:
+    said = [
+        (Change.WORSE if value < 0 else Change.BETTER, words[value > 0])
+        for p, value, words in (
+            (pair.judged_p, pair.judged.value if pair.judged else 0.0, ("it could be judged less often",
+                                                                       "it could be judged more often")),
+            (pair.rate_p, pair.rate.value if pair.rate else 0.0, ("it passes less often", "it passes more often")),
+            (pair.settle_p, pair.settle.sooner if pair.settle else 0.0, ("it settles later", "it settles sooner")),
+        )
+        if p < unlikely and value
+    ]  # fmt: skip
     for change in (Change.WORSE, Change.BETTER):
         if any(verdict is change for verdict, _ in said):
-            return change, ", ".join(why for _, why in said)
-    if rate is None:
+            return replace(pair, verdict=change, why=", ".join(why for _, why in said))
+    verdict, why = _unsaid(pair, margin)
+    return replace(pair, verdict=verdict, why=why)
+
+
+def _unsaid(pair: Pair, margin: float) -> tuple[Change, str]:
+    """The verdict where no test found a difference: is that for want of one, or for want of data?"""
+    if pair.rate is None or pair.judged is None:
         return Change.TOO_FEW, "one of the two has no verdict on the target"
-    if -margin <= rate.low and rate.high <= margin:
-        return Change.SAME, f"the pass rates differ by less than {100 * margin:g} points"
-    bounds = f"{100 * rate.low:+.1f} to {100 * rate.high:+.1f} points"
-    if rate.low > 0 or rate.high < 0:
-        return Change.TOO_FEW, f"alone it would differ ({bounds}), among so many checks it may be luck"
-    return Change.TOO_FEW, f"the difference may be from {bounds}"
+    for name, found in (("the pass rate", pair.rate), ("how often it is judged", pair.judged)):
+        bounds = f"{100 * found.low:+.1f} to {100 * found.high:+.1f} points"
+        if found.low > 0 or found.high < 0:
+            return Change.TOO_FEW, f"{name} would differ alone ({bounds}), among so many checks it may be luck"
+        if found.low < -margin or found.high > margin:
+            return Change.TOO_FEW, f"{name} may differ by {bounds}"
+    return Change.SAME, f"the pass rates differ by less than {100 * margin:g} points"
 
 
 def _overall(pairs: Sequence[Pair]) -> tuple[Change, str]:

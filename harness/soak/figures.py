@@ -87,6 +87,11 @@ class Figures:
         return self.clean.total
 
     @property
+    def applied(self) -> int:
+        """Trials that were meant to come to a verdict: all but the skipped ones."""
+        return self.trials - self.outcomes["skipped"]
+
+    @property
     def failed(self) -> int:
         return self.outcomes["failed"]
 

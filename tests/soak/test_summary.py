@@ -169,6 +169,19 @@ def test_slower_is_worse_though_all_pass() -> None:
     assert (found.check, found.verdict, found.why) == (planted.DRIFTING, Change.WORSE, "it settles later")
 
 
+def test_a_target_that_is_reached_less_often_is_worse_though_all_that_is_seen_passes() -> None:
+    one, _ = trials(Planted(iterations=100, flaky=0.0))
+    lost = {"outcome": TrialOutcome.UNREACHABLE, "settling": Settling.UNKNOWN, "seconds": None}
+    two = [replace(each, **lost) if each.iteration % 4 == 0 else each for each in one]  # type: ignore[arg-type]
+    worse, better = compare(one, two, DEMAND), compare(two, one, DEMAND)
+    assert {pair.why for pair in worse.pairs} == {"it could be judged less often"}
+    assert {pair.why for pair in better.pairs} == {"it could be judged more often"}
+    assert (worse.verdict, better.verdict) == (Change.WORSE, Change.BETTER)
+    assert worse.pairs[0].second.clean.value == 1.0
+    none = [replace(each, **lost) for each in one]  # type: ignore[arg-type]
+    assert compare(one, none, DEMAND).verdict is Change.WORSE
+
+
 def test_few_runs_say_so() -> None:
     one, _ = trials(Planted(iterations=3, flaky=0.0))
     found = compare(one, one, DEMAND)
