@@ -127,9 +127,11 @@ def _drifts(rows: Sequence[Figures]) -> tuple[Drift, ...]:
 def _worst(rows: Sequence[Figures]) -> tuple[tuple[str, Outlier], ...]:
     counts: dict[str, dict[str, tuple[int, int]]] = {"": {}}
     for row in rows:
-        counts.setdefault(row.check, {})[row.target] = (row.unclean, row.judged)
+        # A target that cannot be reached is no better than one that fails; mistakes of checks and of ours are not its.
+        lost = row.outcomes["unreachable"] + row.outcomes["infrastructure"]
         failures, total = counts[""].get(row.target, (0, 0))
-        counts[""][row.target] = (failures + row.unclean, total + row.judged)
+        counts.setdefault(row.check, {})[row.target] = (row.unclean + lost, row.judged + lost)
+        counts[""][row.target] = (failures + row.unclean + lost, total + row.judged + lost)
     asked = [(check, outlier) for check, targets in counts.items() for outlier in against_the_pool(targets)]
     # Each is corrected for the targets; here once more for the checks.
     corrected = holm([outlier.p for _, outlier in asked])

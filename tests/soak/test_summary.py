@@ -80,6 +80,17 @@ def test_the_worst_target_is_named() -> None:
     }
 
 
+def test_a_target_that_cannot_be_reached_is_worse_than_the_others() -> None:
+    made, _ = trials(Planted(iterations=60, targets=("vm1", "vm2"), flaky=0.0))
+    made = [
+        replace(each, outcome=TrialOutcome.UNREACHABLE) if each.target == "vm2" and each.iteration % 5 == 0 else each
+        for each in made
+    ]
+    found = summarise(made, {"vm1": 1.0, "vm2": 1.0}, {"vm1": 60, "vm2": 60}, DEMAND)
+    assert {outlier.target for _, outlier in found.worst} == {"vm2"}
+    assert found.worst[0][0] == ""
+
+
 def test_transports_are_told_apart_where_more_than_one_served() -> None:
     found = summary(Planted(iterations=60, fault_every=6))
     parts = [each for each in found.split if each.check == planted.CHECKS[2]]
