@@ -76,7 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
     urls = opened(arguments.to or config.load(os.environ).ship_to)
     if not urls:
         raise UsageError("no sink was given", hint="Name one with --to URL; `harness ship --help` shows their kinds.")
-    runs = list(dict.fromkeys(find(Path(arguments.logs), word) for word in arguments.runs))
+    # `logs/*` has the newest run twice: by its name, and as `latest`.
+    found = [find(Path(arguments.logs), word) for word in arguments.runs]
+    runs = list({path.resolve(): path for path in reversed(found)}.values())[::-1]
     cancellation = Cancellation()
     interrupted = Cancellation()
 

@@ -1,10 +1,11 @@
-"""Records to sinks, each pair in a thread of its own, and what is left when the time is over."""
+"""Records to sinks, each pair by a thread, and what is left when the time is over."""
 
 from __future__ import annotations
 
 import shlex
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from harness.ship.credentials import PASSWORD_VARIABLE
 from harness.ship.registry import OpenSink
 from harness.ship.shipper import Shipper
 
+_AT_ONCE = 16  # pairs; each may hold a connection and some megabytes
 _LOOK = 0.2  # seconds; waiting in short pieces lets Ctrl-C through
 _GRACE = 5.0  # seconds in which a cancelled thread lets go; one that asks a dead name server may not
 _STACK = 1 << 20  # bytes of a thread's stack: what is done here is not deep
@@ -59,7 +61,7 @@ class Journey:
 
 
 class Convoy:
-    """Ships some records to some sinks, all at once."""
+    """Ships some records to some sinks, several at a time, in the order given."""
 
     def __init__(
         self,
@@ -76,6 +78,7 @@ class Convoy:
         self._cancellation = cancellation
         self._follow = follow
         self._pairs = [(run, sink) for run in runs for sink in sinks()]
+        self._waiting = deque(range(len(self._pairs)))
         self._journeys: dict[int, Journey] = {}
         self._broken: list[BaseException] = []
 
@@ -84,8 +87,8 @@ class Convoy:
         old = threading.stack_size(_STACK)
         try:
             threads = [
-                threading.Thread(target=self._carry, args=(at,), name=f"ship-{at}", daemon=True)
-                for at in range(len(self._pairs))
+                threading.Thread(target=self._work, name=f"ship-{number}", daemon=True)
+                for number in range(min(_AT_ONCE, len(self._pairs)))
             ]
             for thread in threads:
                 thread.start()
@@ -110,6 +113,14 @@ class Convoy:
                 thread.join(_LOOK)
                 if end is None and self._cancellation.cancelled:
                     end = time.monotonic() + _GRACE
+
+    def _work(self) -> None:
+        while True:
+            try:
+                at = self._waiting.popleft()
+            except IndexError:
+                return
+            self._carry(at)
 
     def _carry(self, at: int) -> None:
         run, sink = self._pairs[at]

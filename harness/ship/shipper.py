@@ -24,6 +24,7 @@ _TOLD_AT = 3  # failures in a row: a hiccup is nobody's business
 _SUSPECT_AT = 6  # failures in a row of one event by itself
 _TRIALS = 2
 _MOST_HELD = 100
+_MOST_READ = 1_000_000  # bytes of the record in memory at a time
 
 
 class Shipper:
@@ -91,7 +92,7 @@ class Shipper:
         # From here on the record's oldest segments are kept for this sink.
         self._backoff(self._kept, self._file.save, self._checkpoint)
         while True:
-            lines = self._reader.read(self._sink.limits.bytes)
+            lines = self._reader.read(min(self._sink.limits.bytes, _MOST_READ))
             if lines:
                 self._deliver(self._backoff(self._kept, self._events, lines))
                 self._commit(lines[-1].position)

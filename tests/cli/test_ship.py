@@ -70,6 +70,19 @@ def test_a_finished_run(place: Path) -> None:
     assert (place / "out.jsonl").read_bytes() == record
 
 
+def test_many_runs(place: Path) -> None:
+    for number in range(20):
+        run = Run(place / "logs" / f"run{number}")
+        run.end()
+    done = harness(
+        "ship", *sorted(f"logs/{path.name}" for path in (place / "logs").iterdir()), "--to", "file:out", cwd=place
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("events sent") == 21, "`latest` is one of them"
+    lines = (place / "out").read_bytes().splitlines()
+    assert len(lines) == len(set(lines)) == 20 * 2 + 4
+
+
 def test_stdout_has_the_events_and_nothing_else(place: Path) -> None:
     done = harness("ship", "20261123", "--to", "-", cwd=place)
     assert done.stdout.encode() == (place / "logs/latest/events.jsonl").read_bytes()

@@ -39,6 +39,8 @@ def arrived(receiver: HttpReceiver) -> list[int]:
 @pytest.mark.parametrize("call", CHANGING)
 def test_killed_between_any_two_system_calls(tmp_path: Path, call: str) -> None:
     strace = program("strace")
+    if subprocess.run([strace, "-o", "/dev/null", "true"], check=False).returncode:
+        pytest.skip("strace may not trace here")
     killed_at = 0
     while True:
         run = Run(tmp_path / f"run{killed_at}")
