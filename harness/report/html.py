@@ -77,7 +77,7 @@ class _Curves:
 
 def report_html(run: Run, summary: Summary) -> str:
     """The whole page: verdict first, then what did not pass, then all figures."""
-    last = max(summary.iterations.values(), default=0)
+    last = max((trial.iteration for trial in run.trials), default=0)
     by_row: dict[tuple[str, str], list[Trial]] = defaultdict(list)
     for trial in run.trials:
         by_row[trial.label, trial.target].append(trial)
@@ -91,6 +91,7 @@ def report_html(run: Run, summary: Summary) -> str:
         summary=summary,
         started=when(run.started),
         last=last,
+        finished=max(summary.iterations.values(), default=0),
         is_soak=run.is_soak,
         targets=targets,
         total=summary.total,

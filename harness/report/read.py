@@ -15,7 +15,7 @@ from harness.errors import UsageError
 from harness.events import Record
 from harness.events.reader import RecordReader, State
 from harness.report.folder import RESULTS, TRIALS
-from harness.soak.trial import Settling, Trial, TrialOutcome, trial
+from harness.soak.trial import Settling, Trial, TrialOutcome, plausible, trial
 from harness.soak.trials import Mark, read_trials
 from harness.target.settle import MODULE
 
@@ -146,7 +146,7 @@ def _of_results(folder: Path, marks: bool) -> Run:
     try:
         document = orjson.loads(path.read_bytes())
         targets = document["targets"]
-        run, started, duration = str(document["run"]), float(document["started"]), float(document["duration"])
+        run, started, duration = str(document["run"]), plausible(document["started"]), plausible(document["duration"])
         trials = tuple(trial(_check(each)) for target in targets for each in target["checks"])
         stories = tuple(_story(target) for target in targets)
         lasted = {str(target["target"]): float(target.get("duration") or duration) for target in targets}
@@ -179,6 +179,7 @@ def _check(document: Mapping[str, Any]) -> CheckResult:
     values = {name: value for name, value in document.items() if name in _CHECK_FIELDS}
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     values["outcome"] = Outcome(document["outcome"])
+    values |= {name: plausible(document[name]) for name in ("started", "duration")}
     values["observations"] = tuple(
         Observation(each["attempt"], each["at"], Outcome(each["outcome"]), each["seen"])
         for each in document.get("observations", ())

@@ -173,6 +173,7 @@ def _settling(result: CheckResult, outcome: TrialOutcome) -> Settling:
 
 # -- one line of JSON --------------------------------------------------------------------------------------------------
 
+_END_OF_TIME = 1e11
 _DEFAULTS = {field.name: field.default for field in fields(Trial)}
 
 
@@ -216,14 +217,17 @@ def _count(value: object) -> int:
     return value
 
 
-def _number(value: object) -> float:
+def plausible(value: object) -> float:
+    """A number of seconds, or a point in time, that a calendar can hold. Raises TypeError or ValueError."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise TypeError
+    if not abs(value) < _END_OF_TIME:
+        raise ValueError
     return float(value)
 
 
 def _maybe(value: object) -> float | None:
-    return None if value is None else _number(value)
+    return None if value is None else plausible(value)
 
 
 def _texts(value: object) -> tuple[str, ...]:
@@ -236,14 +240,14 @@ def _observations(value: object) -> tuple[Observation, ...]:
     if not isinstance(value, list):
         raise TypeError
     return tuple(
-        Observation(_count(each["attempt"]), _number(each["at"]), Outcome(each["outcome"]), _text(each["seen"]))
+        Observation(_count(each["attempt"]), plausible(each["at"]), Outcome(each["outcome"]), _text(each["seen"]))
         for each in value
     )
 
 
 _KINDS: dict[str, Any] = {
-    "iteration": _count, "target": _text, "suite": _text, "check": _text, "outcome": TrialOutcome, "started": _number,
-    "duration": _number, "check_id": _text, "transports": _texts, "flaky": _flag, "attempts": _count,
+    "iteration": _count, "target": _text, "suite": _text, "check": _text, "outcome": TrialOutcome, "started": plausible,
+    "duration": plausible, "check_id": _text, "transports": _texts, "flaky": _flag, "attempts": _count,
     "seconds": _maybe, "settling": Settling, "commands": _count, "fallbacks": _count, "re_reads": _count,
     "reconnects": _count, "faults": _texts, "recovery": _maybe, "message": _text, "signature": _text,
     "observations": _observations, "console": _texts, "findings": _texts, "location": _text, "repeat": _text,

@@ -21,7 +21,7 @@ import orjson
 
 from harness.errors import HarnessError
 from harness.events.record import plain
-from harness.soak.trial import Trial, from_document, to_line
+from harness.soak.trial import Trial, from_document, plausible, to_line
 
 NAME = "trials.jsonl"
 
@@ -161,7 +161,7 @@ def parse_trials(lines: Iterable[bytes]) -> Trials:
     began: dict[tuple[int, str], float] = {}
     ended: dict[tuple[int, str], float] = {}
     unreadable: list[int] = []
-    for number, line in enumerate(lines, 1):
+    for place, line in enumerate(lines, 1):
         if not line.endswith(b"\n"):
             break
         try:
@@ -177,13 +177,13 @@ def parse_trials(lines: Iterable[bytes]) -> Trials:
                 open_trials.pop(key, None)
                 open_marks.pop(key, None)
                 if key not in ended:
-                    began[key] = float(document["began"])
+                    began[key] = plausible(document["began"])
             elif key not in ended:
-                ended[key] = float(document["ended"])
+                ended[key] = plausible(document["ended"])
                 finished += open_trials.pop(key, {}).values()
                 marks += open_marks.pop(key, [])
         except (ValueError, TypeError, KeyError):
-            unreadable.append(number)
+            unreadable.append(place)
     left = tuple(trial for trials in open_trials.values() for trial in trials.values())
     began = {key: at for key, at in began.items() if key in ended}
     return Trials(tuple(finished), left, tuple(marks), began, ended, tuple(unreadable))
@@ -203,7 +203,7 @@ def _mark(document: dict[str, Any]) -> Mark:
         target=document["target"],
         kind=str(document["mark"]),
         name=str(document["name"]),
-        started=float(document["started"]),
-        ended=None if ended is None else float(ended),
+        started=plausible(document["started"]),
+        ended=None if ended is None else plausible(ended),
         text=str(document.get("text", "")),
     )

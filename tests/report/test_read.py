@@ -53,7 +53,18 @@ def test_results_of_other_versions_are_read(tmp_path: Path) -> None:
     assert read_run(folder.path).trials[0].settling is Settling.NEVER
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"targets": 3}', '{"targets": [{}], "run": 1, "started": 1}', "\0"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"targets": 3}',
+        '{"targets": [{}], "run": 1, "started": 1}',
+        "\0",
+        '{"targets": [], "run": "r", "started": 1e300, "duration": 1}',
+    ],
+)
 def test_what_are_no_results_is_told(tmp_path: Path, text: str) -> None:
     folder = create(tmp_path, 1e9)
     (folder.path / "results.json").write_text(text)

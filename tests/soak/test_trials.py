@@ -190,6 +190,8 @@ def test_a_file_cut_anywhere_is_read_and_gone_on_with(tmp_path: Path, cut: int) 
 
 def test_lines_that_are_not_ours_are_numbered_not_swallowed() -> None:
     good = to_line(some()) + b'{"iteration":1,"target":"vm1","ended":2.0}\n'
+    far = b'{"iteration":1,"target":"vm1","ended":1e300}\n'
+    assert parse_trials([far, b'{"iteration":1,"target":"vm1","began":"now"}\n']).unreadable == (1, 2)
     read = parse_trials([b"\0\0\0\n", *good.splitlines(True), b"[]\n", b'{"iteration":2}\n', b'{"iter'])
     assert read.finished == (some(),)
     assert read.unreadable == (1, 4, 5)
