@@ -15,7 +15,7 @@ from harness.errors import UsageError
 from harness.events import Record
 from harness.events.reader import RecordReader, State
 from harness.report.folder import RESULTS, TRIALS
-from harness.soak.trial import Settling, Trial, TrialOutcome, plausible, trial
+from harness.soak.trial import Settling, Trial, TrialOutcome, from_document, plausible, to_line, trial
 from harness.soak.trials import Mark, read_trials
 from harness.target.settle import MODULE
 
@@ -147,9 +147,11 @@ def _of_results(folder: Path, marks: bool) -> Run:
         document = orjson.loads(path.read_bytes())
         targets = document["targets"]
         run, started, duration = str(document["run"]), plausible(document["started"]), plausible(document["duration"])
-        trials = tuple(trial(_check(each)) for target in targets for each in target["checks"])
+        # There and back as a line: what has the wrong type is found here, and not in the middle of a report.
+        lines = (to_line(trial(_check(each))) for target in targets for each in target["checks"])
+        trials = tuple(from_document(orjson.loads(line)) for line in lines)
         stories = tuple(_story(target) for target in targets)
-        lasted = {str(target["target"]): float(target.get("duration") or duration) for target in targets}
+        lasted = {str(target["target"]): plausible(target.get("duration") or duration) for target in targets}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UsageError(f"{path} is no results of harness: {error}", hint="Is it a run's own file?") from error
     record = _record(folder, marks=marks)
@@ -192,7 +194,7 @@ def _story(document: Mapping[str, Any]) -> TargetStory:
         name=str(document["target"]),
         settled=str(document.get("settled", "")),
         unreachable=str(document.get("unreachable", "") or document.get("error", "")),
-        stages=tuple((str(name), float(at)) for name, at in document.get("stages", ())),
+        stages=tuple((str(name), plausible(at)) for name, at in document.get("stages", ())),
         console_log=str(document.get("console_log", "")),
     )
 
@@ -227,7 +229,7 @@ def _record(folder: Path, *, marks: bool = True) -> _Told:
                 try:
                     event = orjson.loads(line.raw)
                     _take(told, event, found)
-                except (ValueError, KeyError, TypeError):
+                except (ValueError, KeyError, TypeError, AttributeError):
                     told.notes.append(f"event {line.sequence} of the record cannot be read and is left out")
             if not marks:
                 told.ended = _has_ended(folder)

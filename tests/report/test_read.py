@@ -7,13 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from harness.engine.outcome import CheckResult, Observation, Outcome, RunResult, TargetResult
 from harness.errors import UsageError
 from harness.events import EventLog
+from harness.report.ctrf import render
+from harness.report.document import report_json
 from harness.report.folder import create, find, folders
+from harness.report.html import report_html
+from harness.report.junit_cases import render_cases
+from harness.report.markdown import report_markdown
 from harness.report.read import read_run
 from harness.report.write import results_json, write_reports
+from harness.soak.figures import Demand
+from harness.soak.summary import summarise
 from harness.soak.trial import Settling, TrialOutcome
 from harness.soak.trials import NAME, TrialsFile
 from tests.soak.test_trials import some
@@ -70,6 +79,41 @@ def test_what_are_no_results_is_told(tmp_path: Path, text: str) -> None:
     (folder.path / "results.json").write_text(text)
     with pytest.raises(UsageError, match="is no results of harness"):
         read_run(folder.path)
+
+
+def leaves(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """The ways to everything in a document."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(each for key, item in inner for each in leaves(item, (*path, key)))]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_results_that_somebody_changed_are_read_or_refused(tmp_path: Path, data: st.DataObject) -> None:
+    document = json.loads(results_json(run(RESULT, replace(RESULT, check="fine", outcome=Outcome.PASSED))))
+    way = data.draw(st.sampled_from([each for each in leaves(document) if each]))
+    place = document
+    for key in way[:-1]:
+        place = place[key]
+    place[way[-1]] = data.draw(JSON)
+    (tmp_path / "results.json").write_text(json.dumps(document))
+    try:
+        found = read_run(tmp_path)
+    except UsageError:
+        return
+    summary = summarise(found.trials, found.exposure, found.iterations, Demand())
+    report_html(found, summary)
+    report_json(found, summary)
+    report_markdown(found, summary)
+    render_cases(found)
+    render(found, summary, 1e9)
 
 
 def record(folder: Path, *, end: bool) -> None:
