@@ -132,6 +132,7 @@ def _check(inventory: Inventory, limit: str | None) -> int:
 
 def _target_problems(hosts: Iterable[Host]) -> list[UsageError]:
     """What keeps hosts from becoming targets. Nothing is started or connected to."""
+    from harness.cli.shipping import sinks_of_host
     from harness.engine.findings.rules import finding_rules
     from harness.errors import UsageError
     from harness.target.spec import target_spec
@@ -141,6 +142,7 @@ def _target_problems(hosts: Iterable[Host]) -> list[UsageError]:
         try:
             target_spec(host)
             finding_rules(host)
+            sinks_of_host(host)
         except UsageError as error:
             found.append(error)
     return found

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from harness.errors import UsageError
     from harness.events import EventLog
     from harness.inventory import Host
     from harness.ship.escort import Escort
@@ -43,25 +44,57 @@ def sinks_of(arguments: argparse.Namespace, hosts: Iterable[Host]) -> list[str]:
     import os
 
     from harness.cli import config
-    from harness.errors import UsageError
-    from harness.inventory.variables import TABLE
 
     if arguments.no_ship:
         return []
     settings = config.load(os.environ)
     urls = [*arguments.ship, *settings.ship_to]
-    for host in hosts:
-        value = host.vars.get(VARIABLE)
-        if value is not None:
-            read = TABLE[VARIABLE].read(value)
-            assert isinstance(read, list | tuple)
-            urls += [str(each) for each in read]
     for url in urls:
-        if url == "-" or url.lower().startswith("stdout:"):
-            raise UsageError("a run's own output is on stdout", hint="Ship to a file, or use harness ship afterwards.")
+        _of_a_run(url)
+    for host in hosts:
+        urls += sinks_of_host(host)
     if arguments.ship_timeout is None:
         arguments.ship_timeout = settings.ship_timeout
     return opened(urls)
+
+
+def sinks_of_host(host: Host) -> list[str]:
+    """Those that the inventory names for a host. Raises UsageError, with the place, where one cannot be used."""
+    from harness.errors import UsageError
+
+    try:
+        read = host.setting(VARIABLE)
+    except UsageError as error:
+        raise _masked(error) from None
+    if read is None:
+        return []
+    assert isinstance(read, list | tuple), f"{VARIABLE} is a list in the table of variables"
+    urls = [str(each) for each in read]
+    for url in urls:
+        try:
+            _of_a_run(url)
+            opened([url])
+        except UsageError as error:
+            raise _masked(host.error(VARIABLE, error.message, hint=error.hint)) from None
+    return urls
+
+
+def _masked(error: UsageError) -> UsageError:
+    """The error without the password of a URL that stands in the line it shows."""
+    from dataclasses import replace
+
+    from harness.errors import UsageError
+    from harness.ship.address import mask
+
+    source = replace(error.source, text=mask(error.source.text)) if error.source else None
+    return UsageError(mask(error.message), source=source, hint=mask(error.hint))
+
+
+def _of_a_run(url: str) -> None:
+    from harness.errors import UsageError
+
+    if url == "-" or url.lower().startswith("stdout:"):
+        raise UsageError("a run's own output is on stdout", hint="Ship to a file, or use harness ship afterwards.")
 
 
 def opened(urls: Sequence[str]) -> list[str]:

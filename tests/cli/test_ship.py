@@ -106,7 +106,10 @@ def test_a_closed_pipe_ends_quietly(place: Path) -> None:
         (["ship", "--to", "-"], 2, "RUN"),
         (["ship", "latest", "--to", "-", "--timeout", "soon"], 2, "--timeout"),
         ([*RUN, "--ship", "gelf://logs"], 2, "Sinks are"),
-        ([*RUN, "-e", "harness_ship=otlp:"], 2, "names no host"),
+        ([*RUN, "-e", "harness_ship=otlp:"], 2, "variable 'harness_ship': 'otlp+http:' names no host"),
+        ([*RUN, "-e", "harness_ship=-"], 2, "a run's own output is on stdout"),
+        ([*RUN, "-e", '{"harness_ship": {"a": 1}}'], 2, "expected a list"),
+        (["inventory", "-i", "inv.ini", "-e", "harness_ship=otpl://me:hunter2@logs", "check"], 2, "Did you mean otlp"),
         ([*RUN, "--ship", "relp://logs", "--ship-timeout", "x"], 2, "--ship-timeout"),
         ([*RUN, "--ship", "-"], 2, "a run's own output is on stdout"),
     ],
@@ -116,6 +119,7 @@ def test_mistakes(place: Path, arguments: list[str], code: int, said: str) -> No
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stderr + done.stdout
     assert len(list((place / "logs").iterdir())) == 2, "nothing was started"
 
 
