@@ -79,6 +79,8 @@ def details(trial: Trial) -> str:
         lines += ["console:", *(f"  {line}" for line in trial.console)]
     if trial.repeat:
         lines.append(f"repeat: {trial.repeat}")
+    if trial.known:
+        lines.append(f"known: {trial.known}")
     if trial.collected:
         lines.append(f"collected: {trial.collected}")
     return "\n".join(lines)

@@ -113,6 +113,7 @@ def _cluster(found: Cluster) -> dict[str, Any]:
         "targets": list(found.targets),
         "transports": list(found.transports),
         "faults": list(found.faults),
+        "known": list(found.known),
         "iterations": list(found.iterations),
         "example": asdict(example),
     }

@@ -40,6 +40,11 @@ class Cluster:
         return tuple(dict.fromkeys(fault for trial in self.trials for fault in trial.faults))
 
     @property
+    def known(self) -> tuple[str, ...]:
+        """Where those of them that are known flakes are being worked on."""
+        return tuple(dict.fromkeys(trial.known for trial in self.trials if trial.known))
+
+    @property
     def iterations(self) -> tuple[int, ...]:
         return tuple(dict.fromkeys(trial.iteration for trial in self.trials))
 

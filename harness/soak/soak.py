@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 
 from harness.api.check import Check
@@ -153,6 +154,7 @@ class Soak:
         self, iteration: int, target: str, trials: Sequence[Trial], marks: Sequence[Mark], events: Emitter
     ) -> Counter[str]:
         """Writes an iteration down, then counts it, then tells it. Returns what was bad in it."""
+        trials = [self._with_tracker(trial) for trial in trials]
         for trial in trials:
             self._file.add(trial)
         for mark in marks:
@@ -199,6 +201,11 @@ class Soak:
             marks[mark.iteration, mark.target].append(mark)
         for (iteration, target), of_it in trials.items():
             self._count(target, of_it, marks[iteration, target])
+
+    def _with_tracker(self, trial: Trial) -> Trial:
+        """A trial that is a known flake says which."""
+        known = self._known_as(trial) if trial.flaky or trial.outcome in _BAD else None
+        return trial if known is None else replace(trial, known=known.tracker)
 
     def _known_as(self, trial: Trial) -> KnownFlake | None:
         day = date.fromtimestamp(trial.started)

@@ -87,7 +87,7 @@ def summarise(
             )
     total = figures(trials, sum(exposure.values()), demand)
     return Summary(
-        verdict=_verdict(total, rows),
+        verdict=_verdict(total, rows, sum(bool(trial.known) for trial in trials)),
         total=total,
         clean_iterations=_clean_iterations(trials, demand),
         rows=tuple(rows),
@@ -147,8 +147,8 @@ _WORDS = {
 }
 
 
-def _verdict(total: Figures, rows: Sequence[Figures]) -> Verdict:
-    """The gravest thing first, the others behind it."""
+def _verdict(total: Figures, rows: Sequence[Figures], known: int) -> Verdict:
+    """The gravest thing first, the others behind it; `known` of them are known flakes."""
     if not total.trials:
         return Verdict("nothing", "No trial was finished, so there is nothing to tell.")
     told = [
@@ -158,6 +158,8 @@ def _verdict(total: Figures, rows: Sequence[Figures]) -> Verdict:
     ]
     if total.flaky.count:
         told.append(("flaky", f"{total.flaky.count:,} of {_many(total.judged, 'verdict')} flaky"))
+    if known:
+        told[-1] = (told[-1][0], f"{told[-1][1]}; {known:,} of what did not pass cleanly is known")
     if told:
         bad = [row for row in rows if row.unclean or any(row.outcomes[name] for name in _WORDS)]
         checks, targets = {row.check for row in rows}, {row.target for row in rows}

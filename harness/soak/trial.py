@@ -57,8 +57,9 @@ class Trial:
     result differed for the same input; a flaky pass is no clean pass. `transports` served it (empty: none did).
     `commands`, `fallbacks`, `re_reads` and `reconnects` are counts. `faults` were active while it ran; `recovery` is
     the time from the end of the last of them to the pass. `signature` is the failure's text without what differs each
-    time. `collected` is the path of what was kept of it, relative to the run's folder. What did not pass cleanly has
-    its last observations, console lines, place and the command that repeats it.
+    time. `known` is the tracker of the known flake that it is, if it is one. `collected` is the path of what was kept
+    of it, relative to the run's folder. What did not pass cleanly has its last observations, console lines, place and
+    the command that repeats it.
     """
 
     iteration: int
@@ -88,6 +89,7 @@ class Trial:
     location: str = ""
     repeat: str = ""
     collected: str = ""
+    known: str = ""
 
     @property
     def label(self) -> str:
@@ -251,6 +253,6 @@ _KINDS: dict[str, Any] = {
     "seconds": _maybe, "settling": Settling, "commands": _count, "fallbacks": _count, "re_reads": _count,
     "reconnects": _count, "faults": _texts, "recovery": _maybe, "message": _text, "signature": _text,
     "observations": _observations, "console": _texts, "findings": _texts, "location": _text, "repeat": _text,
-    "collected": _text,
+    "collected": _text, "known": _text,
 }  # fmt: skip
 _REQUIRED = ("iteration", "target", "suite", "check", "outcome", "started", "duration")

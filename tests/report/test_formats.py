@@ -68,7 +68,7 @@ def evil(text: str, *, iterations: int = 1) -> Run:
             number, target=text, suite=text, check=text, outcome=outcome, flaky=outcome is TrialOutcome.PASSED,
             check_id=text, transports=(text,), attempts=2, seconds=1.0, faults=(text,), message=text, signature=text,
             observations=(Observation(1, 0.5, Outcome.FAILED, text),), console=(text, ""), findings=(text,),
-            location=f"{text}:3", repeat=text, collected=text, commands=1,
+            location=f"{text}:3", repeat=text, collected=text, commands=1, known=text,
         )
         for number in range(1, iterations + 1)
         for outcome in (TrialOutcome.FAILED, TrialOutcome.PASSED)
@@ -140,6 +140,16 @@ def test_a_page_has_the_verdict_first_then_what_did_not_pass() -> None:
     assert "takes longer and longer to settle" in text
     assert "Failed to start <b>sshd</b>" in text, "a console's words are shown as they were"
     assert "\x1b" not in page
+
+
+def test_a_known_flake_is_told_with_its_tracker() -> None:
+    run = run_of([some(1), some(2, flaky=True, message="late", signature="late", known="https://example.org/42")])
+    summary = of(run)
+    assert summary.verdict.sentence == "1 of 2 verdicts flaky; 1 of what did not pass cleanly is known."
+    assert summary.clusters[0].known == ("https://example.org/42",)
+    assert "known: https://example.org/42" in "".join(sound(report_html(run, summary)).text)
+    assert "known: https://example.org/42" in render_cases(run)
+    assert json.loads(report_json(run, summary))["clusters"][0]["known"] == ["https://example.org/42"]
 
 
 def test_what_befell_a_target_is_told_once_with_how_often() -> None:

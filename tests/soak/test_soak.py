@@ -250,6 +250,10 @@ def test_known_flakes_do_not_fail_until_their_day(place: Place) -> None:
     soak = place.carry(a_check("one", bad), ending=Ending(iterations=2, failures=1), known=[flake])
     assert soak.exit_code is ExitCode.PASSED
     assert soak.tally.targets["a"].known == 2
+    assert [trial.known for trial in read_trials(place.folder).finished if trial.check == "one"] == [
+        "https://example.org/1",
+        "https://example.org/1",
+    ]
     assert ["https://example.org/1" in event["message"] for event in place.events("flake.known")] == [True, True]
 
 
