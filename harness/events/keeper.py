@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,25 +36,35 @@ class Keeper:
         self._keep = keep
         self._acknowledged = acknowledged or (lambda: None)
         self._told = told or (lambda words: None)
+        self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
+        self._wanted = self._closed = False
 
     def has_work(self) -> bool:
         """Whether a run that ended early has left something to do."""
         return self._compress and any(_plain(segment) for segment in scan(self._folder).segments)
 
     def wake(self) -> None:
-        """Looks through the segments soon."""
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="record")
-        self._pool.submit(self._tend)
+        """Looks through the segments soon. After `close` it is left to who opens the record next."""
+        with self._lock:
+            if self._closed or self._wanted:
+                return
+            self._wanted = True
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="record")
+            self._pool.submit(self._tend)
 
     def close(self) -> None:
         """Returns when all is done."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True)
-            self._pool = None
+        with self._lock:
+            self._closed = True
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=True)
 
     def _tend(self) -> None:
+        with self._lock:
+            self._wanted = False  # what is turned over from now on wants another look
         try:
             tend(self._folder, compressing=self._compress, keep=self._keep, acknowledged=self._acknowledged())
         except OSError as error:

@@ -70,7 +70,6 @@ class EventLog:
         self._failed: RecordWriteError | None = None
         self._on_failure = on_failure
         self._writer = RecordWriter(path, rotation, clock=clock, acknowledged=acknowledged, told=self._trouble)
-        self._sequence = self._writer.last
         self._logger = structlog.wrap_logger(
             self,
             processors=[self._envelope, self._render],
@@ -139,7 +138,7 @@ class EventLog:
             "message": message,
             "ecs.version": ECS_VERSION,
             "event.id": self._ulid(now),
-            "event.sequence": self._sequence + 1,
+            "event.sequence": self._writer.last + 1,
             "event.action": action,
             "event.dataset": "harness.events",
             "harness.schema": SCHEMA_VERSION,
@@ -174,7 +173,6 @@ class EventLog:
                 raise self._failed from error
             self._on_failure(self._failed)
             return
-        self._sequence = record["event.sequence"]
         for subscriber in tuple(self._subscribers):
             try:
                 subscriber(record)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import orjson
 
-from harness.events.segments import sequence_of
+from harness.events.segments import scan, sequence_of
 
 _BLOCK = 1 << 16
 
@@ -21,6 +23,16 @@ class Tail:
     sequence: int
     end: int
     rest: bytes
+
+
+def last_sequence(folder: Path) -> int:
+    """The `event.sequence` of a record's last event; 0 where it has none. A compressed segment that cannot be read has
+    none that can be told."""
+    for segment in reversed(scan(folder).segments):
+        with contextlib.suppress(FileNotFoundError, EOFError, zlib.error, gzip.BadGzipFile):
+            if found := tail_of(segment.path).sequence:
+                return found
+    return 0
 
 
 def tail_of(path: Path) -> Tail:

@@ -99,15 +99,28 @@ class RecordWriter:
         try:
             while written < len(line):
                 written += os.write(self._fd, line[written:])
-        except OSError:
-            if written:
-                # Where that fails too the line stays torn: it has no newline, so no reader takes it for an event.
-                with contextlib.suppress(OSError):
-                    os.ftruncate(self._fd, self._size)
+            self._wrote(len(line), sequence)
+        except BaseException:
+            self._after_failure(len(line), sequence)
             raise
-        self._size += written
+
+    def _wrote(self, size: int, sequence: int) -> None:
+        self._size += size
         self._first = self._first or sequence
         self.last = sequence
+
+    def _after_failure(self, size: int, sequence: int) -> None:
+        """Brings what we know and what is on file together. A Ctrl-C may come after the line was written: then it
+        counts. What is there in part is taken back; where that fails too the line stays torn, which no reader takes
+        for an event, since it has no newline."""
+        if self._keeper is None or self.last == sequence:
+            return  # a pipe or a device has no past; or all was known already
+        with contextlib.suppress(OSError):
+            there = os.fstat(self._fd).st_size
+            if there == self._size + size:
+                self._wrote(size, sequence)
+            elif there > self._size:
+                os.ftruncate(self._fd, self._size)
 
     def settle(self) -> None:
         """Returns when what was turned over is compressed, and the oldest removed."""

@@ -50,6 +50,11 @@ class Choice:
             needles.append((b'"test.case.name":',))
         object.__setattr__(self, "_needles", tuple(needles))
 
+    @property
+    def is_everything(self) -> bool:
+        """Whether every event is wanted."""
+        return not (self._needles or self.since or self.until or self.actions)
+
     def may_hold(self, raw: bytes) -> bool:
         """Whether the event of this line may be wanted, told from its bytes: most lines need not be parsed then."""
         if self.since or self.until:

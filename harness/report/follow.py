@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness.events import Record
-from harness.events.reader import DamagedRecord, Line, RecordReader, State
+from harness.events.reader import DamagedRecord, Line, Position, RecordReader, State
+from harness.events.tail import last_sequence
 from harness.report.choice import Choice
 
 PAUSE = 0.2
@@ -19,6 +20,7 @@ class Follower:
 
     def __init__(self, folder: Path, choice: Choice, *, note: Callable[[str], None]) -> None:
         """`note` is told what a reader must know of the record itself: what is missing, damaged, or was left."""
+        self._folder = folder
         self._reader = RecordReader(folder)
         self._choice = choice
         self._note = note
@@ -39,7 +41,10 @@ class Follower:
             self._note("the record has no run.end and nobody writes it: the run was killed, or could not write on")
 
     def last(self, count: int) -> Iterator[tuple[Line, Record]]:
-        """The last `count` of what there is by now."""
+        """The last `count` of what there is by now. Where all events are wanted, only the record's end is read."""
+        if self._choice.is_everything and (before := last_sequence(self._folder) - count) > 0:
+            self._reader.close()
+            self._reader = RecordReader(self._folder, Position(before))
         yield from deque(self.until_now(), maxlen=count)
 
     def from_now(self, pause: Callable[[float], None]) -> Iterator[tuple[Line, Record]]:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from harness.errors import UsageError
 from harness.events import EventLog
 from harness.events.keeper import compress, removable, tend
 from harness.events.lock import has_writer
+from harness.events.log import RecordWriteError
 from harness.events.reader import DamagedRecord, Line, Position, RecordReader
 from harness.events.segments import LIVE, Segment, index, rotated_name, scan, sequence_of
-from harness.events.tail import tail, tail_of
+from harness.events.tail import last_sequence, tail, tail_of
 from harness.events.writer import RecordWriter, Rotation
 
 NO_ROTATION = Rotation(size=1 << 40, age=float("inf"))
@@ -427,6 +429,13 @@ def test_a_damaged_compressed_segment_is_told_with_its_name(folder: Path) -> Non
         everything(reader)
 
 
+def settled(writer: RecordWriter) -> None:
+    """Waits for what is done beside the writing, and lets more of it be done."""
+    writer.settle()
+    assert writer._keeper is not None
+    writer._keeper._closed = False
+
+
 def test_retention_removes_the_oldest_and_never_what_a_sink_still_needs(folder: Path) -> None:
     acknowledged = 0
     size = len(line(1)) * 10
@@ -434,18 +443,18 @@ def test_retention_removes_the_oldest_and_never_what_a_sink_still_needs(folder: 
         folder / LIVE, Rotation(size=size, compress=False, keep=3 * size), acknowledged=lambda: acknowledged
     )
     write(writer, 100)
-    writer.settle()
+    settled(writer)
     assert sequences(folder) == list(range(1, 101))
     acknowledged = 45
     write(writer, 10)
-    writer.settle()
+    settled(writer)
     kept = sequences(folder)
     assert kept[0] <= 46
     assert kept == list(range(kept[0], 111))
     assert kept[0] > 30
     acknowledged = 1000
     write(writer, 10)
-    writer.settle()
+    settled(writer)
     writer.close()
     with RecordReader(folder, Position(5)) as reader:
         kept = [each.sequence for each in everything(reader)]
@@ -517,3 +526,87 @@ def test_a_segment_that_is_nowhere_is_opened_under_its_new_name(folder: Path) ->
     assert scan(folder).segments[0].compressed
     reader.close()
     writer.close()
+
+
+@pytest.mark.parametrize("when", ["before", "half-way", "after"])
+def test_a_ctrl_c_in_the_middle_of_a_write_leaves_no_gap_and_no_double(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    log = EventLog(tmp_path / LIVE, run="r")
+    log.emit("run.note", "one")
+    real = os.write
+
+    def interrupted(fd: int, data: bytes) -> int:
+        if when != "before":
+            real(fd, data[: len(data) // 2] if when == "half-way" else data)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            log.emit("run.note", "two")
+    log.emit("run.note", "three")
+    log.close()
+    events = [json.loads(each) for each in (tmp_path / LIVE).read_bytes().splitlines()]
+    assert [event["event.sequence"] for event in events] == list(range(1, len(events) + 1))
+    assert [event["message"] for event in events] == (["one", "two", "three"] if when == "after" else ["one", "three"])
+
+
+def test_a_segment_that_cannot_be_compressed_is_told_and_still_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    log = EventLog(tmp_path / LIVE, run="r", rotation=Rotation(size=2000))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        for number in range(20):
+            log.emit("run.note", str(number))
+        log.close()
+    assert not list(tmp_path.glob("*.gz")) + list(tmp_path.glob(".*"))
+    with RecordReader(tmp_path) as reader:
+        events = [each.event() for each in everything(reader)]
+    assert [event["event.sequence"] for event in events] == list(range(1, len(events) + 1))
+    troubles = [event["message"] for event in events if event["event.action"] == "record.trouble"]
+    assert troubles
+    assert "No space left" in troubles[0]
+
+
+def test_the_last_event_of_a_record_is_found(folder: Path) -> None:
+    assert last_sequence(folder) == 0
+    writer = RecordWriter(folder / LIVE, Rotation(size=300))
+    for count in range(1, 12):
+        write(writer, 1)
+        assert last_sequence(folder) == count
+    writer.close()
+    (folder / LIVE).write_bytes(b"")
+    assert last_sequence(folder) < 11
+
+
+def test_events_that_come_while_a_record_is_closed_are_written(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / LIVE, run="r", rotation=Rotation(size=20_000))
+    stop = threading.Event()
+    failed: list[BaseException] = []
+
+    def write_on() -> None:
+        try:
+            while not stop.is_set():
+                log.emit("run.note", "x" * 100)
+        except RecordWriteError:
+            pass  # it is closed by now
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=write_on) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while len(scan(tmp_path).segments) < 3:
+        stop.wait(0.01)
+    log.close()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    found = sequences(tmp_path)
+    assert found == list(range(1, len(found) + 1))
