@@ -146,10 +146,11 @@ class Shipper:
             return
         except Unavailable as error:
             self._pace.failed(len(chunk))
-            if not self._is_poison(chunk, waiting):
+            tried = self._try_beside(chunk, waiting, error)
+            if tried is None:
                 raise
             self._pace.explained()
-            answer = Answer({0: f"each time that it is sent: {error.message}"})
+            answer = tried
         else:
             self._pace.taken()
         self._recovered()
@@ -203,25 +204,24 @@ class Shipper:
             self._held = []
             self._commit(position)
 
-    def _is_poison(self, chunk: list[Event], waiting: list[Event]) -> bool:
+    def _try_beside(self, chunk: list[Event], waiting: list[Event], error: Unavailable) -> Answer | None:
         """Whether it is the one event of this batch that brings the receiver down, and not the receiver that is down:
-        another event is taken, and this one is not, and that again."""
+        another event is taken, and this one is not, and that again. None where nothing can be said."""
         self._strikes = self._strikes + 1 if len(chunk) == 1 else 0
         other = waiting[1] if len(waiting) > 1 else self._last
         if self._strikes < _SUSPECT_AT or other is None:
-            return False
+            return None
         try:
             for _ in range(_TRIALS):
                 if self._ask([other]).again:
-                    return False
+                    return None
                 try:
-                    self._ask(chunk)
+                    return self._ask(chunk)
                 except Unavailable:
                     continue
-                return False
         except (Unavailable, Refused):
-            return False
-        return True
+            return None
+        return Answer({0: f"each time that it is sent: {error.message}"})
 
     def _ask(self, chunk: list[Event]) -> Answer:
         return self._sink.send(chunk, Deadline.after(self._timeout, cancellation=self._cancellation))

@@ -343,4 +343,5 @@ def test_whatever_happens_nothing_is_missing(
     assert set(sink.taken) | refused == set(everything)
     # A lone event that met a made-up 413 is refused as well: that is an answer, and the receiver's to give.
     assert bad <= refused
-    assert len(sink.taken) - len(set(sink.taken)) <= lost * batch
+    # Six losses in a row of one event bring it under suspicion, and another one is sent beside it, twice at most.
+    assert len(sink.taken) - len(set(sink.taken)) <= lost * batch + 2 * (lost // 6)
