@@ -293,7 +293,10 @@ class Command:
         """Near the deadline the command is asked to end, then made to; past it there is no more waiting."""
         now = self._clock.monotonic()
         if now >= self._deadline.at:
-            self._session.give_up()
+            if self._killed < 2:  # it passed while this process did not run
+                self._abandon()
+            else:
+                self._session.give_up()
             if self._polled_at and now - self._polled_at > _SILENT_AT_DEADLINE:
                 raise self._dead(now)
             raise self._timeout(None)
@@ -304,7 +307,7 @@ class Command:
             self._interval = 0.1
 
     def _abandon(self) -> None:
-        """Cancelled: the command is ended without waiting for it to end."""
+        """The command is ended without waiting for it to end."""
         nonce = self._session.exchange.nonce
         self._session.give_up()
         with contextlib.suppress(TransportLost):

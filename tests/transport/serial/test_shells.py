@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from harness.deadline import Deadline
+from harness.deadline import Deadline, SystemClock
 from harness.testing.pty_guest import PtyGuest
 from harness.transport.errors import Cause, Timeout, TransportLost
 from harness.transport.serial.transport import SerialTransport
@@ -211,6 +212,36 @@ def test_a_command_that_overruns_is_ended_with_its_children(bench: Any, within: 
     for pid in mark.read_text().split():
         state = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True).stdout.strip()
         assert not state or state.startswith("Z"), f"{pid} still runs: {state}"
+
+
+class Leaping(SystemClock):
+    """A clock that has jumped ahead, as ours does where the process was stopped, or its machine is busy."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+
+def test_a_deadline_that_passed_unseen_ends_the_command_too(bench: Any) -> None:
+    transport = bench.shell("bash", "--norc", "-i")
+    transport.run("true", deadline=Deadline.after(60))
+    mark, clock = bench.folder / "pids", Leaping()
+
+    def leap() -> None:
+        until = time.monotonic() + 30
+        while not mark.exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        clock.ahead = 1000.0
+
+    leaps = threading.Thread(target=leap)
+    leaps.start()
+    with pytest.raises(Timeout):
+        transport.run(f"sleep 300 & echo $! >{mark}; wait; sleep 301", deadline=Deadline.after(600, clock=clock))
+    leaps.join()
+    assert transport.run("echo next", deadline=Deadline.after(60)).stdout == b"next\n"
+    state = subprocess.run(["ps", "-o", "stat=", "-p", mark.read_text().strip()], capture_output=True, text=True).stdout
+    assert not state.strip() or state.startswith("Z"), f"it still runs: {state}"
 
 
 def test_a_background_child_that_holds_the_output_does_not_hang_us(bench: Any, within: Within) -> None:
