@@ -109,6 +109,14 @@ def test_a_password_is_never_shown(password: str) -> None:
     assert f":{password}@" not in mask(f"otlp://me:{password}@logs") or password == "********"
 
 
+def test_the_documentation_has_every_scheme_and_option() -> None:
+    words = (Path(__file__).parents[2] / "docs" / "shipping.md").read_text(encoding="utf-8")
+    for scheme, kind in SCHEMES.items():
+        assert scheme in words
+        for option in open_sink(f"{scheme}://logs" if kind.needs_host else f"{scheme}:/tmp/x").known:
+            assert f"`{option}" in words, f"{option} of {scheme}"
+
+
 def test_every_scheme_has_a_module_and_every_alias_a_scheme() -> None:
     assert set(ALIASES.values()) <= set(SCHEMES)
     for scheme in SCHEMES:

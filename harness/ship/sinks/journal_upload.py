@@ -26,7 +26,7 @@ class JournalUploadSink:
     """Posts entries; the run stands for the boot that a journal's entry must have."""
 
     def __init__(self, address: Address, options: Options) -> None:
-        # 768 kB is the most that it takes as one field before 2018's versions; 64 MiB since.
+        # systemd before 2018 took no field of more than 768 kB; the sum of all is below that here.
         self.limits = Limits(
             options.count("batch", 500), options.size("batch_bytes", 1_000_000), options.size("max_bytes", 700_000)
         )

@@ -28,7 +28,7 @@ class LokiSink:
     """Posts streams: one for each level, so that there are never more than four for a job."""
 
     def __init__(self, address: Address, options: Options) -> None:
-        # 256 kB is what Loki takes as one line by default (max_line_size).
+        # 64 kB is what Loki takes as one line's structured metadata by default (max_structured_metadata_size).
         self.limits = Limits(
             options.count("batch", 500), options.size("batch_bytes", 1_000_000), options.size("max_bytes", 60_000)
         )
