@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from harness.inventory.places import mask_secrets
+
 _SECONDS = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s?)?")
 _SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 _MIB = {"K": 1 / 1024, "": 1.0, "M": 1.0, "G": 1024.0, "T": 1024.0 * 1024}
@@ -24,7 +26,7 @@ class Kind:
 
 
 def _wrong(value: object, expected: str) -> ValueError:
-    return ValueError(f"expected {expected}, got {value!r}")
+    return ValueError(f"expected {expected}, got {mask_secrets(repr(value))}")
 
 
 def _text(value: object) -> str:

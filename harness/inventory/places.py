@@ -23,6 +23,7 @@ _SECRET_NAME = re.compile(rf"(?:^|_)(?:{_SECRET_WORDS})$", re.IGNORECASE)
 _SECRET_IN_LINE = re.compile(
     rf"""((?:\b|_)(?:{_SECRET_WORDS})["']?\s*[=:]\s*)("[^"]*"|'[^']*'|\S.*?(?=\s+\w+=|$))""", re.IGNORECASE
 )
+_SECRET_IN_URL = re.compile(r"(?<=://)([^\s/?#@:]*):[^\s/?#@]*@")
 
 
 def is_secret_name(name: str) -> bool:
@@ -31,8 +32,8 @@ def is_secret_name(name: str) -> bool:
 
 
 def mask_secrets(line: str) -> str:
-    """A line of an inventory with the values of such variables masked."""
-    return _SECRET_IN_LINE.sub(rf"\g<1>{MASK}", line)
+    """A line of an inventory with the values of such variables, and the passwords in URLs, masked."""
+    return _SECRET_IN_URL.sub(rf"\1:{MASK}@", _SECRET_IN_LINE.sub(rf"\g<1>{MASK}", line))
 
 
 class Place(NamedTuple):
