@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from harness.engine.plan import Plan, TargetPlan
+    from harness.engine.plan import Plan
     from harness.report.folder import RunFolder
     from harness.soak.ending import Ending
     from harness.soak.known import KnownFlake
     from harness.soak.target_soak import Terms
-    from harness.target.spec import TargetSpec
 
 EPILOG = """\
 resets (--reset, or soak_reset in the inventory):
@@ -265,7 +264,7 @@ def _execute(
             known=known,
             open_session=lambda target, events, scale: TargetSession(
                 target.host,
-                _spec_of(target, terms).stretched(scale),
+                target.spec.stretched(scale),
                 folder=folder.target(target.host.name),
                 events=events,
                 run=folder.run,
@@ -335,18 +334,6 @@ def _execute(
     if escort is not None:
         escort.finish()
     return leave(int(code))
-
-
-def _spec_of(plan: TargetPlan, terms: Mapping[str, Terms]) -> TargetSpec:
-    """What a target is made of, as its reset needs it."""
-    from dataclasses import replace
-
-    from harness.target.reset import ResetKind
-
-    machine = plan.spec.machine
-    if machine is None or terms[plan.host.name].reset.kind is not ResetKind.SNAPSHOT:
-        return plan.spec
-    return replace(plan.spec, machine=machine.saved_and_restored())
 
 
 def _count(text: str) -> int:

@@ -77,7 +77,6 @@ KINDS: dict[str, Kind] = dict(
         _kind("reset.refused", "A target cannot be put back in this way; the message says why.", "reset"),
         _kind("reset.clock_behind", "The clock of a target that was put back stands in the past."),
         _kind("snapshot.saved", "The machine's state was kept, to be gone back to.", "duration"),
-        _kind("snapshot.clock_jumps", "The kernel of a saved machine will see time jump when it is put back."),
         # a soak
         _kind("iteration.start", "An iteration of a target begins.", "target"),
         _kind(

@@ -16,7 +16,7 @@ from typing import Literal
 
 from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired, MachineError
-from harness.events.emitter import Emitter
+from harness.events.emitter import Emitter, Level
 from harness.machine import supervisor
 from harness.machine.accel import decide
 from harness.machine.argv import SEED_SERIAL, SSH_PORT, VIRTIO_APPEND, Drive, Layout, joined_append, qemu_argv
@@ -125,9 +125,13 @@ class Machine:
         except BaseException:
             self.stop()
             raise
+        self._told_started("info")
+
+    def _told_started(self, level: Level) -> None:
         self._events.emit(
             "machine.started",
             f"{self.name} is started (QEMU is process {self.pid}, SSH on port {self.ssh_port})",
+            level=level,
             pid=self.pid,
             argv=self.argv,
             ssh_port=self.ssh_port,
@@ -138,6 +142,19 @@ class Machine:
         """Lets the guest's CPUs run."""
         self.qmp.execute("cont", deadline=deadline)
         self.started = time.monotonic()
+
+    def restart(self, deadline: Deadline) -> None:
+        """Ends QEMU and starts a new one with the same disks, as they are; its CPUs wait for :meth:`resume`. The
+        console must be opened anew, and the loopback ports are others. Raises as `start` does."""
+        if self._supervisor is None or self._qmp is None:
+            raise MachineError(f"the machine {self.name} is not started")
+        self._qmp.close()
+        self._tell(self._supervisor, b"again\n")
+        doing = f"ending the QEMU of {self.name}"
+        while (word := self._hear(deadline, doing)) and not word.startswith("exit"):
+            pass
+        self._attach(deadline)
+        self._told_started("debug")
 
     def _layout(self, folders: Folders, deadline: Deadline) -> Layout:
         spec, image = self.spec, self.image if self.spec.recipe is not None else None

@@ -7,7 +7,6 @@ concluded, and dismissed. https://www.qemu.org/docs/master/interop/qemu-qmp-ref.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from harness.deadline import Deadline
@@ -18,34 +17,21 @@ _POLL = 0.02
 _TAG = "harness"
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A saved machine: its name in the disk's file, and the disks that belong to it, the one with the memory first."""
-
-    tag: str
-    nodes: tuple[str, ...]
-
-
-def save(qmp: QmpClient, deadline: Deadline) -> Snapshot:
+def save(qmp: QmpClient, deadline: Deadline) -> None:
     """Saves the machine; its CPUs stand still meanwhile, and run again afterwards.
 
     Raises MachineError where one of its disks cannot be put back, or QEMU refuses.
     """
-    nodes = writable_nodes(qmp.execute("query-block", deadline=deadline))
-    snapshot = Snapshot(_TAG, nodes)
-    _job(qmp, "snapshot-save", deadline, tag=_TAG, vmstate=nodes[0], devices=list(nodes))
+    _job(qmp, "snapshot-save", deadline)
     qmp.execute("cont", deadline=deadline)
-    return snapshot
 
 
-def load(qmp: QmpClient, snapshot: Snapshot, deadline: Deadline) -> None:
-    """Puts the machine back to what was saved, whatever it does now. Its CPUs stand still until `cont`.
+def load(qmp: QmpClient, deadline: Deadline) -> None:
+    """Puts the machine back to what was saved, in a QEMU whose CPUs have not run yet. They stand still until `cont`.
 
     Raises MachineError.
     """
-    qmp.execute("stop", deadline=deadline)
-    nodes = snapshot.nodes
-    _job(qmp, "snapshot-load", deadline, tag=snapshot.tag, vmstate=nodes[0], devices=list(nodes))
+    _job(qmp, "snapshot-load", deadline)
 
 
 def writable_nodes(blocks: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -73,9 +59,11 @@ def writable_nodes(blocks: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _job(qmp: QmpClient, command: str, deadline: Deadline, **arguments: Any) -> None:
+def _job(qmp: QmpClient, command: str, deadline: Deadline) -> None:
     name = f"harness-{command}"
-    qmp.execute(command, deadline=deadline, job_id=name, **arguments)
+    # Each QEMU gives the nodes names of its own; their order is that of the command line.
+    nodes = writable_nodes(qmp.execute("query-block", deadline=deadline))
+    qmp.execute(command, deadline=deadline, job_id=name, tag=_TAG, vmstate=nodes[0], devices=list(nodes))
     while True:
         jobs = {job["id"]: job for job in qmp.execute("query-jobs", deadline=deadline)}
         job = jobs.get(name)

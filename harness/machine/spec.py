@@ -6,7 +6,7 @@ import math
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -99,13 +99,6 @@ class MachineSpec:
     seed: Path | None = None
     boot_timeout: float = _DEFAULT_BOOT_TIMEOUT
     boot_stall: float = _DEFAULT_BOOT_STALL
-
-    def saved_and_restored(self) -> MachineSpec:
-        """The same for a machine that will be put back to a snapshot: where we give the kernel its command line, it is
-        told not to count by the time stamp counter, which emulation does not put back."""
-        if self.recipe is None and self.kernel is None:
-            return self
-        return replace(self, append=f"{self.append} tsc=unstable".strip())
 
     @classmethod
     def from_vars(cls, host_name: str, vars: Mapping[str, Any], *, base: Path) -> MachineSpec | None:  # noqa: A002

@@ -1,8 +1,9 @@
 """Stands between us and one QEMU, so that QEMU ends when we do, however we end.
 
 Run as a program of its own, isolated (`python -I -S supervisor.py`), standard library only. It leads its own
-session, ignores Ctrl-C and hang-ups, and holds two pipes: its stdin comes from the harness (lines `stop` and
-`keep`; end of file means the harness is gone), its stdout tells the harness (`pid N`, `exit STATUS`, `error WORDS`).
+session, ignores Ctrl-C and hang-ups, and holds two pipes: its stdin comes from the harness (lines `stop`, `keep` and
+`again`, which ends QEMU and starts a new one with the same disks; end of file means the harness is gone), its stdout
+tells the harness (`pid N`, `exit STATUS`, `error WORDS`).
 The kernel kills QEMU when the supervisor itself dies.
 
 Arguments: LOG-OF-QEMU'S-OUTPUT GRACE-SECONDS FOLDER-TO-REMOVE… -- QEMU-ARGV…
@@ -46,6 +47,18 @@ def main(arguments: list[str]) -> int:
 
 
 def _supervise(argv: list[str], log: str, grace: float, wake: int, stopping: list[int]) -> int:
+    """Until it is to be ended, with as many QEMUs, one after the other, as are asked for."""
+    keep = False
+    while True:
+        again, keep = _supervise_one(argv, log, grace, wake, stopping, keep)
+        if not again:
+            return 0
+
+
+def _supervise_one(
+    argv: list[str], log: str, grace: float, wake: int, stopping: list[int], keep: bool
+) -> tuple[bool, bool]:
+    """One QEMU to its end: whether another one is to follow it, and whether that is to be kept."""
     libc = ctypes.CDLL(None, use_errno=True)
     us = os.getpid()
 
@@ -67,9 +80,9 @@ def _supervise(argv: list[str], log: str, grace: float, wake: int, stopping: lis
             )
     except OSError as error:
         _say(f"error {error.strerror}")
-        return 1
+        return False, keep
     _say(f"pid {qemu.pid}")
-    keep = False
+    again = False
     pending = b""
     watched = [0, wake]
     while qemu.poll() is None and not stopping:
@@ -82,7 +95,8 @@ def _supervise(argv: list[str], log: str, grace: float, wake: int, stopping: lis
             pending += data
             *lines, pending = pending.split(b"\n")
             keep = keep or b"keep" in lines
-            if b"stop" in lines or (not data and not keep):
+            again = b"again" in lines and b"stop" not in lines
+            if again or b"stop" in lines or (not data and not keep):
                 break
             if not data:
                 watched.remove(0)
@@ -93,7 +107,7 @@ def _supervise(argv: list[str], log: str, grace: float, wake: int, stopping: lis
         except subprocess.TimeoutExpired:
             qemu.kill()
     _say(f"exit {qemu.wait()}")
-    return 0
+    return again and not stopping, keep
 
 
 def _private(path: str, flags: int) -> int:

@@ -22,7 +22,7 @@ _TOLD = frozenset(
     (
         "boot.failed", "fault.failed", "fault.not_undone", "fault.unrecovered", "finding", "flake.known",
         "image.build.start", "image.progress", "internal.error", "machine.started", "reset.clock_behind",
-        "reset.refused", "snapshot.clock_jumps", "snapshot.saved", "soak.resume", "target.stop_failed",
+        "reset.refused", "snapshot.saved", "soak.resume", "target.stop_failed",
         "target.unreachable",
     )
 )  # fmt: skip
@@ -79,7 +79,11 @@ class SoakView:
             self._iteration(record, target)
         elif action == "check.end" and record["harness.outcome"] not in _GOOD and record["test.suite.name"] != MODULE:
             self._say(target, record["harness.outcome"], record["message"], "error", least=0)
-        elif action in _TOLD or (action in _TOLD_VERBOSELY and self._verbosity >= 1) or self._verbosity >= 2:
+        elif (
+            (action in _TOLD and record["log.level"] != "debug")
+            or (action in _TOLD_VERBOSELY and self._verbosity >= 1)
+            or self._verbosity >= 2
+        ):
             words = action.rpartition(".")[2].replace("_", " ")
             self._say(target, words, record["message"], record["log.level"], least=0)
 

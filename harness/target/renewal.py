@@ -27,15 +27,6 @@ _ASK = 15.0
 _REST = 0.2
 # In the background and a moment later, so that the answer and the farewell get out before the network goes.
 _REBOOT = "(sleep 1; systemctl reboot || reboot) </dev/null >/dev/null 2>&1 &"
-# Emulated, a CPU's time stamp counter is never put back (QEMU keeps it from going backwards, cpu_get_ticks in
-# softmmu/cpu-timers.c), though the timers are: a kernel that counts by it would see hours pass at once. The others are.
-_STEADY_CLOCK = """\
-folder=/sys/devices/system/clocksource/clocksource0
-[ "$(cat $folder/current_clocksource)" = tsc ] || exit 0
-for name in hpet acpi_pm; do
-  grep -qw $name $folder/available_clocksource && echo $name >$folder/current_clocksource && exit 0
-done
-exit 1"""
 
 
 class Commands(Protocol):
@@ -64,6 +55,8 @@ class Renewable(Protocol):
 
     def unlink(self) -> None: ...
 
+    def restart(self, deadline: Deadline, load: Callable[[], None]) -> None: ...
+
     def relink(self) -> None: ...
 
     def watch_boot(self, ready: Callable[[], None], deadline: Deadline) -> None: ...
@@ -71,9 +64,8 @@ class Renewable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Saved:
-    """A machine as it was saved: its snapshot, which boot it was, and what its console had said until then."""
+    """A machine as it was saved: which boot it was, and what its console had said until then."""
 
-    snapshot: snapshot.Snapshot
     boot_id: str
     lines: tuple[str, ...]
 
@@ -111,12 +103,9 @@ class Renewal:
         began = time.monotonic()
         machine = self._machine()
         boot_id = self._ask(_BOOT_ID, deadline).out
-        if machine.accel == "tcg" and not self._ask(_STEADY_CLOCK, deadline).ok:
-            words = f"{self._name}: its kernel counts time by the TSC, and will see it jump at each restore"
-            self._events.emit("snapshot.clock_jumps", words, level="warning")
         self._session.unlink()
-        saved = snapshot.save(machine.qmp, deadline)
-        self._saved = _Saved(saved, boot_id, self._session.lines.kept)
+        snapshot.save(machine.qmp, deadline)
+        self._saved = _Saved(boot_id, self._session.lines.kept)
         self._session.relink()
         duration = time.monotonic() - began
         self._events.emit("snapshot.saved", f"{self._name} is saved, after {duration:.2f} s", duration=duration)
@@ -180,8 +169,9 @@ class Renewal:
         if saved is None:
             raise MachineError(f"{self._name} was not saved, so it cannot be restored")
         deadline = deadline.clamp(RESTORE_TIMEOUT)
-        self._session.unlink()
-        snapshot.load(machine.qmp, saved.snapshot, deadline)
+        # A new QEMU: in one that has run on, the CPUs' time stamp counters are not put back (it keeps them from going
+        # backwards: cpu_get_ticks in softmmu/cpu-timers.c), so the kernel would see all that time pass at once.
+        self._session.restart(deadline, lambda: snapshot.load(machine.qmp, deadline))
         self._session.lines.forget(saved.lines)
         machine.resume(deadline)
         self._session.relink()

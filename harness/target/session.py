@@ -46,8 +46,6 @@ PROBE_TIMEOUT = 2.0
 SSH_HEAD_START = 10.0
 """Seconds after sshd's first answer at which a boot counts as done without a login prompt on the console: mostly the
 prompt comes a moment later, and then the console can serve too."""
-
-
 MANAGER_WORDS = "journalctl -q -f -n 0 -o cat -t systemd"
 """What the service managers (PID 1's and the users') say of their units, as they say it."""
 
@@ -271,6 +269,18 @@ class TargetSession:
         self.unlink()
         self._shared = SharedQuestions()
         self._link = Link(self._transports(), events=self._events, name=self._spec.name)
+
+    def restart(self, deadline: Deadline, load: Callable[[], None]) -> None:
+        """Ends QEMU and starts a new one with the same disks; `load` fills it before its console is opened. Its CPUs
+        stand still. Raises MachineError, Unavailable, Cancelled."""
+        machine = self._machine
+        assert machine is not None, "a machine is started before it is started again"
+        assert self._console is not None, "a machine of ours has a console"
+        self._hang_up()
+        machine.restart(deadline)
+        load()
+        self._reach_by(machine)
+        self._console.open(deadline)
 
     def watch_boot(self, ready: Callable[[], None], deadline: Deadline) -> None:
         """Waits until the machine of ours is up; `ready` lets it run, or has done so. Raises BootFailed, Cancelled."""

@@ -44,30 +44,32 @@ def meets_the_fault(target):
 """
 
 
+@pytest.mark.timeout(900)
 def test_killed_and_gone_on_with(harness: Callable[..., Run], tmp_path: Path) -> None:
     mine = tmp_path / "mine.py"
     mine.write_text(CHECKS)
     first = harness(
-        "-i", str(INVENTORIES / "local.ini"), str(mine), "--iterations", "5", "--fault", "pause:1s",
+        "-i", str(INVENTORIES / "local.ini"), str(mine), "--iterations", "4", "--fault", "pause:1s",
         "-e", "soak_fault_within=0.5", verb="soak",
     )  # fmt: skip
-    end = time.monotonic() + 200
-    while len(first.of("iteration.end")) < 2 and time.monotonic() < end:
+    end = time.monotonic() + 400
+    # In the third iteration, and not between two QEMUs: each restore has one of its own.
+    while len(first.of("reset.end")) < 3 and time.monotonic() < end:
         assert first.process.poll() is None, first.process.communicate()
         time.sleep(0.05)
     machines = first.machines()
-    assert [alive(pid) for pid in machines] == [True]
+    assert sum(alive(pid) for pid in machines) == 1
     os.kill(first.process.pid, signal.SIGKILL)
     first.process.communicate()
     assert gone(machines)
 
     second = harness("--resume", "latest", verb="soak", folder=first.folder)
-    assert second.finish() == 0, second.stdout + second.stderr
+    assert second.finish(400) == 0, second.stdout + second.stderr
     assert gone(second.machines())
 
     trials = read_trials(second.record)
-    assert sorted({iteration for iteration, _ in trials.ended}) == [1, 2, 3, 4, 5]
-    assert len(trials.finished) == 5 * 5  # the settling and four checks
+    assert sorted({iteration for iteration, _ in trials.ended}) == [1, 2, 3, 4]
+    assert len(trials.finished) == 4 * 5  # the settling and four checks
     assert {trial.outcome.value for trial in trials.finished} == {"passed"}
     # The record is one: no sequence is missing, and whatever happened in an iteration says so.
     events = second.events
@@ -86,9 +88,9 @@ def test_killed_and_gone_on_with(harness: Callable[..., Run], tmp_path: Path) ->
     assert not [event for event in second.of("finding") if event["harness.finding"] == "rcu_stall"]
     # The same fault in each iteration: told, ended, and the target served again.
     faults = [mark for mark in trials.marks if mark.kind == "fault"]
-    assert sorted(mark.iteration for mark in faults) == [1, 2, 3, 4, 5]
+    assert sorted(mark.iteration for mark in faults) == [1, 2, 3, 4]
     recoveries = [mark for mark in trials.marks if mark.kind == "recovery" and mark.ended is not None]
-    assert len(recoveries) == 5
+    assert len(recoveries) == 4
     told = {name for event in second.of("check.note") for name in event.get("harness.note.names", ())}
     assert told <= {"pause"}
-    assert "5 iterations" in second.stdout
+    assert "4 iterations" in second.stdout
