@@ -93,7 +93,8 @@ done;
 h_tools="$h_tools,";
 
 # h_folder: what names of kept files begin with: a folder of ours or, without `mkdir`, a dot and a name in somebody
-# else's. Empty where nothing can be written.
+# else's. Empty where nothing can be written. A failed redirection of a special builtin (`:`) ends the shell, so where
+# a file may be impossible to make, and this very shell makes it, it is `true` that does.
 h_folder=;
 for h_this in @DIRS@; do
     [ -d "$h_this" ] || continue;
@@ -102,7 +103,7 @@ for h_this in @DIRS@; do
     else
         h_folder="$h_this/.@NAME@.";
     fi;
-    if : 2>/dev/null >"$h_folder"t; then
+    if true 2>/dev/null >"$h_folder"t; then
         break;
     fi;
     h_folder=;
@@ -743,7 +744,7 @@ while IFS= read -r h_this; do
                 [ $6 -eq 0 ] && {
                     h_input_length=0;
                     h_input=;
-                    [ $h_mode = v ] || : >"${h_folder}i";
+                    [ $h_mode = v ] || true >"${h_folder}i";
                 };
                 [ $h_input_length -eq $6 ] && {
                     if [ $h_mode = v ]; then

@@ -104,6 +104,21 @@ def test_nothing_can_be_written_in_the_guest(
             assert (result.stderr, result.exit_status) == (b"e\n", i)
 
 
+@pytest.mark.parametrize("sh", ["dash", "bash", "busybox", "zsh"])
+@pytest.mark.parametrize("more", [True, False], ids=["another can", "none can"])
+def test_a_folder_that_cannot_be_written_is_passed_over(
+    bench: Any, within: Within, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sh: str, more: bool
+) -> None:
+    """Not even root can make a file in /proc."""
+    monkeypatch.setattr("harness.transport.serial.session.DIRS", ("/proc", str(tmp_path)) if more else ("/proc",))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "sh").symlink_to(shutil.which(sh) or "")
+    transport = bench.shell("bash", "--norc", "-i", env={"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"})
+    assert transport.run("echo a; exit 3", deadline=within()).exit_status == 3
+    assert transport.guest.folder.startswith(str(tmp_path)) is more
+    assert (transport.guest.capture == "v") is not more
+
+
 def _answers_are_byte_for_byte(transport: SerialTransport, within: Within) -> None:
     cases: list[tuple[str, bytes, bytes, int]] = [
         ("true", b"", b"", 0),
