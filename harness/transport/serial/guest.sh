@@ -126,7 +126,11 @@ h_leave() {
         rm -rf "${h_folder%/}" "$h_folder"*;
         set -f;
     };
-    [ -n "$h_terminal" ] && stty "$h_terminal";
+    # The terminal may be another's by now: who sets it from the background is stopped, unless it pays no heed.
+    [ -n "$h_terminal" ] && {
+        trap '' TTOU;
+        stty "$h_terminal";
+    };
     [ -z "$h_bye" ] || h_say $h_bye bye;
     exit 0;
 };

@@ -293,6 +293,33 @@ def test_the_end_of_the_console_is_a_typed_error_and_it_comes_back(bench: Any, w
     assert result.damage.reconnects == 1
 
 
+BEHIND_AND_HUNG_UP = """\
+import os, signal, sys
+tty, shell, ours = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY), int(sys.argv[2]), int(sys.argv[3])
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+os.tcsetpgrp(tty, os.getpgid(shell))
+os.kill(ours, signal.SIGHUP)
+"""
+
+
+def test_a_login_that_ends_before_us_leaves_no_shell_of_ours_behind(bench: Any, within: Within, tmp_path: Path) -> None:
+    """The login's shell has the terminal again when ours hears of the end: what gives the terminal back as it was is
+    not to be stopped for that."""
+    guest = bench.guest(["bash", "--norc", "-i"])
+    transport = bench.transport(bench.console(guest))
+    transport.run("true", deadline=within())
+    assert transport.guest is not None
+    ours, program = transport.guest.pid, tmp_path / "program.py"
+    program.write_text(BEHIND_AND_HUNG_UP)
+    with pytest.raises(TransportLost):
+        command = f"{sys.executable} {program} {guest.tty} {guest.process.pid} {ours}; sleep 20"
+        transport.run(command, deadline=within(20))
+    until = time.monotonic() + 10
+    while Path(f"/proc/{ours}").exists():
+        assert time.monotonic() < until, Path(f"/proc/{ours}/stat").read_text()
+        time.sleep(0.05)
+
+
 def test_a_shell_that_was_killed_is_noticed(bench: Any, within: Within) -> None:
     guest = bench.guest(["bash", "--norc", "-i"])
     transport = bench.transport(bench.console(guest))
