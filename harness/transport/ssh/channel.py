@@ -144,6 +144,8 @@ class ChannelIO:
             out = self.channel.recv(_PIECE)
         if self.channel.recv_stderr_ready():
             err = self.channel.recv_stderr(_PIECE)
+        if len(out) == _PIECE or len(err) == _PIECE:
+            self._bell.set()  # more may be there, for which nobody will ring again
         return out, err
 
     def read(self, deadline: Deadline, *, longest: float = 3600.0) -> tuple[bytes, bytes]:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from paramiko.buffered_pipe import BufferedPipe
 
 from harness.deadline import Deadline
 from harness.transport.ssh import channel as channel_module
@@ -85,3 +86,34 @@ def test_a_ring_is_kept_until_somebody_took_it() -> None:
     assert not bell.wait(0.01), "it is one, however often it was rung"
     threading.Timer(0.05, bell.set).start()
     assert bell.wait(float("inf"))
+
+
+class Full(OpenWindow):
+    """A channel in which much came in while nobody read, and nothing more comes. The buffers are paramiko's."""
+
+    def __init__(self, out: int, err: int) -> None:
+        self.in_buffer, self.in_stderr_buffer = BufferedPipe(), BufferedPipe()
+        self.recv_ready, self.recv_stderr_ready = self.in_buffer.read_ready, self.in_stderr_buffer.read_ready
+        self.recv, self.recv_stderr = self.in_buffer.read, self.in_stderr_buffer.read
+        self.came = (b"o" * out, b"e" * err)
+
+    def come(self) -> None:
+        for pipe, data in zip((self.in_buffer, self.in_stderr_buffer), self.came, strict=True):
+            if data:
+                pipe.feed(data)
+
+
+@pytest.mark.parametrize(("out", "err"), [(1_000_000, 0), (0, 1_000_000), (262_144, 524_289), (524_288, 262_144)])
+def test_what_is_there_is_read_to_its_end_without_waiting_for_more(
+    monkeypatch: pytest.MonkeyPatch, out: int, err: int
+) -> None:
+    channel = Full(out, err)
+    io = over(channel)
+    channel.come()
+    rung = channel_module.Bell.wait
+    monkeypatch.setattr(channel_module.Bell, "wait", lambda bell, seconds: rung(bell, 0) or pytest.fail("it waits"))
+    read = errors = b""
+    while len(read) < out or len(errors) < err:
+        more, wrong = io.read(Deadline.after(60))
+        read, errors = read + more, errors + wrong
+    assert (read, errors) == channel.came
