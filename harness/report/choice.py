@@ -17,7 +17,8 @@ from harness.inventory.places import Book, Place
 
 LEVELS: tuple[str, ...] = get_args(Level)
 _GLOB = re.compile(r"[*?\[]")
-_STAMP = slice(15, 42)  # of a line, behind `{"@timestamp":"`: the envelope's first key, and of one length
+_FIRST = b'{"@timestamp":"'
+_STAMP = slice(15, 42)  # of a line that begins so, as ours do: the envelope's first key, and of one length
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Choice:
 
     def may_hold(self, raw: bytes) -> bool:
         """Whether the event of this line may be wanted, told from its bytes: most lines need not be parsed then."""
-        if self.since or self.until:
+        if (self.since or self.until) and raw.startswith(_FIRST):
             stamp = raw[_STAMP].decode("ascii", "replace")
             if stamp < self.since or (self.until and stamp > self.until):
                 return False

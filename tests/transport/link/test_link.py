@@ -241,9 +241,11 @@ def test_all_failing_is_one_error_that_tells_each() -> None:
     def busy() -> Exception:
         return Unavailable("held by another", cause=Cause.BUSY, transport="serial", hint="wait")
 
-    link, _ = make(Fake("ssh", failing=refused), Fake("serial", failing=busy))
+    link, events = make(Fake("ssh", failing=refused), Fake("serial", failing=busy))
     with pytest.raises(Unreachable) as caught:
         link.run("x", deadline=soon())
+    told = [(event["from_transport"], event.get("to_transport")) for event in events.of("link.fallback")]
+    assert told == [("ssh", "serial"), ("serial", None)]
     assert isinstance(caught.value, Unavailable)
     assert caught.value.exit_code is ExitCode.UNREACHABLE
     assert [error.transport for error in caught.value.errors] == ["ssh", "serial"]

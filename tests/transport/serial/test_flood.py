@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,6 +70,7 @@ def floods(bench: Any, guest: PtyGuest, kind: str) -> Any:
 
 
 LOGINS = [("plain", "kernel"), ("autologin", "kernel"), ("timeout", "kernel"), ("plain", "unknown")]
+PROBE = re.compile(r'(name|password)=.* echo \w+""\w+')
 RARER = [
     ("slow", "kernel"),
     ("colour", "kernel"),
@@ -87,7 +89,12 @@ def test_a_login_while_the_console_is_never_quiet(bench: Any, within: Within, st
     with floods(bench, guest, kind):
         assert transport.run("echo in", deadline=within(120)).stdout == b"in\n"
     names = ["name=root"] * (2 if style == "timeout" else 1)
-    assert style == "autologin" or heard(bench) == [*names, "password=secret"]
+    told = heard(bench) if style != "autologin" else []
+    if kind == "unknown":
+        # Such noise may stand for good where a prompt for a password would be seen: a probe that is typed there is
+        # refused, and the next login goes well. What is never typed is the password anywhere else.
+        told = [line for line in told if not PROBE.fullmatch(line)][-2:]
+    assert style == "autologin" or told == [*names, "password=secret"]
     assert b"secret" not in raw.read_bytes()
     assert any("foo: bar" in line or "usb 1-1" in line for line in bench.events.lines())
 

@@ -49,7 +49,7 @@ class OpenWindow:
     recv_stderr = recv
 
 
-def over(channel: OpenWindow) -> ChannelIO:
+def over(channel: OpenWindow | Full) -> ChannelIO:
     @contextmanager
     def bounded(deadline: Deadline) -> Iterator[None]:
         yield
@@ -88,14 +88,19 @@ def test_a_ring_is_kept_until_somebody_took_it() -> None:
     assert bell.wait(float("inf"))
 
 
-class Full(OpenWindow):
+class Full:
     """A channel in which much came in while nobody read, and nothing more comes. The buffers are paramiko's."""
+
+    closed = eof_received = False
 
     def __init__(self, out: int, err: int) -> None:
         self.in_buffer, self.in_stderr_buffer = BufferedPipe(), BufferedPipe()
         self.recv_ready, self.recv_stderr_ready = self.in_buffer.read_ready, self.in_stderr_buffer.read_ready
         self.recv, self.recv_stderr = self.in_buffer.read, self.in_stderr_buffer.read
         self.came = (b"o" * out, b"e" * err)
+
+    def settimeout(self, seconds: float) -> None:
+        del seconds
 
     def come(self) -> None:
         for pipe, data in zip((self.in_buffer, self.in_stderr_buffer), self.came, strict=True):
