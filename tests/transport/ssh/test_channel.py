@@ -94,7 +94,8 @@ class Full:
     closed = eof_received = False
 
     def __init__(self, out: int, err: int) -> None:
-        self.in_buffer, self.in_stderr_buffer = BufferedPipe(), BufferedPipe()
+        self.in_buffer: Any = BufferedPipe()
+        self.in_stderr_buffer: Any = BufferedPipe()
         self.recv_ready, self.recv_stderr_ready = self.in_buffer.read_ready, self.in_stderr_buffer.read_ready
         self.recv, self.recv_stderr = self.in_buffer.read, self.in_stderr_buffer.read
         self.came = (b"o" * out, b"e" * err)
