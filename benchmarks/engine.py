@@ -88,7 +88,7 @@ class InstantSession:
 
     def stop(self) -> None: ...
 
-    def keep(self) -> tuple[str, ...]:
+    def keep(self, seconds: float | None = None) -> tuple[str, ...]:
         return ()
 
     def target(self, deadline: Deadline, events: Emitter, on_result: Callable[[Result], None]) -> Target:

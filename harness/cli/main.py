@@ -11,7 +11,23 @@ from collections.abc import Sequence
 from harness import __version__
 from harness.errors import ExitCode, HarnessError
 
-VERBS = ("run", "soak", "status", "logs", "ship", "report", "history", "inventory", "image", "doctor")
+VERBS = (
+    "run",
+    "soak",
+    "up",
+    "down",
+    "exec",
+    "put",
+    "get",
+    "status",
+    "logs",
+    "ship",
+    "report",
+    "history",
+    "inventory",
+    "image",
+    "doctor",
+)
 
 EXIT_CODES = """\
 exit codes:

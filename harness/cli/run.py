@@ -7,8 +7,13 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from harness.engine.outcome import RunResult
     from harness.engine.plan import Plan
+
+KEPT_FOR = 1800.0
+"""Seconds that machines are left up where nobody is at a terminal to end them."""
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -16,6 +21,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     from harness.cli.main import EXIT_CODES
     from harness.cli.options import (
         check_options,
+        duration,
         inventory_options,
         output_options,
         positive,
@@ -42,7 +48,17 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     how.add_argument(
         "--seed", type=int, default=0, metavar="N", help="seed of the jitter and of --shuffle, to repeat a run"
     )
-    how.add_argument("--keep", action="store_true", help="leave the machines up, and print how to reach them")
+    after = parser.add_argument_group("when it is over")
+    after.add_argument("--keep", action="store_true", help="leave the machines up, and print how to reach them")
+    after.add_argument(
+        "--debug-on-failure",
+        action="store_true",
+        help="stop at the first failure with the machines up, and print the commands to go on with (without a "
+        "terminal they are left up for 30m)",
+    )
+    after.add_argument(
+        "--keep-for", type=duration, metavar="TIME", help="leave them up for so long, such as 30m; then they end"
+    )
     output_options(parser)
     ship_options(parser)
     parser.set_defaults(run=run)
@@ -53,11 +69,22 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.cli.planning import list_plan, plan_of
     from harness.cli.shipping import sinks_of
 
+    _leaving_up(arguments)
     plan = plan_of(arguments)
     if arguments.list_only:
         return list_plan(plan, as_json=arguments.json)
     sinks = sinks_of(arguments, [target.host for target in plan.targets])
     return _execute(plan, sinks, arguments)
+
+
+def _leaving_up(arguments: argparse.Namespace) -> None:
+    """What the flags that leave machines up say of each other."""
+    if arguments.debug_on_failure:
+        arguments.max_fail = arguments.max_fail or 1
+        if arguments.keep_for is None and not (sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()):
+            arguments.keep_for = KEPT_FOR
+    elif arguments.keep_for is not None:
+        arguments.keep = True
 
 
 def _execute(plan: Plan, sinks: list[str], arguments: argparse.Namespace) -> int:
@@ -123,6 +150,7 @@ def _execute(plan: Plan, sinks: list[str], arguments: argparse.Namespace) -> int
             run=folder.run,
             secrets=log,
             keyring=keyring,
+            ups=folder.path.parent / run_folder.UP,
         ),
         events=log,
         console_tail=tail,
@@ -148,6 +176,7 @@ def _execute(plan: Plan, sinks: list[str], arguments: argparse.Namespace) -> int
         raise log.failed
     try:
         terminal.summary(result, str(folder.path))
+        _go_on_with(result, arguments, stream)
         if arguments.json:
             print(results_json(result), end="")
         sys.stdout.flush()
@@ -157,3 +186,24 @@ def _execute(plan: Plan, sinks: list[str], arguments: argparse.Namespace) -> int
     if escort is not None:
         escort.finish()
     return leave(int(result.exit_code))
+
+
+def _go_on_with(result: RunResult, arguments: argparse.Namespace, stream: TextIO) -> None:
+    """Prints, for each machine that is left up, the commands that look further."""
+    import shlex
+
+    from harness.cli.reaching import typed_inventory
+
+    where = typed_inventory(arguments)
+    for target in result.targets:
+        if not target.reach:
+            continue
+        name = target.target
+        print(f"go on with {name}:", file=stream)
+        for words in (
+            ["why", *where, name],
+            ["exec", *where, name, "--", "systemctl list-jobs"],
+            ["console", *where, name],
+            ["down", *(["--logs", arguments.logs] if arguments.logs != "logs" else []), name],
+        ):
+            print(f"  harness {shlex.join(words)}", file=stream)

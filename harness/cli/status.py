@@ -1,4 +1,4 @@
-"""`harness status`: how a run or a soak stands, asked from outside."""
+"""`harness status`: which machines are up, and how a run or a soak stands, asked from outside."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Adds the verb and its flags."""
     parser = subparsers.add_parser(
         "status",
-        help="how a soak stands, asked from outside",
-        description="Tells how a soak (or a run) stands that goes on elsewhere, or what it came to. Reads its folder "
-        "only, and disturbs nothing. Exits with 0 whatever it tells.",
+        help="which machines are up, and how a run or a soak stands",
+        description="Tells which machines are up (without RUN), and how a soak or a run stands that goes on elsewhere, "
+        "or what it came to. Reads their folders only, and disturbs nothing. Exits with 0 whatever it tells.",
         allow_abbrev=False,
     )
     parser.add_argument(
-        "run_name", nargs="?", default="latest", metavar="RUN", help="a run's id, its folder, or latest (default)"
+        "run_name", nargs="?", metavar="RUN", help="a run's id, its folder, or latest (default: that, and what is up)"
     )
     parser.add_argument("--logs", default="logs", metavar="DIR", help="where the records are (default logs/)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
@@ -33,12 +33,29 @@ def run(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from harness.events.lock import has_writer
-    from harness.report.folder import find
+    from harness.machine.up import all_up
+    from harness.report.folder import UP, find
     from harness.soak.state import NAME, read_status
     from harness.soak.tally import tally_of
     from harness.soak.words import remaining, span, summary
 
-    folder = find(Path(arguments.logs), arguments.run_name).resolve()
+    logs = Path(arguments.logs)
+    machines = all_up(logs / UP) if arguments.run_name is None else []
+    if not arguments.json:
+        for up in machines:
+            print(
+                f"{up.name} is up for {span(time.time() - up.started)} (QEMU is process {up.pid}, SSH on port "
+                f"{up.ssh_port}, console log {up.console_log})"
+                + (f"; it ends in {span(max(0.0, up.until - time.time()))}" if up.until is not None else "")
+            )
+    plain: dict[str, Any] = {} if arguments.run_name else {"machines": [up.plain() for up in machines]}
+    if arguments.run_name is None and not (logs / "latest").exists():
+        if arguments.json:
+            print(json.dumps(plain, indent=2))
+        elif not machines:
+            print(f"no machine is up, and {logs} has no run")
+        return 0
+    folder = find(logs, arguments.run_name or "latest").resolve()
     alive = has_writer(folder)
     is_soak = (folder / NAME).exists()
     status = read_status(folder)
@@ -46,7 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     ended = status is not None and status.get("exit_code") is not None and not alive
     state = "goes on" if alive else "has ended" if ended or results is not None else "was killed"
     if arguments.json:
-        print(json.dumps({"run": folder.name, "state": state.split()[-1], **(status or results or {})}, indent=2))
+        told = {"run": folder.name, "state": state.split()[-1], **(status or results or {})}
+        print(json.dumps({**told, **plain}, indent=2))
         return 0
     kind = "soak" if is_soak else "run"
     print(f"the {kind} {folder.name} {state}" + (f" (exit code {status['exit_code']})" if ended and status else ""))

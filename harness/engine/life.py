@@ -52,7 +52,7 @@ class Session(Protocol):
 
     def stop(self) -> None: ...
 
-    def keep(self) -> tuple[str, ...]: ...
+    def keep(self, seconds: float | None = None) -> tuple[str, ...]: ...
 
     @property
     def stages(self) -> tuple[tuple[str, float], ...]: ...
@@ -216,13 +216,13 @@ class Life:
             if task is not None:
                 task.cancel()
 
-    async def take_down(self) -> tuple[str, ...]:
+    async def take_down(self, *, failed: bool = False) -> tuple[str, ...]:
         """Ends the target's machine (or leaves it up), whatever came before; returns how to reach one that is kept. An
         error is told, not raised: the verdicts must not be lost for it."""
         self.leave()
         try:
-            if self._options.keep:
-                return await self._means.life_pool.run(self.session.keep)
+            if self._options.keep or (self._options.debug_on_failure and failed):
+                return await self._means.life_pool.run(self.session.keep, self._options.keep_for)
             await self._means.life_pool.run(self.session.stop)
         except Exception as error:
             self.events.emit("target.stop_failed", str(error), level="error", error_type=type(error).__name__)

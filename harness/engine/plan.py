@@ -26,11 +26,14 @@ class Options:
     """What the person asked of a run. Times are in seconds; None leaves the check's or the inventory's word.
 
     `at_once`: checks of one target side by side. `deadline`: the time of the whole run, `target_deadline` that of each
-    target. `shuffle`: checks start in an order drawn with `seed`.
+    target. `shuffle`: checks start in an order drawn with `seed`. `keep`: machines are left up, for `keep_for` seconds
+    where that is given; with `debug_on_failure` only when something has failed.
     """
 
     forks: int = 5
     keep: bool = False
+    keep_for: float | None = None
+    debug_on_failure: bool = False
     settle: bool | None = None
     timeout_scale: float | None = None
     budget: float | None = None

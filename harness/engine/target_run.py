@@ -33,6 +33,10 @@ class Failures:
         self._count += result.outcome not in GOOD
 
     @property
+    def any(self) -> bool:
+        return self._count > 0
+
+    @property
     def enough(self) -> bool:
         return 0 < self._most <= self._count
 
@@ -97,7 +101,7 @@ class TargetRun:
             if self._stays:
                 self._life.leave()
             else:
-                reach = await self._life.take_down()
+                reach = await self._life.take_down(failed=self._failures.any or self._life.trouble is not None)
         self._fill()
         return self._life.result([self._results[item.check.id] for item in self._plan.items], reach=reach)
 

@@ -150,6 +150,7 @@ FIELDS: dict[str, Field] = dict(
         _field("tries", COUNT, "tries that were made"),
         _field("uid", COUNT, "the user's number on the target"),
         _field("user", TEXT, "the user on the target"),
+        _field("verb", NAME, "the verb of the command line"),
         _field("version", TEXT, "the version of harness"),
         _field("why", TEXT, "the reason"),
     ]

@@ -110,6 +110,15 @@ KINDS: dict[str, Kind] = dict(
         _kind("machine.started", "QEMU runs.", "pid argv console_address", "ssh_port"),
         _kind("machine.stopped", "QEMU has ended.", "pid duration"),
         _kind("machine.kept", "QEMU is left running after the run (`--keep`).", "pid console_address", "ssh_port"),
+        _kind(
+            "machine.attached",
+            "The machine was up already: it is used, and stays up.",
+            "pid console_address",
+            "ssh_port",
+        ),
+        # what an operator does by hand
+        _kind("operate.start", "A verb for a person's hand begins (`harness exec`, `up`, …).", "argv version verb"),
+        _kind("operate.end", "The verb has ended.", "verb duration exit_code"),
         _kind("machine.powerdown_failed", "The guest did not power down in time and was switched off."),
         _kind(
             "boot.stage",

@@ -26,6 +26,7 @@ from harness.machine.runtime import Folders, make_folders
 from harness.machine.seed import pack_seed
 from harness.machine.spec import MachineSpec, PortForward
 from harness.machine.tool import need, run_tool
+from harness.machine.up import Up, born, write
 
 _GRACE = 5.0
 _POWERDOWN = 30.0
@@ -34,7 +35,8 @@ _QCOW2_MAGIC = b"QFI\xfb"
 
 
 class Machine:
-    """A machine's life: `start`, then `stop` or `keep`, once. `console.log` and `qemu.log` lie in `folder`.
+    """A machine's life: `start`, then `stop` or `keep`, once; or one that is up already, and is not ours to end
+    (:meth:`that_is`). `console.log` and `qemu.log` lie in `folder`.
 
     `console_address` is the path of the console's unix socket (one client at a time), `ssh_port` the loopback
     port that leads to the guest's 22, `ports` leads from each further forwarded guest port to the host's.
@@ -60,6 +62,18 @@ class Machine:
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._qmp: QmpClient | None = None
         self._kept = False
+        self.up: Up | None = None
+        """What is known of it where it was up before us, or is left up after us."""
+
+    @classmethod
+    def that_is(cls, up: Up, spec: MachineSpec, *, events: Emitter) -> Machine:
+        """The machine that somebody left up. `stop` leaves it alone."""
+        machine = cls(spec, name=up.name, folder=up.folder, events=events)
+        machine.up, machine._kept = up, True
+        machine.pid, machine.ssh_port, machine.ports = up.pid, up.ssh_port, dict(up.ports)
+        machine.console_address = up.console_address
+        machine.accel = "kvm" if up.accel == "kvm" else "tcg"
+        return machine
 
     # -- what it is ---------------------------------------------------------------------------------------------
 
@@ -88,7 +102,9 @@ class Machine:
     @property
     def alive(self) -> bool:
         """QEMU runs."""
-        return self._supervisor is not None and self._supervisor.poll() is None
+        if self._supervisor is None:
+            return self.up is not None and self.up.alive
+        return self._supervisor.poll() is None
 
     def last_words(self) -> str:
         """The end of what QEMU said, for a person; empty when it said nothing."""
@@ -311,11 +327,32 @@ class Machine:
             self._folders.remove()
             self._folders = None
 
-    def keep(self) -> None:
-        """Lets the machine live on after us; its sockets and disks go when its QEMU ends."""
-        if self._supervisor is None or not self.alive:
+    def keep(self, *, run: str, index: Path | None = None, seconds: float | None = None) -> None:
+        """Lets the machine live on after us, for so many seconds or until it is ended; its sockets and disks go when
+        its QEMU ends. Where there is an `index`, others find it there. Raises :class:`MachineError`."""
+        if self._supervisor is None or not self.alive or self._qmp is None or self.pid is None:
             raise MachineError(f"the machine {self.name} cannot be kept: it does not run")
-        self._tell(self._supervisor, b"keep\n")
+        now = time.time()
+        self.up = Up(
+            name=self.name,
+            run=run,
+            pid=self.pid,
+            born=born(self.pid),
+            supervisor=self._supervisor.pid,
+            ssh_port=self.ssh_port,
+            ports=self.ports,
+            console_address=self.console_address,
+            qmp_address=str(self._qmp.path),
+            accel=self.accel,
+            persistent=self.spec.persistent,
+            folder=self.folder.absolute(),
+            image=self.image.path if self.image is not None else None,
+            started=now - (time.monotonic() - self.started if self.started else 0.0),
+            until=None if seconds is None else now + seconds,
+        )
+        if index is not None:
+            write(self.up, index)
+        self._tell(self._supervisor, b"keep\n" if seconds is None else f"keep {seconds:.0f}\n".encode())
         self._kept = True
         self._release(self._supervisor)
         self._events.emit(

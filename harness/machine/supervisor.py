@@ -1,9 +1,9 @@
 """Stands between us and one QEMU, so that QEMU ends when we do, however we end.
 
 Run as a program of its own, isolated (`python -I -S supervisor.py`), standard library only. It leads its own
-session, ignores Ctrl-C and hang-ups, and holds two pipes: its stdin comes from the harness (lines `stop`, `keep` and
-`again`, which ends QEMU and starts a new one with the same disks; end of file means the harness is gone), its stdout
-tells the harness (`pid N`, `exit STATUS`, `error WORDS`).
+session, ignores Ctrl-C and hang-ups, and holds two pipes: its stdin comes from the harness (lines `stop`, `keep`, which
+may say for how many seconds, and `again`, which ends QEMU and starts a new one with the same disks; end of file means
+the harness is gone), its stdout tells the harness (`pid N`, `exit STATUS`, `error WORDS`).
 The kernel kills QEMU when the supervisor itself dies.
 
 Arguments: LOG-OF-QEMU'S-OUTPUT GRACE-SECONDS FOLDER-TO-REMOVE… -- QEMU-ARGV…
@@ -20,6 +20,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -85,8 +86,12 @@ def _supervise_one(
     again = False
     pending = b""
     watched = [0, wake]
+    until: float | None = None
     while qemu.poll() is None and not stopping:
-        ready, _, _ = select.select(watched, [], [])
+        rest = None if until is None else max(0.0, until - time.monotonic())
+        ready, _, _ = select.select(watched, [], [], rest)
+        if rest == 0.0:
+            break
         if wake in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(wake, 512)
@@ -94,7 +99,9 @@ def _supervise_one(
             data = os.read(0, 512)
             pending += data
             *lines, pending = pending.split(b"\n")
-            keep = keep or b"keep" in lines
+            for words in (line.split() for line in lines if line.startswith(b"keep")):
+                keep = True
+                until = time.monotonic() + float(words[1]) if len(words) > 1 else None
             again = b"again" in lines and b"stop" not in lines
             if again or b"stop" in lines or (not data and not keep):
                 break

@@ -23,7 +23,7 @@ from harness.inventory import Host
 from harness.pytest.carry import CallingThread
 from harness.pytest.loop import LoopThread
 from harness.pytest.moment import Interruptible, Moment, MovingDeadline, MovingEmitter
-from harness.report.folder import RunFolder
+from harness.report.folder import UP, RunFolder
 from harness.target.session import TargetSession
 from harness.target.spec import target_spec
 from harness.target.target import Target
@@ -149,6 +149,7 @@ class Targets:
             run=self._folder.run,
             secrets=self._log,
             keyring=self._keyring,
+            ups=self._folder.path.parent / UP,
         )
         limit = Deadline(float("inf"), SYSTEM_CLOCK, self._cancellation)
         return Life(

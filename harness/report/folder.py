@@ -14,6 +14,8 @@ from harness.errors import UsageError
 from harness.events.segments import LIVE, scan
 
 RESULTS = "results.json"
+UP = "up"
+"""The folder in `logs/` with a link for each machine that is up."""
 TRIALS = "trials.jsonl"
 _LONGEST_NAME = 100
 
@@ -40,14 +42,16 @@ class RunFolder:
         return folder
 
 
-def create(logs: Path, now: float) -> RunFolder:
-    """Makes a new run's folder. `now` is in seconds since the epoch. Raises UsageError where it cannot be made."""
+def create(logs: Path, now: float, *, latest: bool = True) -> RunFolder:
+    """Makes a new run's folder, and points `logs/latest` at it. `now` is in seconds since the epoch. Raises UsageError
+    where it cannot be made."""
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     run = f"{stamp}-{secrets.token_hex(3)}"
     path = logs / run
     try:
         path.mkdir(mode=0o700, parents=True)
-        _point(logs / "latest", run)
+        if latest:
+            _point(logs / "latest", run)
     except OSError as error:
         raise UsageError(
             f"cannot make the run's folder {path}: {error.strerror}", hint="Name another one with --logs DIR."

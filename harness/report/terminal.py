@@ -369,6 +369,7 @@ _HANDLERS: dict[str, _Handler] = {
     "target.stop_failed": Terminal._warn,
     "machine.start": Terminal._machine,
     "machine.started": Terminal._machine,
+    "machine.attached": Terminal._machine,
     "image.build": Terminal._machine,
     "image.progress": Terminal._machine,
     "boot.stage": Terminal._stage,

@@ -15,9 +15,10 @@ from harness.errors import MachineError
 from harness.events import Emitter
 from harness.inventory import Host
 from harness.machine.boot_wait import wait_for_boot
-from harness.machine.image import Image, ensure_image
+from harness.machine.image import Image, ensure_image, load_image
 from harness.machine.machine import Machine
 from harness.machine.spec import MachineSpec
+from harness.machine.up import find
 from harness.target.console import ConsoleLines
 from harness.target.counted import CountedLink
 from harness.target.faults import ActiveFaults
@@ -42,6 +43,8 @@ IMAGE_TIMEOUT = 1800.0
 """Seconds that building an image may take; they are not part of the boot's time."""
 ATTACH_TIMEOUT = 60.0
 """Seconds that attaching to what already runs may take; it opens nothing, so it takes none."""
+LISTEN_TIMEOUT = 5.0
+"""Seconds within which the console of a machine that is up is had, or is not heard for now."""
 PROBE_TIMEOUT = 2.0
 SSH_HEAD_START = 10.0
 """Seconds after sshd's first answer at which a boot counts as done without a login prompt on the console: mostly the
@@ -72,7 +75,12 @@ class TargetSession:
         run: str,
         secrets: Secrets,
         keyring: Keyring | None = None,
+        ups: Path | None = None,
+        hears: bool = True,
     ) -> None:
+        """`ups` is the folder in which the machines that are up are found: one that is up already is used, and left
+        up. Without it the machine is always one of our own. Without `hears` the console of what already runs is
+        opened only when it is needed, so that others can have it."""
         self._host = host
         self._spec = spec
         self._folder = folder
@@ -80,6 +88,8 @@ class TargetSession:
         self._run = run
         self._secrets = secrets
         self._keyring = keyring
+        self._ups = ups
+        self._hears = hears
         self._image: Image | None = None
         self._machine: Machine | None = None
         self._console: Console | None = None
@@ -93,6 +103,11 @@ class TargetSession:
         self._renewal = Renewal(self, spec.name, events)
         self.faults = ActiveFaults()
         """What is being done to the target on purpose; told to its checks."""
+
+    @property
+    def spec(self) -> TargetSpec:
+        """What it was made from."""
+        return self._spec
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -110,12 +125,39 @@ class TargetSession:
         its console is heard from now on; what else is needed the link opens.
         """
         if self._spec.machine is not None:
-            self._boot(self._spec.machine, deadline)
-        elif self._serial is not None:
+            if not self.attach(deadline):
+                self._boot(self._spec.machine, deadline)
+                self.relink()
+            return
+        if self._serial is not None:
             log = self._folder / "console.log"
             self._console = self._new_console(self._serial.address, baudrate=self._serial.baudrate, raw_log=log)
             self._listen(self._console, deadline)
         self.relink()
+
+    def attach(self, deadline: Deadline) -> bool:
+        """Attaches to the described machine if it is up already; False, with nothing done, if it is not. What is up
+        stays up, whatever becomes of us, and its console's log stays where it is."""
+        spec = self._spec.machine
+        up = find(self._ups, self._folder.name) if self._ups is not None and spec is not None else None
+        if up is None or spec is None:
+            return False
+        self._machine = Machine.that_is(up, spec, events=self._events)
+        self._image = load_image(up.image) if up.image is not None else None
+        if self._image is not None:
+            self._secrets.add_secret(self._image.password)
+        self._reach_by(self._machine)
+        self._console = self._new_console(up.console_address)
+        self._events.emit(
+            "machine.attached",
+            f"{up.name} is up already (QEMU is process {up.pid}, SSH on port {up.ssh_port}); it stays up",
+            pid=up.pid,
+            ssh_port=up.ssh_port,
+            console_address=up.console_address,
+        )
+        self._listen(self._console, deadline.clamp(LISTEN_TIMEOUT))
+        self.relink()
+        return True
 
     def reset(self, reset: Reset, deadline: Deadline) -> None:
         """Puts the started target back into a known state; see :class:`~harness.target.renewal.Renewal`."""
@@ -133,13 +175,18 @@ class TargetSession:
             if self._machine is not None:
                 self._machine.stop()
 
-    def keep(self) -> tuple[str, ...]:
-        """Hangs up and leaves the machine running; returns what a person needs to reach it, line by line."""
+    def keep(self, seconds: float | None = None) -> tuple[str, ...]:
+        """Hangs up and leaves the machine running, for so many seconds or until somebody ends it; returns what a
+        person needs to reach it, line by line."""
         self._hang_up()
         machine, image = self._machine, self._image
         if machine is None:
             return ()
-        machine.keep()
+        if not machine.alive:
+            machine.stop()
+            return ()
+        if machine.up is None:
+            machine.keep(run=self._run, index=self._ups, seconds=seconds)
         user = image.user if image else "root"
         ssh = ["ssh", "-p", str(machine.ssh_port)]
         if image is not None:
@@ -199,7 +246,7 @@ class TargetSession:
     @property
     def console_log(self) -> str:
         """Where the raw console log lies; empty when there is none."""
-        log = self._folder / "console.log"
+        log = (self._machine.folder if self._machine is not None else self._folder) / "console.log"
         return str(log) if log.exists() else ""
 
     @property
@@ -324,6 +371,8 @@ class TargetSession:
         """What a console says counts at any time, whatever serves the commands. One that cannot be had now is opened
         when it is needed.
         """
+        if not self._hears:
+            return
         try:
             console.open(deadline)
         except Unavailable as error:

@@ -51,7 +51,7 @@ class FakeSession:
     def stop(self) -> None:
         self.ended = "stopped"
 
-    def keep(self) -> tuple[str, ...]:
+    def keep(self, seconds: float | None = None) -> tuple[str, ...]:
         self.ended = "kept"
         return (f"{self.name} is kept",)
 

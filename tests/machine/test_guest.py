@@ -270,7 +270,7 @@ CHILD = """
     machine.start(Deadline.after(60))
     supervisor = os.popen("ps -o ppid= -p %d" % machine.pid).read().strip()
     if sys.argv[3] == "keep":
-        machine.keep()
+        machine.keep(run="r")
     print(machine.pid, supervisor, Path(machine.console_address).parent, flush=True)
     time.sleep(600)
 """

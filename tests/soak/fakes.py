@@ -107,7 +107,7 @@ class FakeSession:
     def stop(self) -> None:
         self._did("stop")
 
-    def keep(self) -> tuple[str, ...]:
+    def keep(self, seconds: float | None = None) -> tuple[str, ...]:
         return ()
 
 

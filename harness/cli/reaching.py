@@ -1,0 +1,237 @@
+"""How the operator's verbs come to targets: an inventory and a pattern in, sessions that are attached out."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from harness.deadline import Cancellation, Deadline
+    from harness.events import EventLog
+    from harness.inventory import Host
+    from harness.report.folder import RunFolder
+    from harness.target.session import TargetSession
+    from harness.transport.ssh.keyring import Keyring
+
+T = TypeVar("T")
+
+_NEVER = 365 * 86400.0
+"""Seconds; nothing that a hand does takes longer."""
+
+EXIT_CODES = """\
+exit codes:
+  0    all went well
+  1    a command, a step or a look failed on a target
+  2    usage or inventory error; nothing was done
+  3    a target could not be reached
+  4    the pattern names no host
+  5    internal error: a fault of harness itself
+  130  interrupted
+"""
+
+
+def reach_options(parser: argparse.ArgumentParser, *, deadline: float | None = None) -> argparse._ArgumentGroup:
+    """Adds the inventory's flags, `--transport`, `--timeout-scale`, `--deadline` (seconds; `deadline` is its default,
+    None for no end), `--forks` and `--logs`; returns the group of those that say how."""
+    from harness.cli.options import factor, inventory_options, positive, seconds
+
+    inventory_options(parser)
+    how = parser.add_argument_group("how to reach it")
+    how.add_argument("--transport", choices=("ssh", "serial"), help="insist on one transport")
+    how.add_argument("--timeout-scale", type=factor, metavar="X", help="multiply the times allowed, for slow machines")
+    ends = "never" if deadline is None else f"{deadline:g}"
+    how.add_argument(
+        "--deadline", type=seconds, default=deadline, metavar="S", help=f"end it all after so many seconds ({ends})"
+    )
+    how.add_argument("--forks", type=positive, default=5, metavar="N", help="targets side by side (default 5)")
+    how.add_argument("--logs", default="logs", metavar="DIR", help="where the records are (default logs/)")
+    return how
+
+
+class Reach:
+    """Hosts, and sessions with them; made by :func:`reach`."""
+
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        hosts: Sequence[Host],
+        folder: RunFolder,
+        log: EventLog,
+        cancellation: Cancellation,
+        deadline: Deadline,
+        keyring: Keyring,
+        closing: contextlib.ExitStack,
+    ) -> None:
+        self.hosts = tuple(hosts)
+        self.folder = folder
+        self.log = log
+        self.cancellation = cancellation
+        self.deadline = deadline
+        """Until when all of it must be done."""
+        self.exit_code = 0
+        """What the verb's end is recorded with; the verb sets it."""
+        self._arguments = arguments
+        self._keyring = keyring
+        self._closing = closing
+
+    def session(self, host: Host, *, hears: bool = False) -> TargetSession:
+        """A session with the host, attached. With `hears` its console is opened at once, else when it is needed.
+
+        Raises MachineError for a described machine that is not up, Unavailable, UsageError, Cancelled.
+        """
+        session = self.unattached(host, hears=hears)
+        spec = session.spec
+        if spec.machine is not None:
+            if not session.attach(self.deadline):
+                raise _not_up(host.name, self._arguments)
+        else:
+            session.start(self.deadline)
+        return session
+
+    def unattached(self, host: Host, *, hears: bool = True) -> TargetSession:
+        """A session with the host, to be started; it is stopped when all is over, unless its machine is kept."""
+        from harness.engine.plan import number
+        from harness.report.folder import UP
+        from harness.target.session import TargetSession
+        from harness.target.spec import target_spec
+
+        scale = self._arguments.timeout_scale
+        session = TargetSession(
+            host,
+            target_spec(host).stretched(number(host, "timeout_scale") if scale is None else scale),
+            folder=self.folder.target(host.name),
+            events=self.log.bind(target=host.name),
+            run=self.folder.run,
+            secrets=self.log,
+            keyring=self._keyring,
+            ups=self.folder.path.parent / UP,
+            hears=hears,
+        )
+        self._closing.callback(session.stop)
+        return session
+
+    def each(self, work: Callable[[Host], T]) -> list[T | Exception]:
+        """What `work` returned or raised for each host, in their order; at most `--forks` side by side. A programmer's
+        mistake is raised."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        from harness.errors import Cancelled, HarnessError
+
+        def one(host: Host) -> T | Exception:
+            try:
+                self.cancellation.check()
+                return work(host)
+            except (HarnessError, Cancelled, OSError) as error:
+                return error
+
+        with ThreadPoolExecutor(max_workers=self._arguments.forks) as pool:
+            return list(pool.map(one, self.hosts))
+
+
+@contextlib.contextmanager
+def reach(arguments: argparse.Namespace, pattern: str | None, *, verb: str) -> Iterator[Reach]:
+    """Everything that can be wrong with what was typed is told before any target is touched. The first SIGINT, SIGTERM
+    or SIGHUP ends all waits, the second leaves at once. The sessions are closed at the end.
+
+    Raises UsageError, NothingSelected.
+    """
+    from pathlib import Path
+
+    from harness import __version__
+    from harness.deadline import Cancellation, Deadline
+    from harness.errors import HarnessError, UsageError
+    from harness.events import EventLog
+    from harness.inventory import load
+    from harness.report import folder as run_folder
+    from harness.target.spec import target_spec
+    from harness.transport.ssh.keyring import Keyring
+    from harness.transport.ssh.tty import Tty
+
+    if not arguments.inventory:
+        raise UsageError(
+            "no inventory was given", hint="Name one with -i: a file, a folder, or hosts such as -i host1,"
+        )
+    inventory = load(
+        arguments.inventory, extra_vars=arguments.extra_vars, vault_password_file=arguments.vault_password_file
+    )
+    hosts = inventory.select(pattern, limit=arguments.limit)
+    for warning in inventory.warnings:
+        print(f"harness: warning: {warning}", file=sys.stderr)
+    for host in hosts:
+        target_spec(host)
+    folder = run_folder.create(Path(arguments.logs), time.time(), latest=False)
+    cancellation = Cancellation()
+    log = EventLog(folder.events, run=folder.run, on_failure=lambda error: cancellation.cancel(error.message))
+    for host in hosts:
+        for secret in host.secret_values:
+            log.add_secret(secret)
+    began = time.monotonic()
+    log.emit("operate.start", f"harness {verb}", argv=sys.argv, version=__version__, verb=verb)
+    keyring = Keyring(Tty.open)
+    seconds = _NEVER if arguments.deadline is None else arguments.deadline
+    deadline = Deadline.after(seconds, cancellation=cancellation)
+    with contextlib.closing(log), _signals(cancellation):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(contextlib.closing(keyring))
+            reached = Reach(arguments, hosts, folder, log, cancellation, deadline, keyring, stack)
+            try:
+                yield reached
+            except HarnessError as error:
+                reached.exit_code = int(error.exit_code)
+                raise
+        log.emit(
+            "operate.end",
+            f"harness {verb} has ended",
+            verb=verb,
+            duration=time.monotonic() - began,
+            exit_code=reached.exit_code,
+        )
+
+
+@contextlib.contextmanager
+def _signals(cancellation: Cancellation) -> Iterator[None]:
+    import os
+    import signal
+
+    def interrupted(number: int, _frame: object) -> None:
+        if cancellation.cancelled:
+            os._exit(130)  # machines end by themselves: their supervisors see that we are gone
+        cancellation.cancel(f"interrupted by {signal.Signals(number).name}")
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, interrupted) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def typed_inventory(arguments: argparse.Namespace) -> list[str]:
+    """The words that name the same inventory again."""
+    words: list[str] = []
+    for source in arguments.inventory:
+        words += ["-i", source]
+    for assignment in arguments.extra_vars:
+        words += ["-e", assignment]
+    if arguments.vault_password_file:
+        words += ["--vault-password-file", arguments.vault_password_file]
+    if getattr(arguments, "logs", "logs") != "logs":
+        words += ["--logs", arguments.logs]
+    return words
+
+
+def _not_up(name: str, arguments: argparse.Namespace) -> Exception:
+    import shlex
+
+    from harness.errors import MachineError
+
+    return MachineError(
+        f"the machine {name} is not up",
+        hint=f"start it: {shlex.join(['harness', 'up', *typed_inventory(arguments), name])}",
+    )
