@@ -121,8 +121,8 @@ class Recovery:
                 level="warning",
                 cause=str(error.cause),
                 from_transport=one.name,
+                to_transport=heir or None,
                 may_have_run=error.may_have_run,
-                **({"to_transport": heir} if heir else {}),
             )
             self._start()
 
