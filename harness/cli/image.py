@@ -25,7 +25,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     build = actions.add_parser("build", help="build an image, unless it is there")
-    build.add_argument("name", help="a recipe, such as debian")
+    build.add_argument("name", metavar="RECIPE", help="a recipe, such as debian")
     build.add_argument("--force", action="store_true", help="build it anew")
     build.add_argument(
         "--timeout", type=float, default=_TIMEOUT, metavar="S", help="give up after S seconds (%(default)g)"
@@ -35,7 +35,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     listing.add_argument("--json", action="store_true", help="as JSON")
     listing.set_defaults(run=_list)
     path = actions.add_parser("path", help="print the folder of an image")
-    path.add_argument("name", help="a recipe, such as debian")
+    path.add_argument("name", metavar="RECIPE", help="a recipe, such as debian")
     path.set_defaults(run=_path)
 
 

@@ -55,7 +55,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="of these checks: MODULE::NAME, MODULE or NAME; may be repeated",
     )
     choose.add_argument("--level", metavar="LEVEL", help="of at least this level: debug, info, warning, error")
-    choose.add_argument("--transport", action="append", default=[], metavar="NAME", help="over ssh or serial")
+    choose.add_argument("--transport", action="append", default=[], metavar="TRANSPORT", help="over ssh or serial")
     choose.add_argument(
         "--action",
         action="append",

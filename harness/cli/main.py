@@ -26,7 +26,10 @@ VERBS = (
     "history",
     "inventory",
     "image",
+    "init",
     "doctor",
+    "completion",
+    "man",
 )
 
 EXIT_CODES = """\
@@ -49,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="harness",
         description="Tells the truth about Linux machines that are still coming up, over SSH and the serial console.",
         epilog=EXIT_CODES
-        + "\n`harness VERB --help` tells more. Example:\n  harness run -i inventories/local.ini checks/sshd",
+        + "\nexample:\n  harness run -i inventories/local.ini checks/sshd\n\n`harness VERB --help` tells more.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -61,8 +64,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one verb; returns the exit code. No traceback reaches a person: an internal error says how to report it."""
-    arguments = build_parser().parse_args(argv)
+    """Runs one verb; returns the exit code. No traceback reaches a person: an internal error says how to report it.
+    A shell that completes a word is answered instead."""
+    parser = build_parser()
+    if "_ARGCOMPLETE" in os.environ:
+        from harness.cli.complete import complete
+
+        complete(parser)
+    arguments = parser.parse_args(argv)
     try:
         code = int(arguments.run(arguments))
         sys.stdout.flush()

@@ -24,7 +24,8 @@ resets (--reset, or soak_reset in the inventory):
   cold-boot        QEMU is started anew, on a fresh overlay
   snapshot         memory and disks are put back to what they were after the boot (default, where it can be had)
 
-faults (--fault, or soak_faults in the inventory): NAME[:ARGUMENT][:SECONDS][@CHANCE], such as link-down:5s@0.2
+faults (--fault, or soak_faults in the inventory):
+  NAME[:ARGUMENT][:SECONDS][@CHANCE], such as link-down:5s@0.2, with one of these names and arguments:
   link-down  pause  reset  sshd-kill  sshd-stop  kill:NAME  disk-full:/FOLDER  memory:75%  cpu:LOOPS
   clock-jump:+1h  console-noise:LINES
 

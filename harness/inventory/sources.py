@@ -36,10 +36,11 @@ def expand_source(source: str) -> str:
 
 @dataclass(slots=True)
 class Reader:
-    """Reads sources into a model, one after the other."""
+    """Reads sources into a model, one after the other. Without `programs` those that are programs are passed over."""
 
     model: Model
     vault: Vault
+    programs: bool = True
 
     def read(self, source: str) -> None:
         """Reads one source. Raises UsageError when it does not exist or cannot be read."""
@@ -86,6 +87,8 @@ class Reader:
 
     def _file(self, path: str) -> None:
         if os.path.isfile(path) and os.access(path, os.X_OK):
+            if not self.programs:
+                return
             draft = self._draft(path)
             try:
                 read_script(draft, script_runner(path, self.model.book))

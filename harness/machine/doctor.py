@@ -58,6 +58,7 @@ PROGRAMS = (
     Program("tar", "tar", "unpacks it"),
     Program("gpgv", "gpgv", "verifies its packages"),
     Program("ssh-keygen", "openssh-client", "makes its keys", version=()),
+    Program("man", "man-db", "shows the manual's pages (`harness man`)", needed=False),
     Program("setpriv", "util-linux", "ends helper programs when harness is killed", needed=False),
     Program("sshd", "openssh-server", "is what the tests of the SSH transport talk to", needed=False, version=()),
     Program("busybox", "busybox-static", "is a shell that the tests talk to", needed=False, version=()),

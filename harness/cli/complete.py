@@ -1,0 +1,219 @@
+"""What a shell is told when it completes a word of a `harness` command.
+
+Which words come into question is told by the name that an argument has in `--help`, so that every verb has them
+that calls its arguments as the others do. Nothing is started, asked or said: no program of an inventory is run, no
+check is imported, and what cannot be read gives no words.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+Words = Callable[[str, argparse.Namespace], Iterable[str]]
+"""From the beginning of a word and what was typed before it to whole words; others are dropped."""
+
+_INVENTORIES = Path("inventories")
+_INVENTORY_ENDS = (".ini", ".yml", ".yaml", ".json", ".toml")
+_TERM = re.compile(r"(.*[:,])?([&!]?)")
+
+
+def complete(parser: argparse.ArgumentParser) -> None:
+    """Answers the shell that asks (`_ARGCOMPLETE` is set), and ends the process."""
+    import argcomplete
+    from argcomplete.completers import SuppressCompleter
+
+    for action in _actions(parser):
+        if action.choices is None:
+            action.completer = _completer(action)  # type: ignore[attr-defined]
+    argcomplete.autocomplete(parser, always_complete_options=False, default_completer=SuppressCompleter())
+
+
+def unknown_names(parser: argparse.ArgumentParser) -> list[str]:
+    """The names of arguments of which `WORDS` does not know what they stand for."""
+    found = {name for action in _actions(parser) if action.choices is None for name in _names(action)}
+    return sorted(found - WORDS.keys())
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """All arguments of all verbs that take a word."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from _actions(below)
+        elif action.nargs != 0:
+            yield action
+
+
+def _names(action: argparse.Action) -> tuple[str, ...]:
+    """What `--help` calls the argument; several where it takes several words."""
+    if isinstance(action.metavar, tuple):
+        return action.metavar
+    return (action.metavar or action.dest,)
+
+
+def _completer(action: argparse.Action) -> Callable[..., list[str]]:
+    sources = [WORDS.get(name, _paths) for name in _names(action)]
+
+    def completer(*, prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+        try:
+            words = [word for source in sources for word in source(prefix, parsed_args)]
+        except Exception:
+            return []  # whoever presses Tab is told nothing; the command itself will say what is wrong
+        return [word for word in words if word.startswith(prefix)]
+
+    return completer
+
+
+# --- the words ---
+
+
+def _nothing(prefix: str, arguments: argparse.Namespace) -> Iterable[str]:
+    return ()
+
+
+def _some(*words: str) -> Words:
+    return lambda prefix, arguments: words
+
+
+def _entries(prefix: str) -> Iterator[tuple[str, bool]]:
+    """What lies where the word points to, as it would be typed, and whether it is a folder."""
+    folder = prefix[: prefix.rfind("/") + 1]
+    beginning = prefix[len(folder) :]
+    with os.scandir(os.path.expanduser(folder) or ".") as found:
+        for entry in sorted(found, key=lambda each: each.name):
+            if entry.name.startswith(beginning) and (beginning or not entry.name.startswith(".")):
+                yield folder + entry.name, entry.is_dir()
+
+
+def _paths(prefix: str, arguments: argparse.Namespace) -> Iterable[str]:
+    return (f"{path}/" if is_folder else path for path, is_folder in _entries(prefix))
+
+
+def _folders(prefix: str, arguments: argparse.Namespace) -> Iterable[str]:
+    return (f"{path}/" for path, is_folder in _entries(prefix) if is_folder)
+
+
+def _checks(prefix: str, arguments: argparse.Namespace) -> Iterator[str]:
+    from harness.api.names import check_names
+
+    file, separator, _ = prefix.partition("::")
+    if separator:
+        yield from (f"{file}::{name}" for name in check_names(Path(file).expanduser()))
+        return
+    for path, is_folder in _entries(prefix):
+        name = path.rpartition("/")[2]
+        if is_folder and not name.startswith("_"):
+            yield f"{path}/"
+        elif name.endswith(".py") and not name.startswith("_"):
+            yield path
+            if path == prefix:
+                yield from (f"{path}::{name}" for name in check_names(Path(path).expanduser()))
+
+
+def _sources(arguments: argparse.Namespace) -> list[str]:
+    """The inventories that were named; else those that lie where they are looked for first."""
+    if given := getattr(arguments, "inventory", None):
+        return list(given)
+    return sorted(str(path) for path in _INVENTORIES.glob("*") if path.suffix in _INVENTORY_ENDS)
+
+
+def _hosts(prefix: str, arguments: argparse.Namespace) -> Iterable[str]:
+    from harness.inventory.names import names
+
+    return names(_sources(arguments)).hosts
+
+
+def _patterns(prefix: str, arguments: argparse.Namespace) -> Iterable[str]:
+    """The last term of the pattern; what stands before it stays."""
+    from harness.inventory.names import names
+
+    match = _TERM.match(prefix)
+    before = match[0] if match else ""
+    found = names(_sources(arguments))
+    return (before + name for name in dict.fromkeys((*found.hosts, *found.groups)))
+
+
+def _variables(prefix: str, arguments: argparse.Namespace) -> Iterable[str]:
+    from harness.inventory.variables import VARIABLES
+
+    return (variable.name for variable in VARIABLES)
+
+
+def _runs(prefix: str, arguments: argparse.Namespace) -> Iterator[str]:
+    from harness.report.folder import folders
+
+    logs = Path(getattr(arguments, "logs", None) or "logs")
+    found = folders(logs)[::-1]
+    if found:
+        yield "latest"
+    yield from (folder.name for folder in found)
+    if os.sep in prefix:
+        yield from _folders(prefix, arguments)
+
+
+def _check_labels(prefix: str, arguments: argparse.Namespace) -> Iterator[str]:
+    """The checks of the newest run, as its results name them."""
+    import json
+
+    logs = Path(getattr(arguments, "logs", None) or "logs")
+    document = json.loads((logs / "latest" / "results.json").read_text(encoding="utf-8"))
+    for target in document["targets"]:
+        yield from (f"{check['module']}::{check['check']}" for check in target["checks"])
+
+
+def _event_kinds(prefix: str, arguments: argparse.Namespace) -> Iterable[str]:
+    from harness.events.kinds import KINDS
+
+    return KINDS
+
+
+def _recipes(prefix: str, arguments: argparse.Namespace) -> Iterable[str]:
+    from harness.machine.recipe import recipe_names
+
+    return recipe_names()
+
+
+def _resets(prefix: str, arguments: argparse.Namespace) -> Iterable[str]:
+    from harness.target.reset import ResetKind
+
+    return (f"{kind}:" if kind is ResetKind.UNIT else str(kind) for kind in ResetKind)
+
+
+def _faults(prefix: str, arguments: argparse.Namespace) -> Iterable[str]:
+    from harness.soak.faults.fault import KINDS
+
+    return KINDS
+
+
+WORDS: dict[str, Words] = {
+    "CHECKS": _checks,
+    "CHECK": _check_labels,
+    "GLOB": lambda prefix, arguments: (*_check_labels(prefix, arguments), *_event_kinds(prefix, arguments)),
+    "PATTERN": _patterns,
+    "HOST": _patterns,
+    "H": _hosts,
+    "VAR": _variables,
+    "check | GROUP": lambda prefix, arguments: ("check", *_patterns(prefix, arguments)),
+    "SOURCE": _paths,
+    "FILE": _paths,
+    "PATH": _paths,
+    "DIR": _folders,
+    "RUN": _runs,
+    "RUN2": _runs,
+    "RECIPE": _recipes,
+    "HOW": _resets,
+    "FAULT": _faults,
+    "LEVEL": _some("debug", "info", "warning", "error"),
+    "TRANSPORT": _some("ssh", "serial"),
+    # What only the person knows.
+    **dict.fromkeys(
+        ("N", "K", "P", "S", "X", "TIME", "COMMAND", "MODE", "SIZE", "EXPR", "TAGS", "VARS", "EVENT", "NAME", "URL",
+         "ADDRESS:PORT"),
+        _nothing,
+    ),
+}  # fmt: skip

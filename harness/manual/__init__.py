@@ -1,0 +1,1 @@
+"""The pages of the manual, made of what `--help` is made of: for `man`, and for the site."""
