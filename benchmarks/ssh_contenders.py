@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -113,8 +114,8 @@ def harness_run(load: dict[str, Any]) -> int:
             main(
                 ["run", "-i", str(folder / "inventory"), "--logs", str(logs), "--forks", "50", str(folder / "words.py")]
             )
-        results = json.loads((logs / "latest" / "results.json").read_text())
-        return sum(check["outcome"] == "passed" for target in results["targets"] for check in target["checks"])
+        passed = re.search(r'"passed": (\d+)', (logs / "latest" / "results.json").read_text())
+        return int(passed[1]) if passed else 0
 
 
 def asyncssh(load: dict[str, Any]) -> int:

@@ -3,86 +3,114 @@
 from __future__ import annotations
 
 import re
-import xml.etree.ElementTree as ET
 from datetime import UTC, datetime
+from xml.sax.saxutils import escape, quoteattr
 
 from harness.engine.outcome import CheckResult, Outcome, RunResult, TargetResult
 
 # What XML 1.0 cannot hold at all (https://www.w3.org/TR/xml/#charsets).
+_PLAIN = re.compile(r"[\w .:,/+()-]*", re.ASCII).fullmatch
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def render(result: RunResult) -> str:
     """One `testsuite` for each target, one `testcase` for each check."""
     counts = result.counts
-    root = ET.Element(
+    root = _open(
         "testsuites",
         name="harness",
         id=result.run,
-        tests=str(len(result.checks)),
-        failures=str(counts["failed"]),
-        errors=str(counts["error"] + counts["unreachable"]),
-        skipped=str(counts["skipped"]),
+        tests=len(result.checks),
+        failures=counts["failed"],
+        errors=counts["error"] + counts["unreachable"],
+        skipped=counts["skipped"],
         time=f"{result.duration:.3f}",
         timestamp=stamp(result.started),
     )
+    lines = ["<?xml version='1.0' encoding='utf-8'?>", root]
     for target in result.targets:
-        _suite(root, target, result.started)
-    ET.indent(root)
-    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+        lines += _suite(target, result.started)
+    return "\n".join([*lines, "</testsuites>", ""])
 
 
-def _suite(root: ET.Element, target: TargetResult, started: float) -> None:
+def _suite(target: TargetResult, started: float) -> list[str]:
     outcomes = [check.outcome for check in target.checks]
-    suite = ET.SubElement(
-        root,
+    suite = _open(
         "testsuite",
-        name=clean(target.target),
-        hostname=clean(target.target),
-        tests=str(len(outcomes)),
-        failures=str(outcomes.count(Outcome.FAILED)),
-        errors=str(outcomes.count(Outcome.ERROR) + outcomes.count(Outcome.UNREACHABLE)),
-        skipped=str(outcomes.count(Outcome.SKIPPED)),
+        name=target.target,
+        hostname=target.target,
+        tests=len(outcomes),
+        failures=outcomes.count(Outcome.FAILED),
+        errors=outcomes.count(Outcome.ERROR) + outcomes.count(Outcome.UNREACHABLE),
+        skipped=outcomes.count(Outcome.SKIPPED),
         time=f"{target.duration:.3f}",
         timestamp=stamp(min((check.started for check in target.checks), default=started)),
     )
+    lines = [f"  {suite}"]
     for check in target.checks:
-        _case(suite, check)
+        lines += _case(check)
     if target.findings:
         said = "\n\n".join(f"{finding.short}\n{finding.text}" for finding in target.findings)
-        ET.SubElement(suite, "system-out").text = clean(f"Findings on the console\n\n{said}")
+        lines.append(f"    <system-out>{_text(f'Findings on the console{chr(10)}{chr(10)}{said}')}</system-out>")
+    return [*lines, "  </testsuite>"]
 
 
-def _case(suite: ET.Element, check: CheckResult) -> None:
-    case = ET.SubElement(
-        suite,
+def _case(check: CheckResult) -> list[str]:
+    case = _open(
         "testcase",
-        classname=clean(f"{check.target}.{check.module.replace('/', '.')}"),
-        name=clean(check.check),
-        file=clean(check.check_id.partition("::")[0]),
+        classname=f"{check.target}.{check.module.replace('/', '.')}",
+        name=check.check,
+        file=check.check_id.partition("::")[0],
         time=f"{check.duration:.3f}",
     )
-    properties = ET.SubElement(case, "properties")
-    for name, value in (
+    properties = (
         ("harness.outcome", check.outcome.value),
-        ("harness.attempts", str(check.attempts)),
+        ("harness.attempts", check.attempts),
         ("harness.transports", ",".join(check.transports)),
-        ("harness.fallbacks", str(len(check.fallbacks))),
-        ("harness.re_reads", str(check.re_reads)),
+        ("harness.fallbacks", len(check.fallbacks)),
+        ("harness.re_reads", check.re_reads),
         ("harness.flaky", str(check.flaky).lower()),
-        ("harness.findings", str(len(check.findings))),
-    ):
-        ET.SubElement(properties, "property", name=name, value=clean(value))
-    message = clean(check.message)
+        ("harness.findings", len(check.findings)),
+    )
+    return [
+        f"    {case}",
+        "      <properties>",
+        *(f'        <property name="{name}" value={_attribute(value)} />' for name, value in properties),
+        "      </properties>",
+        *_verdict(check),
+        "    </testcase>",
+    ]
+
+
+def _verdict(check: CheckResult) -> list[str]:
+    """What stands in a case that did not simply pass."""
     if check.outcome is Outcome.SKIPPED:
-        ET.SubElement(case, "skipped", message=message)
-    elif check.outcome is Outcome.FAILED:
-        ET.SubElement(case, "failure", message=message, type="failed").text = clean(details(check))
-    elif check.outcome in (Outcome.ERROR, Outcome.UNREACHABLE):
-        ET.SubElement(case, "error", message=message, type=check.outcome.value).text = clean(details(check))
-    elif check.flaky:
-        flaky = ET.SubElement(case, "flakyFailure", message="its state changed while it was looked at", type="flaky")
-        ET.SubElement(flaky, "stackTrace").text = clean(details(check))
+        return [f"      <skipped message={_attribute(check.message)} />"]
+    if check.outcome in (Outcome.FAILED, Outcome.ERROR, Outcome.UNREACHABLE):
+        name = "failure" if check.outcome is Outcome.FAILED else "error"
+        opened = _open(name, message=check.message, type=check.outcome.value)
+        return [f"      {opened}{_text(details(check))}</{name}>"]
+    if not check.flaky:
+        return []
+    return [
+        f"      {_open('flakyFailure', message='its state changed while it was looked at', type='flaky')}",
+        f"        <stackTrace>{_text(details(check))}</stackTrace>",
+        "      </flakyFailure>",
+    ]
+
+
+def _open(element: str, /, **attributes: object) -> str:
+    """An element's opening tag."""
+    return f"<{element} {' '.join(f'{key}={_attribute(value)}' for key, value in attributes.items())}>"
+
+
+def _attribute(value: object) -> str:
+    text = str(value)
+    return f'"{text}"' if _PLAIN(text) else quoteattr(clean(text))
+
+
+def _text(value: str) -> str:
+    return escape(clean(value), {"\r": "&#13;"})
 
 
 def details(check: CheckResult) -> str:

@@ -148,3 +148,15 @@ def test_what_a_machine_printed_cannot_drive_the_terminal() -> None:
     assert "\x1b" not in text
     assert "\x07" not in text
     assert "[bold]text[/bold]" in text
+
+
+@given(st.text(), st.text(), st.sampled_from(list(Outcome)), st.booleans())
+def test_junit_is_read_back_as_it_was_written(name: str, message: str, outcome: Outcome, flaky: bool) -> None:
+    root = ET.fromstring(render(run(check(outcome, check=name, message=message, flaky=flaky))))
+    (case,) = root.iter("testcase")
+    assert case.get("name") == clean(name)
+    told = [each for each in case if each.tag in ("failure", "error", "skipped")]
+    assert [each.get("message") for each in told] == ([] if outcome is Outcome.PASSED else [clean(message)])
+    (text,) = [each.text or "" for each in told if each.tag != "skipped"] or [""]
+    # A parser turns carriage returns that stand plain into newlines; ours do not.
+    assert text.partition("\nattempt")[0].removesuffix("\n") == (clean(message).removesuffix("\n") if text else "")
