@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from xml.sax.saxutils import escape, quoteattr
 
 from harness.engine.outcome import CheckResult, Outcome, RunResult, TargetResult
 
 # What XML 1.0 cannot hold at all (https://www.w3.org/TR/xml/#charsets).
+# A parser would make newlines of carriage returns, and blanks of all three in an attribute.
+_IN_TEXT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
+_IN_ATTRIBUTES = _IN_TEXT | str.maketrans({'"': "&quot;", "\n": "&#10;", "\t": "&#9;"})
 _PLAIN = re.compile(r"[\w .:,/+()-]*", re.ASCII).fullmatch
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -106,11 +108,11 @@ def _open(element: str, /, **attributes: object) -> str:
 
 def _attribute(value: object) -> str:
     text = str(value)
-    return f'"{text}"' if _PLAIN(text) else quoteattr(clean(text))
+    return f'"{text if _PLAIN(text) else clean(text).translate(_IN_ATTRIBUTES)}"'
 
 
 def _text(value: str) -> str:
-    return escape(clean(value), {"\r": "&#13;"})
+    return clean(value).translate(_IN_TEXT)
 
 
 def details(check: CheckResult) -> str:
