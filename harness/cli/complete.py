@@ -213,7 +213,7 @@ WORDS: dict[str, Words] = {
     # What only the person knows.
     **dict.fromkeys(
         ("N", "K", "P", "S", "X", "TIME", "COMMAND", "MODE", "SIZE", "EXPR", "TAGS", "VARS", "EVENT", "NAME", "URL",
-         "ADDRESS:PORT"),
+         "ADDRESS:PORT", "KEY", "TEXT", "REGEX"),
         _nothing,
     ),
 }  # fmt: skip

@@ -26,6 +26,8 @@ Shows the record of a run: every event, or the ones that are chosen.
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the verb and its flags."""
+    from harness.cli.options import count
+
     parser = subparsers.add_parser(
         "logs",
         help="show, filter, follow and explain the events of a run",
@@ -42,7 +44,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--logs", default="logs", metavar="DIR", help="where the runs' folders are (default logs/)")
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the run has ended")
-    parser.add_argument("-n", "--lines", type=_count, metavar="N", help="begin with the last N of the chosen events")
+    parser.add_argument("-n", "--lines", type=count, metavar="N", help="begin with the last N of the chosen events")
     choose = parser.add_argument_group("choosing events")
     choose.add_argument(
         "-l", "--target", "--limit", dest="target", metavar="PATTERN", help="of these targets (an Ansible pattern)"
@@ -196,9 +198,3 @@ def _note(words: str) -> None:
 
 def _words(texts: list[str]) -> tuple[str, ...]:
     return tuple(word.strip() for text in texts for word in text.split(",") if word.strip())
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 up")
-    return int(text)

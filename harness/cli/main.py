@@ -17,6 +17,8 @@ VERBS = (
     "up",
     "down",
     "exec",
+    "console",
+    "shell",
     "put",
     "get",
     "status",
@@ -66,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the exit code. No traceback reaches a person: an internal error says how to report it.
     A shell that completes a word is answered instead."""
+    _open_streams()
     parser = build_parser()
     if "_ARGCOMPLETE" in os.environ:
         from harness.cli.complete import complete
@@ -88,6 +91,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _internal(error)
     return code
+
+
+def _open_streams() -> None:
+    """Gives us those of the three standard streams that we were started without. Each takes the lowest descriptor that
+    is free, which is its own: so no file of ours is ever taken for one of them."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for as long as we live
 
 
 def _internal(error: Exception) -> int:

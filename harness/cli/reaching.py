@@ -79,6 +79,19 @@ class Reach:
         self._keyring = keyring
         self._closing = closing
 
+    @property
+    def one(self) -> Host:
+        """The one host of the pattern. Raises UsageError where there are several."""
+        from harness.errors import UsageError
+
+        if len(self.hosts) > 1:
+            names = ", ".join(host.name for host in self.hosts[:10])
+            raise UsageError(
+                f"{len(self.hosts)} hosts are meant, and this is for one",
+                hint=f"Name one of: {names}" + (", …" if len(self.hosts) > 10 else ""),
+            )
+        return self.hosts[0]
+
     def session(self, host: Host, *, hears: bool = False) -> TargetSession:
         """A session with the host, attached. With `hears` its console is opened at once, else when it is needed.
 

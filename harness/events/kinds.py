@@ -151,6 +151,12 @@ KINDS: dict[str, Kind] = dict(
             "What was typed on the console. Passwords, and what a command is given to read, are masked.",
             "console text",
         ),
+        _kind(
+            "console.attended",
+            "A person has left a console that they typed on. How much they typed is told; what, only by the console's "
+            "own echo.",
+            "console bytes duration",
+        ),
         # transports
         _kind("ssh.connected", "An SSH connection stands.", "host port user banner host_key", "certificate"),
         _kind("ssh.lost", "An SSH connection was lost.", "cause"),

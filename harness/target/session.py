@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.deadline import Deadline
-from harness.errors import MachineError
+from harness.errors import MachineError, UsageError
 from harness.events import Emitter
 from harness.inventory import Host
 from harness.machine.boot_wait import wait_for_boot
@@ -246,7 +246,7 @@ class TargetSession:
     @property
     def console_log(self) -> str:
         """Where the raw console log lies; empty when there is none."""
-        log = (self._machine.folder if self._machine is not None else self._folder) / "console.log"
+        log = self.console_log_path
         return str(log) if log.exists() else ""
 
     @property
@@ -292,6 +292,23 @@ class TargetSession:
     def machine(self) -> Machine | None:
         """The machine of ours, once it is started; None where it runs by itself."""
         return self._machine
+
+    @property
+    def raw_console(self) -> Console:
+        """The console itself, for what is no command: open or not, to be used once attached. Raises UsageError where
+        the target has none."""
+        if self._console is None:
+            raise UsageError(
+                f"host {self._spec.name!r} has no serial console",
+                source=self._host.source("serial_socket"),
+                hint="Its variables name none: serial_socket is a socket's path, a device, or socket://HOST:PORT.",
+            )
+        return self._console
+
+    @property
+    def console_log_path(self) -> Path:
+        """Where every byte of the console is logged, by QEMU itself or by us."""
+        return self._machine.console_log if self._machine is not None else self._folder / "console.log"
 
     @property
     def link(self) -> Link:
@@ -402,7 +419,13 @@ class TargetSession:
 
     def _new_console(self, address: str, *, baudrate: int = 115200, raw_log: Path | None = None) -> Console:
         return Console(
-            address, name=self._spec.name, baudrate=baudrate, events=self._lines, raw_log=raw_log, owner=self._run
+            address,
+            name=self._spec.name,
+            baudrate=baudrate,
+            events=self._lines,
+            raw_log=raw_log,
+            owner=self._run,
+            kept_log=self.console_log_path,
         )
 
     def _transports(self) -> list[Transport]:

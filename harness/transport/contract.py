@@ -135,6 +135,57 @@ class Follows(Protocol):
         quote. Raises Unavailable, TransportLost, Cancelled."""
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A terminal, as the target is told of it: its kind (`TERM`), and its size in characters."""
+
+    term: str
+    rows: int
+    columns: int
+
+
+class Interactive(Protocol):
+    """A shell or program on the target whose input and output go on side by side. For one thread."""
+
+    def take(self) -> tuple[bytes, bytes]:
+        """What came of standard output and standard error since the last call. With a window all is on the first."""
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more will come than `take` still gives."""
+
+    def send(self, data: bytes) -> int:
+        """Sends what is taken now; how much it was."""
+
+    def end_of_input(self) -> None:
+        """Closes its standard input."""
+
+    def resize(self, window: Window) -> None:
+        """The window has another size now."""
+
+    def rest(self) -> float:
+        """Seconds after which to look again where nothing is heard. Raises TransportLost for a silent peer."""
+
+    def exit_status(self) -> int | None:
+        """How it ended; None where the target does not say, as when a signal ended it. Raises TransportLost where the
+        connection ended before it did."""
+
+    def close(self) -> None:
+        """Ends it. Safe to call twice."""
+
+
+@runtime_checkable
+class Interacts(Protocol):
+    """A transport that carries a shell for a person."""
+
+    def interactive(
+        self, command: str, window: Window | None, *, deadline: Deadline, on_word: Callable[[], None]
+    ) -> Interactive:
+        """Starts the user's login shell, or `command` in it, with a terminal where there is a `window`. `on_word` is
+        called, from any thread, each time that there is something to take, and at the end. Raises Unavailable,
+        TransportLost, Cancelled."""
+
+
 @runtime_checkable
 class Transport(Protocol):
     """A way to run a command on a target. All methods may be called from any thread; calls are served in turn

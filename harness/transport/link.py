@@ -21,7 +21,18 @@ from typing import Protocol, TypeVar, runtime_checkable
 from harness.deadline import SYSTEM_CLOCK, Cancellation, Clock, Deadline
 from harness.errors import Cancelled, DeadlineExpired, HarnessError, UsageError
 from harness.events.emitter import Emitter
-from harness.transport.contract import CommandResult, Fallback, FileResult, Followed, Follows, Progress, Transport
+from harness.transport.contract import (
+    CommandResult,
+    Fallback,
+    FileResult,
+    Followed,
+    Follows,
+    Interactive,
+    Interacts,
+    Progress,
+    Transport,
+    Window,
+)
 from harness.transport.errors import Cause, TransportError, TransportLost, Unavailable
 from harness.transport.link_ledger import Ledger
 from harness.transport.link_recovery import Backoff, Recovery, note
@@ -246,6 +257,22 @@ class Link:
         """Follows a program over the transport in use, beside its commands; None where that one cannot."""
         one = self._order(None)[0]
         return one.follow(command, deadline=deadline, on_word=on_word) if isinstance(one, Follows) else None
+
+    def interactive(
+        self, command: str, window: Window | None, *, deadline: Deadline, on_word: Callable[[], None]
+    ) -> Interactive:
+        """A shell for a person, over the first transport that carries one: see
+        :class:`~harness.transport.contract.Interacts`. There is no other to fall back to. Raises UsageError where there
+        is none at all, Unavailable, TransportLost, Cancelled."""
+        one = next((one for one in self._transports if isinstance(one, Interacts)), None)
+        if one is None:
+            raise UsageError(f"{self._name or 'the target'} has no SSH", hint="Give it an ansible_host.")
+        try:
+            return one.interactive(command, window, deadline=deadline, on_word=on_word)
+        except Unavailable as error:
+            if not self._learn_host_key(one, error, deadline):
+                raise
+            return one.interactive(command, window, deadline=deadline, on_word=on_word)
 
     def close(self) -> None:
         """Closes all transports and ends the background's tries. Safe to call twice."""

@@ -71,11 +71,13 @@ class Console:
         events: Emitter,
         raw_log: Path | None = None,
         owner: str = "",
+        kept_log: Path | None = None,
     ) -> None:
         """`address`: a socket's path, ``unix://PATH``, ``socket://HOST:PORT``, ``rfc2217://HOST:PORT``, a device, pty.
 
         `name` stands in events. `raw_log` gets every byte as it came (0600). `owner` (a run's id) is told to
-        those who find the console busy. Nothing is opened yet.
+        those who find the console busy, and where its log is, so that they can read it: `raw_log`, or `kept_log` where
+        somebody else writes one. Nothing is opened yet.
         """
         self.address = normalise(address)
         self.name = name
@@ -83,6 +85,7 @@ class Console:
         self.pace = 0.0  # seconds to rest after each 16 bytes typed; raised when the guest loses input
         self._events = events
         self._raw_log = raw_log
+        self._kept_log = raw_log or kept_log
         self._owner = owner
         self._raw: int | None = None
         self._lock = threading.RLock()
@@ -112,7 +115,7 @@ class Console:
             if self._port is not None:
                 return
             if self._ownership is None:
-                self._ownership = Ownership(self.address, name=self.name, owner=self._owner)
+                self._ownership = Ownership(self.address, name=self.name, owner=self._owner, log=self._kept_log)
             try:
                 self._connect()
             except BaseException:
@@ -324,8 +327,9 @@ class Console:
 
     # -- out ---------------------------------------------------------------------------------------------------
 
-    def write(self, data: bytes, *, deadline: Deadline, secret: bool = False) -> None:
-        """Types it, no faster than the other end takes it. A `secret` is masked in the record.
+    def write(self, data: bytes, *, deadline: Deadline, secret: bool = False, record: bool = True) -> None:
+        """Types it, no faster than the other end takes it. A `secret` is masked in the record; without `record` it does
+        not stand there at all.
 
         Raises Eof when the other end is gone, TransportLost when it takes nothing until the deadline, Cancelled.
         """
@@ -347,6 +351,8 @@ class Console:
                     ) from closed
                 if self.pace:
                     deadline.sleep(self.pace)
+        if not record:
+            return
         text = "********" if secret else data.decode("utf-8", "backslashreplace").rstrip("\r\n")
         self._events.emit("console.input", text, level="debug", text=text, console=self.name)
 

@@ -13,6 +13,7 @@ import json
 import os
 import stat
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.transport.errors import Cause, Unavailable
@@ -39,30 +40,63 @@ def runtime_dir() -> Path:
     return path
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a console: a process, its run where it is one's, since when, and where all that is said is logged."""
+
+    pid: int
+    run: str
+    since: str
+    log: Path | None
+
+    @property
+    def alive(self) -> bool:
+        """Its process is there."""
+        return os.path.exists(f"/proc/{self.pid}")
+
+    def __str__(self) -> str:
+        text = f"process {self.pid}" + (f" (run {self.run})" if self.run else "") + f" since {self.since}"
+        return text + (", which is this very process" if self.pid == os.getpid() else "")
+
+
+def holder(address: str) -> Holder | None:
+    """Who holds the console at this (normalised) address, or held it last without giving it back; None for nobody."""
+    try:
+        return _holder(_lock_file(address).read_bytes())
+    except OSError:
+        return None
+
+
+def _lock_file(address: str) -> Path:
+    key = hashlib.sha256(os.path.realpath(address.removeprefix("unix://")).encode()).hexdigest()[:24]
+    return runtime_dir() / f"console-{key}.lock"
+
+
 class Ownership:
     """The right to use one console, until `release`."""
 
-    def __init__(self, address: str, *, name: str, owner: str = "") -> None:
+    def __init__(self, address: str, *, name: str, owner: str = "", log: Path | None = None) -> None:
         """Takes it. Raises Unavailable(cause=BUSY) that says who has it."""
-        key = hashlib.sha256(os.path.realpath(address.removeprefix("unix://")).encode()).hexdigest()[:24]
-        path = runtime_dir() / f"console-{key}.lock"
+        path = _lock_file(address)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = _holder(os.pread(self._fd, 4096, 0))
+            found = _holder(os.pread(self._fd, 4096, 0))
             os.close(self._fd)
             raise Unavailable(
-                f"the console {name} ({address}) is in use by {holder}",
+                f"the console {name} ({address}) is in use by {found or 'another process'}",
                 cause=Cause.BUSY,
                 transport="serial",
-                hint="a console has one owner at a time: wait for that run to end, or end it",
+                hint="a console has one owner at a time: wait for it to end, or end it; "
+                f"`harness console {name} --watch` shows meanwhile what the console says",
             ) from None
         about = {
             "pid": os.getpid(),
             "run": owner,
             "console": name,
             "address": address,
+            "log": str(log.absolute()) if log is not None else None,
             "since": time.strftime("%Y-%m-%d %H:%M:%S%z"),
         }
         os.ftruncate(self._fd, 0)
@@ -77,16 +111,11 @@ class Ownership:
             self._fd = -1
 
 
-def _holder(content: bytes) -> str:
-    """Who stands in the lock file, in words."""
+def _holder(content: bytes) -> Holder | None:
+    """Who stands in a lock file."""
     try:
         about = json.loads(content)
-        text = f"process {about['pid']}"
-        if about.get("run"):
-            text += f" (run {about['run']})"
-        text += f" since {about['since']}"
-        if about["pid"] == os.getpid():
-            text += ", which is this very process"
-    except (ValueError, KeyError, TypeError):
-        return "another process"
-    return text
+        log = about.get("log")
+        return Holder(int(about["pid"]), str(about.get("run") or ""), str(about["since"]), Path(log) if log else None)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

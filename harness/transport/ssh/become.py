@@ -4,6 +4,8 @@ own prompt.
 
 from __future__ import annotations
 
+import re
+
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired
 from harness.transport.errors import Cause, Unavailable
@@ -12,6 +14,7 @@ from harness.transport.ssh.shell import encode, quote
 from harness.transport.ssh.spec import Become
 
 _GATE = b"harness-become-done"
+_PASSED = re.compile(_GATE + rb"\r?\n")  # on a terminal a line ends with both
 
 
 def wrap(become: Become, program: str) -> str:
@@ -34,8 +37,8 @@ def wrap(become: Become, program: str) -> str:
     return f"exec {head} -s /bin/sh -c {inner} {user}"
 
 
-def pass_gate(io: ChannelIO, become: Become, *, name: str, deadline: Deadline) -> None:
-    """Waits until the program runs as the other user, answering one password prompt.
+def pass_gate(io: ChannelIO, become: Become, *, name: str, deadline: Deadline) -> bytes:
+    """Waits until the program runs as the other user, answering one password prompt; what it wrote by then.
 
     Raises Unavailable(cause=BECOME), DeadlineExpired, Cancelled, PeerSilentError, ChannelClosedError.
     Nothing is sent before the prompt is
@@ -54,8 +57,8 @@ def pass_gate(io: ChannelIO, become: Become, *, name: str, deadline: Deadline) -
             raise
         out += more_out
         err += more_err
-        if _GATE + b"\n" in out:
-            return
+        if match := _PASSED.search(out):
+            return out[match.end() :]
         prompted = b"assword" in err or b"assword" in out
         if prompted and not answered:
             if become.password is None:

@@ -77,6 +77,16 @@ class ChannelIO:
         """No more bytes will come than are there."""
         return bool(self.channel.closed or self.channel.eof_received) or not self.connection.alive
 
+    def terminal(self, term: str, rows: int, columns: int, deadline: Deadline) -> None:
+        """Asks for a terminal of that size for what is executed then (RFC 4254, 6.2). Raises paramiko's SSHException
+        where there is none, or the channel was closed."""
+        with self.connection.wire.bounded(deadline):
+            self.channel.get_pty(term, columns, rows)
+
+    def shell(self, deadline: Deadline) -> None:
+        """Asks for the login shell. A no closes the channel."""
+        self._request("shell", None, deadline)
+
     def execute(self, program: str, deadline: Deadline) -> None:
         """Asks for `program` to be run by the login shell. A no closes the channel, which every reader notices."""
         self._request("exec", program, deadline)
@@ -85,7 +95,7 @@ class ChannelIO:
         """Asks for a subsystem (sshd_config(5), `Subsystem`). A no closes the channel."""
         self._request("subsystem", name, deadline)
 
-    def _request(self, kind: str, what: str, deadline: Deadline) -> None:
+    def _request(self, kind: str, what: str | None, deadline: Deadline) -> None:
         # The server's yes is not waited for: so a round trip is saved.
         import paramiko
         from paramiko.common import cMSG_CHANNEL_REQUEST
@@ -95,7 +105,8 @@ class ChannelIO:
         message.add_int(self.channel.remote_chanid)
         message.add_string(kind)
         message.add_boolean(True)
-        message.add_string(what.encode("utf-8", "surrogateescape"))
+        if what is not None:
+            message.add_string(what.encode("utf-8", "surrogateescape"))
         with self.connection.wire.bounded(deadline):
             self.connection.send(message)
 
@@ -164,7 +175,7 @@ class ChannelIO:
         try:
             while True:
                 # Whatever came since the last look has rung, and the ring is kept.
-                pause = min(self._patience(deadline), deadline.remaining())
+                pause = min(self.patience(deadline), deadline.remaining())
                 rung = self._bell.wait(min(pause, longest))
                 ended = self.closed
                 out, err = self.drain()
@@ -181,8 +192,9 @@ class ChannelIO:
         except (EOFError, OSError) as error:
             raise ChannelClosedError(str(error) or "the connection was closed") from None
 
-    def _patience(self, deadline: Deadline) -> float:
-        """How long to wait before the peer's silence needs another look. Raises PeerSilentError."""
+    def patience(self, deadline: Deadline) -> float:
+        """How long to wait before the peer's silence needs another look, in seconds; it is asked for a sign of life
+        when that is due. Raises PeerSilentError."""
         connection, spec = self.connection, self.connection.spec
         silence = connection.silence()
         if self._probed_at and connection.wire.heard > self._probed_at:

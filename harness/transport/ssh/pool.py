@@ -199,6 +199,10 @@ class ChannelPool:
         """A channel that runs `program`. Raises as :meth:`connected` does."""
         return self._anew_once(partial(self._alone, lambda lease: self._execute(lease, program, deadline)), deadline)
 
+    def begun(self, begin: Callable[[Lease], None], deadline: Deadline) -> Lease:
+        """A channel on which `begin` asks for what is wanted. Raises as :meth:`connected` does."""
+        return self._anew_once(partial(self._alone, begin), deadline)
+
     def subsystem(self, name: str, deadline: Deadline) -> Lease:
         """A channel to a subsystem; a server that has none closes it. Raises as :meth:`connected` does."""
         return self._anew_once(partial(self._alone, lambda lease: lease.io.subsystem(name, deadline)), deadline)

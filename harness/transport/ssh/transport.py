@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired
 from harness.events.emitter import Emitter
-from harness.transport.contract import CommandResult, Damage, Followed, Progress
+from harness.transport.contract import CommandResult, Damage, Followed, Progress, Window
 from harness.transport.errors import Timeout, TransportError
 from harness.transport.ssh.channel import ChannelClosedError, PeerSilentError
 from harness.transport.ssh.files import Files
@@ -23,6 +23,7 @@ from harness.transport.ssh.follow import Follower
 from harness.transport.ssh.hostkeys import HostKey
 from harness.transport.ssh.keyring import Keyring
 from harness.transport.ssh.pool import ChannelPool, Lease
+from harness.transport.ssh.remote_shell import RemoteShell
 from harness.transport.ssh.shell import (
     ARGUMENT_LIMIT,
     EXTERNAL,
@@ -118,6 +119,13 @@ class SshTransport:
     def follow(self, command: str, *, deadline: Deadline, on_word: Callable[[], None]) -> Followed:
         """See :class:`~harness.transport.contract.Follows`. It runs as the login user, whoever commands become."""
         return Follower(self._pool, command, deadline, on_word)
+
+    def interactive(
+        self, command: str, window: Window | None, *, deadline: Deadline, on_word: Callable[[], None]
+    ) -> RemoteShell:
+        """See :class:`~harness.transport.contract.Interacts`. It runs as whom commands run as."""
+        check_command(command)
+        return RemoteShell(self._pool, self.spec, command, window, deadline=deadline, on_word=on_word)
 
     def close(self) -> None:
         """Gives the connection, its thread and its channels back."""
