@@ -119,6 +119,7 @@ def ensure_image(
         if image is not None and (not force or (folder / MANIFEST).stat().st_mtime >= asked):
             return image
         from harness.machine.build import build
+        from harness.machine.layer import lay_over
 
         remove_leftovers(images_folder(), f"{name}-{recipe.digest}")
         work = images_folder() / f".{name}-{recipe.digest}.{os.getpid()}"
@@ -126,7 +127,11 @@ def ensure_image(
         started = time.monotonic()
         try:
             work.mkdir(mode=0o700)
-            build(recipe, work, deadline=deadline, progress=progress)
+            if recipe.over:
+                base = ensure_image(recipe.over, events=events, deadline=deadline, progress=progress, recipes=recipes)
+                lay_over(base, recipe, work, deadline=deadline, progress=progress)
+            else:
+                build(recipe, work, deadline=deadline, progress=progress)
             if folder.exists():
                 # Guests that run on the old one hold its files open; the name is free for the new one.
                 trash = images_folder() / f".{name}-{recipe.digest}.old-{os.getpid()}"

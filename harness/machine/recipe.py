@@ -1,7 +1,8 @@
 """A recipe: what an image of ours is made of, as data files under ``recipes/<name>/``.
 
 ``recipe.toml`` (suite, packages, command line, size), ``files/`` (laid over the root), ``customize.sh`` (run once
-the packages are in). A recipe with ``base = "other"`` adds to that one.
+the packages are in). A recipe with ``base = "other"`` adds to that one; where it adds nothing but files and words of
+the command line, its image is that one's with the files laid over it, and no package is fetched again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ RECIPES = Path(__file__).parent / "recipes"
 BUILDER_VERSION = 1
 
 _KEYS = {"base", "suite", "user", "size", "packages", "append"}
+# What makes another root than the base's: then it is built from its packages.
+_ROOT_KEYS = {"suite", "user", "size", "packages"}
+# What the initrd and the kernel are made of, which are the base's own where files are only laid over its root.
+_BOOT_FILES = ("etc/initramfs-tools/", "usr/share/initramfs-tools/", "etc/modprobe.d/", "lib/modules/", "boot/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,10 @@ class RecipeFile:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A recipe with all its bases merged. `size` is in bytes; `scripts` run in order, the base's first."""
+    """A recipe with all its bases merged. `size` is in bytes; `scripts` run in order, the base's first.
+
+    `over` names the base whose image needs only the files `layer` to be this one's; empty where packages are needed.
+    """
 
     name: str
     suite: str
@@ -43,6 +51,8 @@ class Recipe:
     append: str
     files: tuple[RecipeFile, ...]
     scripts: tuple[str, ...]
+    over: str = ""
+    layer: tuple[RecipeFile, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -119,8 +129,11 @@ def _load(name: str, folder: Path, seen: tuple[str, ...]) -> Recipe:
     if not suite:
         raise UsageError("a recipe without a base must name its `suite`", source=Source(str(place)))
     files = {file.path: file for file in base.files} if base else {}
-    files |= {file.path: file for file in read_tree(folder / name / "files")}
+    layer = tuple(read_tree(folder / name / "files"))
+    files |= {file.path: file for file in layer}
     script = folder / name / "customize.sh"
+    same_root = not (script.is_file() or _ROOT_KEYS & set(raw))
+    same_boot = not any(file.path.startswith(_BOOT_FILES) for file in layer)
     return Recipe(
         name=name,
         suite=suite,
@@ -130,6 +143,8 @@ def _load(name: str, folder: Path, seen: tuple[str, ...]) -> Recipe:
         append=" ".join(([base.append] if base else []) + list(raw.get("append", ()))),
         files=tuple(files[path] for path in sorted(files)),
         scripts=(base.scripts if base else ()) + ((script.read_text(),) if script.is_file() else ()),
+        over=raw["base"] if base and same_root and same_boot else "",
+        layer=layer,
     )
 
 

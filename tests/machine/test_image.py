@@ -27,7 +27,7 @@ from harness.machine.doctor import requirement_names
 from harness.machine.image import describe, ensure_image, image_folder, list_images
 from harness.machine.recipe import is_recipe, load_recipe, recipe_names
 from harness.machine.seed import pack_seed
-from harness.machine.tool import can_contain
+from harness.machine.tool import can_contain, need
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -283,6 +283,53 @@ def test_the_digest_follows_everything_and_nothing_else(tmp_path: Path) -> None:
 def test_a_bad_recipe_is_told(tmp_path: Path, text: str, word: str) -> None:
     with pytest.raises(UsageError, match=word):
         load_recipe("one", recipes(tmp_path, one=text))
+
+
+@pytest.mark.parametrize(
+    ("text", "file", "over"),
+    [
+        ('base = "one"', "etc/more", "one"),
+        ('base = "one"\nappend = ["y"]', "etc/more", "one"),
+        ('base = "one"\npackages = ["b"]', "etc/more", ""),
+        ('base = "one"\nsize = "2G"', "etc/more", ""),
+        ('base = "one"', "etc/initramfs-tools/modules", ""),
+        ('base = "one"', "../customize.sh", ""),
+        ('suite = "s"', "etc/more", ""),
+    ],
+)
+def test_what_only_adds_files_is_laid_over_its_base(tmp_path: Path, text: str, file: str, over: str) -> None:
+    folder = recipes(tmp_path, one='suite = "bookworm"\npackages = ["a"]', two=text)
+    (folder / "two/customize.sh").unlink()
+    (folder / "two/files" / file).parent.mkdir(parents=True, exist_ok=True)
+    (folder / "two/files" / file).write_text("x")
+    two = load_recipe("two", folder)
+    assert two.over == over
+    assert {each.path for each in two.layer} >= {"etc/who"}
+    # What it is over belongs to the same content all the same.
+    assert load_recipe("one", folder).digest != two.digest
+
+
+def test_the_image_of_a_recipe_of_files_is_its_bases_with_them(builder: Path) -> None:
+    lines: list[str] = []
+    image = ensure_image("pre_nixos", events=NullEmitter(), deadline=Deadline.after(120), progress=lines.append)
+    assert image.path == image_folder("pre_nixos")
+    assert builder.read_text() == "run\n", "the packages were fetched once, for the base"
+    base = next(each for each in list_images() if each.recipe == "debian")
+    assert (image.password, image.host_keys, image.user) == (base.password, base.host_keys, base.user)
+    assert image.append == base.append
+    for path in (image.path / "manifest.json", image.client_key, image.disk):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(image.path.stat().st_mode) == 0o700
+    assert image.password not in "".join(lines)
+    script = subprocess.run(
+        [need("debugfs", to="to test"), "-R", "cat /usr/local/sbin/pre-nixos", str(image.disk)],
+        capture_output=True,
+        check=True,
+    )
+    assert script.stdout.startswith(b"#!/bin/sh\n# Prepares this machine")
+    # A copy of its own: what is written to one is not in the other.
+    assert image.disk.stat().st_ino != base.disk.stat().st_ino
+    assert image.disk.stat().st_blocks < 0.1 * image.disk.stat().st_size / 512, "what is empty takes no space"
 
 
 def test_the_shipped_recipe() -> None:
