@@ -28,7 +28,7 @@ RESTART_SCHEDULED = "5eb03494b6584870a536b337290809b3"
 _SYSTEM = ("SystemState", "NFailedUnits", "NJobs", "FinishTimestampMonotonic")
 _FIELDS = (
     *("MESSAGE", "MESSAGE_ID", "UNIT", "USER_UNIT", "JOB_ID", "JOB_TYPE", "JOB_RESULT", "UNIT_RESULT"),
-    *("INVOCATION_ID", "SYSLOG_IDENTIFIER", "_PID", "_COMM"),
+    *("INVOCATION_ID", "SYSLOG_IDENTIFIER", "PRIORITY", "_PID", "_COMM"),
 )
 _SECTION = re.compile(r"^== (\w+)\n", re.MULTILINE)
 
@@ -36,7 +36,7 @@ _SECTION = re.compile(r"^== (\w+)\n", re.MULTILINE)
 @dataclass(frozen=True, slots=True)
 class Entry:
     """An entry of the journal about or of a unit; `at_us` on the target's monotonic clock. `job_result` and `job_type`
-    stand in what the manager says when a job ends."""
+    stand in what the manager says when a job ends; `priority` is syslog's, 6 where it is not told."""
 
     message: str
     at_us: int
@@ -48,6 +48,7 @@ class Entry:
     job_result: str = ""
     unit_result: str = ""
     invocation: str = ""
+    priority: int = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +301,7 @@ def _entries(text: str) -> tuple[Entry, ...]:
                 job_result=_one(fields.get("JOB_RESULT")),
                 unit_result=_one(fields.get("UNIT_RESULT")),
                 invocation=_one(fields.get("INVOCATION_ID")),
+                priority=int(_one(fields.get("PRIORITY")) or 6),
             )
         )
     return tuple(found)

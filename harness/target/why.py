@@ -15,6 +15,7 @@ from harness.target.units import UnitState
 from harness.target.values import listed, seconds, span
 
 _LAST_WORDS = 4
+_ERROR = 3
 # What a start of this Type= still lacks while its `start` step runs (systemd.service(5)).
 _LACKS = {
     "notify": "it has not said READY=1 yet",
@@ -327,8 +328,11 @@ def _next(look: Look, timer: UnitState) -> str:
 
 
 def _last_words(look: Look, state: UnitState) -> str:
-    """What the unit itself said last, as against what systemd said of it; of one that cannot be loaded, the latter."""
+    """What the unit itself said last, as against what systemd said of it; of one that cannot be loaded, the latter.
+    Where it says itself what is an error, its errors and its last word count, and not what it said in between."""
     by_manager = state.load_state == "bad-setting"
-    said = [entry.message for entry in look.entries if entry.by_manager is by_manager and entry.message]
-    unique = list(dict.fromkeys(said))[-_LAST_WORDS:]
+    said = [entry for entry in look.entries if entry.by_manager is by_manager and entry.message]
+    if any(entry.priority <= _ERROR for entry in said):
+        said = [entry for entry in said[:-1] if entry.priority <= _ERROR] + said[-1:]
+    unique = list(dict.fromkeys(entry.message for entry in said))[-_LAST_WORDS:]
     return f"; {'systemd' if by_manager else 'it'} said: {' | '.join(unique)}" if unique else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -157,6 +158,24 @@ def test_a_check_is_told_in_one_question() -> None:
 def test_the_inventory_says_what_may_fail(expected: object) -> None:
     target, _ = a_target(answer("degraded", FAILED), vars={"expected_failed_units": expected})
     assert settled(target) == "degraded (lirc.service failed, as expected), no jobs queued"
+
+
+@pytest.mark.parametrize(
+    ("priorities", "words"),
+    [
+        ((6, 6, 6), "a | b | c"),
+        ((6, 3, 6), "b | c"),
+        ((2, 6, 3), "a | c"),
+        ((6, 6, 3), "c"),
+        ((None, None, None), "a | b | c"),
+    ],
+)
+def test_what_a_unit_calls_an_error_is_told_with_its_last_word(priorities: tuple[int | None, ...], words: str) -> None:
+    own = [{"MESSAGE": word, "PRIORITY": priority} for word, priority in zip("abc", priorities, strict=True)]
+    entries = "\n".join(json.dumps({key: str(it) for key, it in entry.items() if it is not None}) for entry in own)
+    said = f"== asked\n{FAILED}\n== states\n== jobs\n== entries\n{entries}\n== clock\nup 1000.0\n"
+    target, _ = a_target(said)
+    assert str(target.why("lirc.service")).endswith(f"; it said: {words}")
 
 
 def test_what_will_not_settle_is_told_at_once_and_what_may_is_waited_for() -> None:
