@@ -16,6 +16,7 @@ from rich.text import Text
 from harness.engine.findings.finding import Finding, Ruling, Severity
 from harness.engine.outcome import CheckResult, Outcome, RunResult, TargetResult
 from harness.events import Record
+from harness.report.reasons import WORTH_NAMING, by_name
 from harness.report.shown import shown
 from harness.target.settle import MODULE
 
@@ -26,7 +27,6 @@ _STYLE = {
     Outcome.UNREACHABLE: "bold magenta",
     Outcome.ERROR: "bold red",
 }
-_WORTH_NAMING = 60
 _AT_THE_TERMINAL = ("ssh.passphrase_wanted", "ssh.passphrase_done")
 _NANOSECONDS = 1_000_000_000
 
@@ -261,11 +261,8 @@ class Terminal:
                 (f"{check.target}  {check.label}", "bold"),
             )
         )
-        message = check.message
-        for reason, label in told.items():
-            # Ten checks may fail for one reason; it is told whole once, and by name after that.
-            message = message.replace(reason, f"(the reason of {label})")
-        if len(check.message) >= _WORTH_NAMING:
+        message = by_name(check.message, told)
+        if len(check.message) >= WORTH_NAMING:
             told.setdefault(check.message, f"{check.target} {check.label}")
         for line in message.splitlines():
             self._print(Text(f"    {line}"))
