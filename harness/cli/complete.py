@@ -178,6 +178,12 @@ def _recipes(prefix: str, arguments: argparse.Namespace) -> Iterable[str]:
     return recipe_names()
 
 
+def _diagnostics(prefix: str, arguments: argparse.Namespace) -> Iterable[str]:
+    from harness.operate.collect.catalogue import catalogue_of
+
+    return catalogue_of(_sources(arguments)).recipes
+
+
 def _resets(prefix: str, arguments: argparse.Namespace) -> Iterable[str]:
     from harness.target.reset import ResetKind
 
@@ -197,6 +203,8 @@ WORDS: dict[str, Words] = {
     "PATTERN": _patterns,
     "HOST": _patterns,
     "H": _hosts,
+    "HOST|DIR": lambda prefix, arguments: (*_patterns(prefix, arguments), *_folders(prefix, arguments)),
+    "DIAGNOSTICS": _diagnostics,
     "VAR": _variables,
     "check | GROUP": lambda prefix, arguments: ("check", *_patterns(prefix, arguments)),
     "SOURCE": _paths,
@@ -213,7 +221,7 @@ WORDS: dict[str, Words] = {
     # What only the person knows.
     **dict.fromkeys(
         ("N", "K", "P", "S", "X", "TIME", "COMMAND", "MODE", "SIZE", "EXPR", "TAGS", "VARS", "EVENT", "NAME", "URL",
-         "ADDRESS:PORT", "KEY", "TEXT", "REGEX"),
+         "ADDRESS:PORT", "KEY", "TEXT", "REGEX", "UNIT"),
         _nothing,
     ),
 }  # fmt: skip

@@ -21,6 +21,8 @@ VERBS = (
     "shell",
     "put",
     "get",
+    "collect",
+    "why",
     "status",
     "logs",
     "ship",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from harness.engine.outcome import RunResult
     from harness.engine.plan import Plan
+    from harness.operate.collect.catalogue import Recipe
 
 KEPT_FOR = 1800.0
 """Seconds that machines are left up where nobody is at a terminal to end them."""
@@ -18,6 +19,7 @@ KEPT_FOR = 1800.0
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the verb and its flags."""
+    from harness.cli.collecting import collect_options
     from harness.cli.main import EXIT_CODES
     from harness.cli.options import (
         check_options,
@@ -59,6 +61,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     after.add_argument(
         "--keep-for", type=duration, metavar="TIME", help="leave them up for so long, such as 30m; then they end"
     )
+    collect_options(parser)
     output_options(parser)
     ship_options(parser)
     parser.set_defaults(run=run)
@@ -66,6 +69,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Everything that can be wrong with what was typed is told before any machine is started."""
+    from harness.cli.collecting import recipe_of
     from harness.cli.planning import list_plan, plan_of
     from harness.cli.shipping import sinks_of
 
@@ -74,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.list_only:
         return list_plan(plan, as_json=arguments.json)
     sinks = sinks_of(arguments, [target.host for target in plan.targets])
-    return _execute(plan, sinks, arguments)
+    return _execute(plan, sinks, recipe_of(arguments), arguments)
 
 
 def _leaving_up(arguments: argparse.Namespace) -> None:
@@ -87,7 +91,7 @@ def _leaving_up(arguments: argparse.Namespace) -> None:
         arguments.keep = True
 
 
-def _execute(plan: Plan, sinks: list[str], arguments: argparse.Namespace) -> int:
+def _execute(plan: Plan, sinks: list[str], recipe: Recipe | None, arguments: argparse.Namespace) -> int:
     import contextlib
     import os
     import time
@@ -95,6 +99,7 @@ def _execute(plan: Plan, sinks: list[str], arguments: argparse.Namespace) -> int
 
     from harness import __version__
     from harness.cli.carrying import leave, until_done
+    from harness.cli.collecting import collector
     from harness.cli.options import rotation_of
     from harness.cli.planning import repeat_command
     from harness.cli.shipping import begin
@@ -157,6 +162,7 @@ def _execute(plan: Plan, sinks: list[str], arguments: argparse.Namespace) -> int
         cancellation=cancellation,
         findings=findings,
         repeat=repeat_command(arguments),
+        collect=collector(recipe, arguments.collect_timeout, folder, log),
     )
     with contextlib.closing(log):
         with terminal, contextlib.closing(keyring):

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from harness.engine.plan import Plan
+    from harness.operate.collect.catalogue import Recipe
     from harness.report.folder import RunFolder
     from harness.soak.ending import Ending
     from harness.soak.known import KnownFlake
@@ -44,6 +45,7 @@ exit codes, the worst that happened in all iterations:
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the verb and its flags."""
+    from harness.cli.collecting import collect_options
     from harness.cli.options import (
         check_options,
         duration,
@@ -98,6 +100,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--known-flakes", metavar="FILE", help="YAML list of flakes that are known (default: beside the inventory)"
     )
     target_options(parser)
+    collect_options(parser)
     out = output_options(parser)
     out.add_argument("--metrics", metavar="ADDRESS:PORT", help="serve the figures there, for Prometheus")
     ship_options(parser)
@@ -106,6 +109,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Everything that can be wrong with what was typed is told before any machine is started."""
+    from harness.cli.collecting import recipe_of
     from harness.cli.planning import list_plan, plan_of
     from harness.cli.shipping import sinks_of, without_passwords
     from harness.errors import UsageError
@@ -128,7 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     sinks = sinks_of(arguments, [target.host for target in plan.targets])
     without_passwords(sinks)
-    return _execute(plan, terms, ending, known, sinks, arguments, folder)
+    return _execute(plan, terms, ending, known, sinks, recipe_of(arguments), arguments, folder)
 
 
 def _resumed(arguments: argparse.Namespace) -> tuple[argparse.Namespace, RunFolder]:
@@ -197,6 +201,7 @@ def _execute(
     ending: Ending,
     known: Sequence[KnownFlake],
     sinks: Sequence[str],
+    recipe: Recipe | None,
     arguments: argparse.Namespace,
     resumed: RunFolder | None,
 ) -> int:
@@ -208,6 +213,7 @@ def _execute(
 
     from harness import __version__
     from harness.cli.carrying import leave, until_done
+    from harness.cli.collecting import collections_of, collector
     from harness.cli.options import rotation_of
     from harness.cli.planning import repeat_command
     from harness.cli.shipping import begin
@@ -219,6 +225,7 @@ def _execute(
     from harness.report import folder as run_folder
     from harness.ship.checkpoint import acknowledged
     from harness.soak.befallen import Befallen
+    from harness.soak.collecting import FirstOfEachKind
     from harness.soak.metrics import Metrics
     from harness.soak.soak import Soak
     from harness.soak.state import Begun, document_of, write_begun, write_status
@@ -250,6 +257,7 @@ def _execute(
     log.subscribe(view)
     escort = begin(folder.path, sinks, arguments.ship_timeout, log, view.say)
     keyring = Keyring(Tty.open)
+    collect = collector(recipe, arguments.collect_timeout, folder, log)
     trouble: HarnessError | None = None
     with contextlib.ExitStack() as stack:
         stack.callback(log.close)
@@ -280,6 +288,7 @@ def _execute(
             repeat=repeat_command(arguments),
             redact=log.redact,
             retries=arguments.retries,
+            collect=FirstOfEachKind(collect, lambda name: collections_of(folder, name)) if collect else None,
             on_progress=lambda: write_status(folder.path, document_of(soak, ending, folder.run)),
         )
         if arguments.metrics is not None:

@@ -139,6 +139,16 @@ class Life:
         return self._watch.died
 
     @property
+    def failures(self) -> tuple[CheckResult, ...]:
+        """What fails the target so far and is no check of anybody's: that it did not settle."""
+        return tuple(self._unsettled)
+
+    @property
+    def forbidden(self) -> bool:
+        """Whether its console has said what fails it."""
+        return self._watch.forbidden
+
+    @property
     def wants_settling(self) -> bool:
         """Whether checks that do not say otherwise wait until the target has settled."""
         wanted = self._options.settle

@@ -79,7 +79,8 @@ class TargetResult:
 
     `stages` are the boot's stages with their seconds since power-on; `settled` says in words how the target stood
     before its checks. `findings` are what its console said of it, `finding_counts` how many by name (those too many to
-    be told included), `findings_missed` what was required and not seen.
+    be told included), `findings_missed` what was required and not seen. `collected` is the folder, relative to the
+    run's, with what was kept of a target that failed; empty where there is none.
     """
 
     target: str
@@ -96,6 +97,7 @@ class TargetResult:
     finding_counts: dict[str, int] = field(default_factory=dict)
     findings_missed: tuple[str, ...] = ()
     settling: CheckResult | None = None
+    collected: str = ""
 
 
 @dataclass(frozen=True, slots=True, repr=False)  # asyncio asks for the words of a task's result: these would be many

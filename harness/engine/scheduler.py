@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from harness.api.check import Check
 from harness.deadline import SYSTEM_CLOCK, Cancellation, Clock, Deadline
 from harness.engine.console import ConsoleTail
+from harness.engine.failed import Collect
 from harness.engine.findings.watch import Findings
 from harness.engine.life import Means, Session
 from harness.engine.outcome import RunResult, TargetResult
@@ -44,7 +45,9 @@ class Scheduler:
         findings: Findings | None = None,
         clock: Clock = SYSTEM_CLOCK,
         repeat: Callable[[str, Check], str] = lambda _target, _check: "",
+        collect: Collect | None = None,
     ) -> None:
+        """`collect` is given each target that failed, once, before its machine is ended."""
         self._plan = plan
         self._run = run
         self._open_session = open_session
@@ -52,6 +55,7 @@ class Scheduler:
         self._cancellation = cancellation
         self._clock = clock
         self._repeat = repeat
+        self._collect = collect
         self._failures = Failures(plan.options.max_fail)
         forks = max(1, plan.options.forks)
         self._forks = asyncio.Semaphore(forks)
@@ -90,6 +94,7 @@ class Scheduler:
                 events=events,
                 limit=limit,
                 repeat=self._repeat,
+                collect=self._collect,
             ).carry()
 
 

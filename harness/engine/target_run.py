@@ -7,14 +7,16 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 
+from harness.api.assertion import stack
 from harness.api.check import Check
 from harness.deadline import Deadline
 from harness.engine.another import WORTH_ANOTHER, after_another
+from harness.engine.failed import Collect, Failed
 from harness.engine.life import Life, Means, Session, tell
 from harness.engine.order import in_order
 from harness.engine.outcome import GOOD, CheckResult, Outcome, TargetResult
-from harness.engine.plan import Options, PlanItem, TargetPlan, number
-from harness.errors import Cancelled
+from harness.engine.plan import Options, PlanItem, TargetPlan, number, scale_for
+from harness.errors import Cancelled, HarnessError
 from harness.events import Emitter
 
 Beside = Callable[[Life], AbstractAsyncContextManager[None]]
@@ -46,7 +48,8 @@ class TargetRun:
 
     `bring_up`: how it begins (a session's start, or a reset of what runs) and the seconds that it may take. With
     `stays` the target is left as it is in the end, for the next run with the same session. `again`: how often a check
-    that did not pass is carried once more; should it pass then, that is a flaky pass.
+    that did not pass is carried once more; should it pass then, that is a flaky pass. `collect` is given a target that
+    failed, before anything of it is ended.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class TargetRun:
         beside: Beside | None = None,
         stays: bool = False,
         again: int = 0,
+        collect: Collect | None = None,
     ) -> None:
         self._plan = plan
         self._options = options
@@ -76,6 +80,10 @@ class TargetRun:
         self._beside = beside
         self._stays = stays
         self._again = again
+        self._collect = collect
+        self._session = session
+        self._means = means
+        self._cancellation = limit.cancellation
         self._life = Life(
             plan.host,
             options,
@@ -95,15 +103,18 @@ class TargetRun:
         checks = len(self._plan.items)
         self._events.emit("target.start", f"{self._name}: {checks} checks", check_count=checks)
         reach: tuple[str, ...] = ()
+        collected = ""
         try:
             await self._life.through(self._live())
+            collected = await self._collected()
         finally:
             if self._stays:
                 self._life.leave()
             else:
                 reach = await self._life.take_down(failed=self._failures.any or self._life.trouble is not None)
         self._fill()
-        return self._life.result([self._results[item.check.id] for item in self._plan.items], reach=reach)
+        result = self._life.result([self._results[item.check.id] for item in self._plan.items], reach=reach)
+        return replace(result, collected=collected)
 
     # -- up, settled, checked ------------------------------------------------------------------------------------
 
@@ -166,6 +177,34 @@ class TargetRun:
     def _skip(self, item: PlanItem, need: str) -> None:
         why = f"it needs {self._results[need].label}, which {_ENDED[self._results[need].outcome]}"
         self._results[item.check.id] = self._not_run(item.check, Outcome.SKIPPED, why)
+
+    # -- what it has to say, if it failed ------------------------------------------------------------------------
+
+    async def _collected(self) -> str:
+        """The folder with what was kept of a target that failed. Not of one that was never reached or has died, and not
+        when a person wants the end. What goes wrong is told: the verdicts must not be lost for it."""
+        life = self._life
+        failures = (*life.failures, *(each for each in self._results.values() if each.outcome not in GOOD))
+        reached = any(each.outcome is not Outcome.UNREACHABLE or each.transports for each in failures)
+        failed = reached or life.forbidden or (life.limit.expired and len(self._results) < len(self._plan.items))
+        if self._collect is None or not failed or life.trouble is not None or self._cancellation.cancelled:
+            return ""
+        moment = Failed(
+            self._plan.host,
+            self._session,
+            failures,
+            self._events,
+            self._cancellation,
+            scale_for(self._plan.host, self._options),
+        )
+        try:
+            return await self._means.life_pool.run(self._collect, moment)
+        except HarnessError as error:
+            self._events.emit("collect.failed", f"{self._name}: {error}", level="warning")
+        except Exception as error:  # our own bug: told as one
+            told = f"{self._name}: {type(error).__name__}: {error}"
+            self._events.emit("internal.error", told, level="error", stack=stack(error))
+        return ""
 
     # -- what is left to say -------------------------------------------------------------------------------------
 

@@ -108,6 +108,7 @@ FIELDS: dict[str, Field] = dict(
         _field("first_line", NUMBER, "the `event.sequence` of the report's first console.line"),
         _field("flaky", TRUTH, "whether what was seen changed while it was to hold"),
         _field("flaky_count", COUNT, "passes that were flaky"),
+        _field("folder", TEXT, "a folder on this machine"),
         _field("from_transport", NAME, "the transport that was left"),
         _field("host", TEXT, "the host that was connected to"),
         _field("host_key", TEXT, "the host key that the server showed"),

@@ -220,6 +220,19 @@ KINDS: dict[str, Kind] = dict(
             "path duration",
             "bytes attempts fell_back_from cause",
         ),
+        # diagnostics
+        _kind(
+            "collect.start",
+            "A target's diagnostics are about to be collected, into this folder.",
+            "folder",
+        ),
+        _kind(
+            "collect.end",
+            "A target's diagnostics were collected. `harness.counts` has the commands by what became of them: `had`, "
+            "`partial`, `not_had`, `left_out`.",
+            "folder duration counts bytes",
+        ),
+        _kind("collect.failed", "A target that failed could not be collected from; the message says why."),
         # checks
         _kind("check.start", "A check begins on a target.", f"{_CHECK} check_id"),
         _kind("attempt.end", "A check has looked once.", f"{_CHECK} attempt outcome duration seen final"),

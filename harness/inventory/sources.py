@@ -18,8 +18,9 @@ from harness.inventory.script import NotAScriptError, read_script, script_runner
 from harness.inventory.tree import read_tree
 from harness.inventory.vault import Vault, VaultError, is_vaulted, vault_hint
 
-# What a folder may hold beside sources (Ansible's INVENTORY_IGNORE_EXTS, and the names it always skips).
-_IGNORED_NAMES = frozenset({"host_vars", "group_vars", "vars_plugins"})
+# What a folder may hold beside sources (Ansible's INVENTORY_IGNORE_EXTS, the names it always skips, and the file with
+# our own diagnostics).
+_IGNORED_NAMES = frozenset({"host_vars", "group_vars", "vars_plugins", "collect.yml", "collect.yaml"})
 _IGNORED_ENDS = (
     ".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry",
 )  # fmt: skip

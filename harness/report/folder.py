@@ -32,14 +32,19 @@ class RunFolder:
         return self.path / LIVE
 
     def target(self, name: str) -> Path:
-        """The folder of a target's own files: one for each name, whatever characters it is made of."""
-        safe = quote(name, safe=" ", errors="backslashreplace")
-        if not safe.strip(". ") or safe != safe.strip() or len(safe) > _LONGEST_NAME:
-            digest = hashlib.sha256(safe.encode()).hexdigest()[:12]
-            safe = f"{safe.replace('.', '%2E')[:_LONGEST_NAME]}-{digest}"
-        folder = self.path / "targets" / safe
+        """The folder of a target's own files."""
+        folder = self.path / "targets" / folder_name(name)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
+
+
+def folder_name(name: str) -> str:
+    """What a target's folder is called: one for each name, whatever characters it is made of."""
+    safe = quote(name, safe=" ", errors="backslashreplace")
+    if not safe.strip(". ") or safe != safe.strip() or len(safe) > _LONGEST_NAME:
+        digest = hashlib.sha256(safe.encode()).hexdigest()[:12]
+        safe = f"{safe.replace('.', '%2E')[:_LONGEST_NAME]}-{digest}"
+    return safe
 
 
 def create(logs: Path, now: float, *, latest: bool = True) -> RunFolder:

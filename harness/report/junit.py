@@ -50,14 +50,14 @@ def _suite(target: TargetResult, started: float) -> list[str]:
     )
     lines = [f"  {suite}"]
     for check in target.checks:
-        lines += _case(check)
+        lines += _case(check, target.collected)
     if target.findings:
         said = "\n\n".join(f"{finding.short}\n{finding.text}" for finding in target.findings)
         lines.append(f"    <system-out>{_text(f'Findings on the console{chr(10)}{chr(10)}{said}')}</system-out>")
     return [*lines, "  </testsuite>"]
 
 
-def _case(check: CheckResult) -> list[str]:
+def _case(check: CheckResult, collected: str) -> list[str]:
     case = _open(
         "testcase",
         classname=f"{check.target}.{check.module.replace('/', '.')}",
@@ -79,19 +79,19 @@ def _case(check: CheckResult) -> list[str]:
         "      <properties>",
         *(f'        <property name="{name}" value={_attribute(value)} />' for name, value in properties),
         "      </properties>",
-        *_verdict(check),
+        *_verdict(check, collected),
         "    </testcase>",
     ]
 
 
-def _verdict(check: CheckResult) -> list[str]:
+def _verdict(check: CheckResult, collected: str) -> list[str]:
     """What stands in a case that did not simply pass."""
     if check.outcome is Outcome.SKIPPED:
         return [f"      <skipped message={_attribute(check.message)} />"]
     if check.outcome in (Outcome.FAILED, Outcome.ERROR, Outcome.UNREACHABLE):
         name = "failure" if check.outcome is Outcome.FAILED else "error"
         opened = _open(name, message=check.message, type=check.outcome.value)
-        return [f"      {opened}{_text(details(check))}</{name}>"]
+        return [f"      {opened}{_text(details(check, collected))}</{name}>"]
     if not check.flaky:
         return []
     return [
@@ -115,8 +115,8 @@ def _text(value: str) -> str:
     return clean(value).translate(_IN_TEXT)
 
 
-def details(check: CheckResult) -> str:
-    """All that is known about what did not pass, as text."""
+def details(check: CheckResult, collected: str = "") -> str:
+    """All that is known about what did not pass, as text. `collected`: the folder with what was kept of its target."""
     lines = [check.message]
     if check.location:
         lines.append(f"at {check.location}")
@@ -128,6 +128,8 @@ def details(check: CheckResult) -> str:
         lines.extend(f"  {line}" for line in check.console)
     if check.repeat:
         lines.append(f"repeat: {check.repeat}")
+    if collected:
+        lines.append(f"collected: {collected}")
     return "\n".join(lines)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from harness.engine.outcome import CheckResult, Observation, Outcome
+from harness.engine.outcome import GOOD, CheckResult, Observation, Outcome
 from harness.errors import UsageError
 from harness.events import Record
 from harness.events.reader import RecordReader, State
@@ -148,7 +148,7 @@ def _of_results(folder: Path, marks: bool) -> Run:
         targets = document["targets"]
         run, started, duration = str(document["run"]), plausible(document["started"]), plausible(document["duration"])
         # There and back as a line: what has the wrong type is found here, and not in the middle of a report.
-        lines = (to_line(trial(_check(each))) for target in targets for each in target["checks"])
+        lines = (to_line(_with_target(each, target)) for target in targets for each in target["checks"])
         trials = tuple(from_document(orjson.loads(line)) for line in lines)
         stories = tuple(_story(target) for target in targets)
         lasted = {str(target["target"]): plausible(target.get("duration") or duration) for target in targets}
@@ -174,6 +174,11 @@ def _of_results(folder: Path, marks: bool) -> Run:
 
 
 _CHECK_FIELDS = {each.name for each in fields(CheckResult)}
+
+
+def _with_target(document: Mapping[str, Any], target: Mapping[str, Any]) -> Trial:
+    check = _check(document)
+    return trial(check, collected=str(target.get("collected", "")) if check.outcome not in GOOD else "")
 
 
 def _check(document: Mapping[str, Any]) -> CheckResult:

@@ -169,6 +169,14 @@ class Terminal:
         words = f": {_short(message)}" if message and (outcome is not Outcome.PASSED or self._verbosity >= 1) else ""
         self._line(target, outcome.value, _check_line(name, notes, words), _STYLE[outcome])
 
+    def _collect(self, target: str, row: _Row, record: Record) -> None:
+        row.stage = "collecting"
+        if record["event.action"] == "collect.end":
+            row.stage = "collected"
+            self._line(
+                target, "collected", f"{record['message'].removeprefix(f'{target}: ')} ({_seconds(record)})", "dim"
+            )
+
     def _warn(self, target: str, row: _Row, record: Record) -> None:
         words = record["event.action"].rpartition(".")[2].replace("_", " ")
         self._line(target, words, record["message"].partition("\n")[0].removeprefix(f"{target}: "), "yellow")
@@ -305,6 +313,10 @@ class Terminal:
         for target in result.targets:
             if target.settled and any(check.outcome is Outcome.FAILED for check in target.checks):
                 self._print(Text.assemble((target.target, "bold"), f" as a whole: {target.settled}"))
+        for target in result.targets:
+            if target.collected:
+                where = f"{folder}/{target.collected}"
+                self._print(Text.assemble((target.target, "bold"), f" was asked before its end: {where}/summary.md"))
         line = Text()
         for outcome in Outcome:
             if counts[outcome.value] or outcome in (Outcome.PASSED, Outcome.FAILED):
@@ -371,6 +383,9 @@ _HANDLERS: dict[str, _Handler] = {
     "image.progress": Terminal._machine,
     "boot.stage": Terminal._stage,
     "boot.failed": Terminal._warn,
+    "collect.start": Terminal._collect,
+    "collect.end": Terminal._collect,
+    "collect.failed": Terminal._warn,
     "check.start": Terminal._check_start,
     "check.end": Terminal._check_end,
     "attempt.end": Terminal._attempt,

@@ -12,6 +12,7 @@ from datetime import date
 from harness.api.check import Check
 from harness.deadline import SYSTEM_CLOCK, Cancellation, Deadline
 from harness.engine.console import ConsoleTail
+from harness.engine.failed import Collect
 from harness.engine.findings.watch import Findings
 from harness.engine.life import Means
 from harness.engine.outcome import TargetResult
@@ -51,6 +52,7 @@ class Soak:
         repeat: Callable[[str, Check], str],
         redact: Callable[[TargetResult], TargetResult] = lambda result: result,
         retries: int = 1,
+        collect: Collect | None = None,
         on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_progress` is called after each iteration, once it is written down."""
@@ -68,6 +70,7 @@ class Soak:
         self._repeat = repeat
         self._redact = redact
         self._retries = retries
+        self._collect = collect
         self._on_progress = on_progress
         self._failed = 0
         self._error: HarnessError | None = None
@@ -105,6 +108,7 @@ class Soak:
             befallen=self._befallen,
             forks=asyncio.Semaphore(count),
             retries=self._retries,
+            collect=self._collect,
         )
         await asyncio.gather(*(self._target(each.host.name, shared) for each in self._plan.targets))
         means.shutdown()

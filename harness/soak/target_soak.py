@@ -13,6 +13,7 @@ from typing import Protocol
 
 from harness.api.check import Check
 from harness.deadline import Deadline
+from harness.engine.failed import Collect
 from harness.engine.life import Life, Means, Session
 from harness.engine.outcome import GOOD, CheckResult, TargetResult
 from harness.engine.plan import Options, TargetPlan, number, scale_for
@@ -89,6 +90,7 @@ class Shared:
     befallen: Befallen
     forks: asyncio.Semaphore
     retries: int = 1
+    collect: Collect | None = None
 
 
 class TargetSoak:
@@ -158,6 +160,7 @@ class TargetSoak:
             beside=lambda life: self._faults(life, session, iteration),
             stays=True,
             again=shared.retries,
+            collect=self._collect_of(iteration),
         ).carry()
         if shared.limit.cancellation.cancelled:
             return None
@@ -180,6 +183,10 @@ class TargetSoak:
         else:
             await self._turn_over(session)
         return trials
+
+    def _collect_of(self, iteration: int) -> Collect | None:
+        collect = self._shared.collect
+        return None if collect is None else lambda failed: collect(replace(failed, iteration=iteration))
 
     # -- up ------------------------------------------------------------------------------------------------------
 

@@ -39,6 +39,7 @@ def _trial(check: CheckResult, result: TargetResult, iteration: int, broken: str
         reconnects=check.reconnects,
         faults=tuple(dict.fromkeys(span.name for span in met)),
         recovery=recovery,
+        collected=result.collected if outcome not in (TrialOutcome.PASSED, TrialOutcome.SKIPPED) else "",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness.api.check import Check, Never, NotYet, Settings
@@ -48,7 +48,7 @@ def judge_target(look: Look, expected: Sequence[str] = (), window: float = WINDO
         return Standing.COMING, f"the system is {word}: {_UNFINISHED[word]}"
     if word == "maintenance":
         return Standing.NEVER, "the system is in maintenance: in its rescue or emergency mode"
-    others = [state for state in _distinct(look) if not _is_expected(state.name, expected)]
+    others = [state for state in _distinct(look) if not is_expected(state.name, expected)]
     passing = [state for state in others if state.standing is Standing.COMING]
     if passing:
         return Standing.COMING, listed(
@@ -86,7 +86,7 @@ def settled_for(window: float) -> Callable[[Target], str]:
     """The same with another window, in seconds."""
 
     def settled(target: Target) -> str:
-        expected = _expected(target)
+        expected = expected_to_fail(target.vars)
         look = target.systemd.look_at_all()
         try:
             standing, told = judge_target(look, expected, window)
@@ -94,7 +94,7 @@ def settled_for(window: float) -> Callable[[Target], str]:
             raise NotYet(str(error)) from error
         if standing is Standing.NEVER:
             failed = [state.name for state in _distinct(look) if state.active_state == "failed"]
-            unexpected = [name for name in failed if not _is_expected(name, expected)]
+            unexpected = [name for name in failed if not is_expected(name, expected)]
             if look.jobs or not 0 < len(unexpected) <= EXPLAINED:
                 raise Never(told)
             raise Never("; ".join(str(target.why(name)) for name in unexpected))
@@ -118,8 +118,9 @@ def settle_check(timeout: float, window: float = WINDOW) -> Check:
     )
 
 
-def _expected(target: Target) -> list[str]:
-    value = target.vars.get("expected_failed_units")
+def expected_to_fail(variables: Mapping[str, object]) -> list[str]:
+    """The patterns of units that may fail, of a host's variables."""
+    value = variables.get("expected_failed_units")
     patterns = [] if value is None else TABLE["expected_failed_units"].read(value)
     assert isinstance(patterns, list), "it is a list in the table of variables"
     return patterns
@@ -134,8 +135,9 @@ def _flapping(look: Look, expected: Sequence[str], window: float) -> list[str]:
     names = dict.fromkeys(
         name for entry in look.entries if entry.message_id in (RESTART_SCHEDULED, STARTED) for name in entry.units
     )
-    return [name for name in names if not _is_expected(name, expected) and restarted_within(look, name, window)]
+    return [name for name in names if not is_expected(name, expected) and restarted_within(look, name, window)]
 
 
-def _is_expected(name: str, patterns: Sequence[str]) -> bool:
+def is_expected(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a unit may fail, or restart again and again."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

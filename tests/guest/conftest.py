@@ -107,9 +107,11 @@ def harness(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     """Starts runs; whatever is left of them at the end of the test is ended."""
     runs: list[Run] = []
 
-    def start(*arguments: str, verb: str = "run", folder: Path | None = None) -> Run:
+    def start(*arguments: str, verb: str = "run", folder: Path | None = None, collect: bool = False) -> Run:
         folder = folder or tmp_path / f"run{len(runs)}"
         folder.mkdir(exist_ok=True)
+        if verb in ("run", "soak") and not collect:
+            arguments = (*arguments, "--no-collect")  # the diagnostics of an emulated machine take a minute
         runs.append(Run(folder, *arguments, verb=verb))
         return runs[-1]
 

@@ -55,7 +55,7 @@ def test_a_healthy_machine_passes(harness: Callable[..., Run]) -> None:
 
 
 def test_a_broken_sshd_is_explained_over_the_console(harness: Callable[..., Run]) -> None:
-    run = harness("-i", BROKEN, SSHD)
+    run = harness("-i", BROKEN, SSHD, "--collect-recipe", "quick", collect=True)
     assert run.finish() == 1, run.stdout + run.stderr
     outcomes = run.outcomes()
     for check in ("tcp_answers", "banner", "key_exchange", "login_with_key", "wrong_key_refused"):
@@ -80,6 +80,10 @@ def test_a_broken_sshd_is_explained_over_the_console(harness: Callable[..., Run]
     # A forwarded port accepts and hangs up; one without a forwarder refuses.
     assert fallback[0]["harness.cause"] in ("refused", "banner")
     assert "repeat: harness run -i" in run.stdout
+    # What it has to say was collected over the console, before the machine was ended.
+    assert "targets/vm1/collected/summary.md" in run.stdout
+    assert "NoSuchSetting" in (run.record / "targets" / "vm1" / "collected" / "sshd-test.err.txt").read_text()
+    assert run.of("collect.end")[0]["event.sequence"] < run.of("machine.stopped")[0]["event.sequence"]
     # The password of the console login was typed, and is in no file that the run left, nor on its terminal.
     assert [event for event in run.of("console.input") if event["harness.text"] == "********"]
     secret = password_of_the_image()

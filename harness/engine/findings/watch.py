@@ -80,6 +80,11 @@ class TargetWatch:
         self._kept: Counter[tuple[str, Ruling]] = Counter()
         self._unmet = list(rules.required)
 
+    @property
+    def forbidden(self) -> bool:
+        """Whether what is forbidden was seen until now."""
+        return any(finding.ruling is Ruling.FORBIDDEN for finding in self._found)
+
     def hear(self, record: Record) -> None:
         """Takes a record of this target, in any thread."""
         action = record["event.action"]
