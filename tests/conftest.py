@@ -43,6 +43,16 @@ settings.load_profile("busy")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n 2 --dist loadgroup` the tests of a file stay together, and all with a guest do: there is one at a time,
+    and what is saved of it is saved once. They come first, because they take longest."""
+    for item in items:
+        guest = item.get_closest_marker("guest") is not None
+        item.add_marker(pytest.mark.xdist_group("guest" if guest else str(item.path)))
+    items.sort(key=lambda item: item.get_closest_marker("guest") is None)
+
+
 @pytest.fixture(autouse=True)
 def _events_follow_the_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """In this process each record as it is written; of processes that a test starts, their files below tmp_path."""
