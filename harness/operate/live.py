@@ -21,13 +21,15 @@ from dataclasses import dataclass
 from harness.deadline import Deadline
 from harness.errors import Cancelled, HarnessError
 from harness.transport.contract import CommandResult
-from harness.transport.errors import Cause, Timeout, TransportLost
+from harness.transport.errors import Cause, Timeout, TransportError, TransportLost
 from harness.transport.link import Link
 
 PIECE = 262144
 """Bytes of each stream that one look reads at most."""
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
+UNREACHABLE = 60.0
+"""Seconds that a target may be unreachable while a command runs on it."""
 END_GRACE = 5.0
 """Seconds that ending a command may take that is not to go on."""
 
@@ -148,9 +150,22 @@ class LiveCommand:
             deadline.check("a command runs")
             deadline.sleep(pause)
             before = (self._out, self._err)
-            status = self._look(_FIND, deadline)
+            status = self._look_when_it_can_be(deadline)
             pause = FIRST_PAUSE if (self._out, self._err) != before else min(LONGEST_PAUSE, pause * 1.5)
         return status
+
+    def _look_when_it_can_be(self, deadline: Deadline) -> int | None:
+        """A look. Where no transport serves it is waited for one, for a while: the command goes on meanwhile."""
+        patience = deadline.clamp(UNREACHABLE)
+        while True:
+            try:
+                return self._look(_FIND, deadline)
+            except (_Gone, Timeout):
+                raise
+            except TransportError:
+                if patience.expired:
+                    raise
+            patience.sleep(LONGEST_PAUSE)
 
     def _timeout(self) -> Timeout:
         return Timeout(
@@ -171,7 +186,7 @@ class LiveCommand:
             if result.exit_status == _STUCK and not self._out + self._err:
                 raise _Stuck
             if result.exit_status or len(words) != 3:
-                raise TransportLost(
+                raise _Gone(
                     "what the command wrote is no longer on the target: it was restarted, or cleaned"
                     + (f"; it said {result.err[-200:]!r}" if result.err else ""),
                     cause=Cause.LOST,
@@ -214,6 +229,10 @@ class LiveCommand:
     def _end(self) -> None:
         with contextlib.suppress(HarnessError):  # it is told that it was not to go on, whether that is heard or not
             self._ask(_FIND + _END, Deadline.after(END_GRACE))
+
+
+class _Gone(TransportLost):
+    """The target has forgotten the command."""
 
 
 class _Stuck(Exception):

@@ -7,8 +7,9 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from harness.deadline import Cancellation, Deadline
 from harness.errors import Cancelled
 from harness.operate.live import PIECE, LiveCommand
 from harness.transport.contract import CommandResult
-from harness.transport.errors import Cause, Timeout, TransportLost
+from harness.transport.errors import Cause, Timeout, TransportLost, Unavailable
 
 SHELLS = [shell for shell in (["dash"], ["bash"], ["busybox", "sh"]) if shutil.which(shell[0])]
 
@@ -70,8 +71,10 @@ class Heard:
         self.times.append(out)
 
 
-def live(link: HereLink, command: str, heard: Heard, stdin: bytes = b"") -> LiveCommand:
-    return LiveCommand(link, command, on_output=heard, stdin=stdin)  # type: ignore[arg-type]
+def live(link: HereLink, command: str, heard: Callable[[bytes, bytes], None], stdin: bytes = b"") -> LiveCommand:
+    made = LiveCommand(link, command, on_output=heard, stdin=stdin)  # type: ignore[arg-type]
+    MADE.append(made._nonce)
+    return made
 
 
 @pytest.fixture(params=SHELLS, ids=lambda shell: shell[0])
@@ -79,15 +82,20 @@ def link(request: pytest.FixtureRequest, tmp_path: Path) -> HereLink:
     return HereLink(request.param, tmp_path)
 
 
+MADE: list[str] = []
+"""The nonces of a test's commands: others may use this machine, too."""
+
+
 def leftovers() -> list[Path]:
-    return [path for base in ("/run", "/dev/shm", "/tmp", "/var/tmp") for path in Path(base).glob(".harness-*")]
+    bases = ("/run", "/dev/shm", "/tmp", "/var/tmp")
+    return [path for base in bases for nonce in MADE if (path := Path(base, f".harness-{nonce}")).exists()]
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left() -> object:
-    before = set(leftovers())
+def nothing_is_left() -> Iterator[None]:
+    MADE.clear()
     yield
-    assert not set(leftovers()) - before
+    assert not leftovers()
 
 
 def test_both_streams_the_status_and_the_input_are_its_own(link: HereLink) -> None:
@@ -153,17 +161,13 @@ def test_at_its_deadline_it_is_ended_with_its_children(link: HereLink, tmp_path:
 def test_what_is_cancelled_is_ended(link: HereLink) -> None:
     mark = f"5{os.getpid()}"
     cancellation = Cancellation()
-    heard = Heard()
 
     def cancel(out: bytes, err: bytes) -> None:
         cancellation.cancel("interrupted")
 
     with pytest.raises(Cancelled):
-        LiveCommand(link, f"echo begun; sleep {mark}", on_output=cancel).run(  # type: ignore[arg-type]
-            Deadline.after(60, cancellation=cancellation)
-        )
+        live(link, f"echo begun; sleep {mark}", cancel).run(Deadline.after(60, cancellation=cancellation))
     assert not alive(mark)
-    del heard
 
 
 def test_what_is_killed_has_ended(link: HereLink) -> None:
@@ -195,7 +199,7 @@ def test_when_its_folder_is_gone_that_is_told(link: HereLink, tmp_path: Path) ->
                 shutil.rmtree(path)
 
     with pytest.raises(TransportLost, match="no longer on the target"):
-        LiveCommand(link, "echo a; sleep 2", on_output=take).run(Deadline.after(60))  # type: ignore[arg-type]
+        live(link, "echo a; sleep 2", take).run(Deadline.after(60))
 
 
 def alive(mark: str) -> bool:
@@ -206,3 +210,29 @@ def alive(mark: str) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def test_a_target_that_cannot_be_reached_for_a_while_is_waited_for(
+    link: HereLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.operate.live.LONGEST_PAUSE", 0.05)
+    away = iter([True] * 4)
+    run = link.run
+
+    def at_times(command: str, **how: Any) -> CommandResult:
+        if link.count and next(away, False):
+            raise Unavailable("busy", cause=Cause.BUSY, transport="serial")
+        return run(command, **how)
+
+    monkeypatch.setattr(link, "run", at_times)
+    heard = Heard()
+    assert live(link, "echo a; sleep 1; echo b", heard).run(Deadline.after(60)).exit_status == 0
+    assert heard.out == b"a\nb\n"
+    monkeypatch.setattr("harness.operate.live.UNREACHABLE", 0.2)
+    away = iter([True] * 1000)
+    link.count = 0
+    with pytest.raises(Unavailable, match="busy"):
+        live(link, "sleep 30", heard).run(Deadline.after(60))
+    away = iter([])
+    for path in leftovers():
+        shutil.rmtree(path)
