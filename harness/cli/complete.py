@@ -196,12 +196,19 @@ def _faults(prefix: str, arguments: argparse.Namespace) -> Iterable[str]:
     return KINDS
 
 
+_OWN_WORDS = (
+    *("N", "K", "P", "S", "X", "TIME", "SIZE", "TEXT", "REGEX", "EXPR", "TAGS", "VARS"),
+    *("NAME", "KEY", "UNIT", "COMMAND", "MODE", "EVENT", "URL", "ADDRESS:PORT"),
+)
+"""The arguments of which only the person knows what to type."""
+
 WORDS: dict[str, Words] = {
     "CHECKS": _checks,
     "CHECK": _check_labels,
     "GLOB": lambda prefix, arguments: (*_check_labels(prefix, arguments), *_event_kinds(prefix, arguments)),
     "PATTERN": _patterns,
     "HOST": _patterns,
+    "HOST|DIR": lambda prefix, arguments: (*_patterns(prefix, arguments), *_folders(prefix, arguments)),
     "H": _hosts,
     "HOST|DIR": lambda prefix, arguments: (*_patterns(prefix, arguments), *_folders(prefix, arguments)),
     "DIAGNOSTICS": _diagnostics,
@@ -218,10 +225,5 @@ WORDS: dict[str, Words] = {
     "FAULT": _faults,
     "LEVEL": _some("debug", "info", "warning", "error"),
     "TRANSPORT": _some("ssh", "serial"),
-    # What only the person knows.
-    **dict.fromkeys(
-        ("N", "K", "P", "S", "X", "TIME", "COMMAND", "MODE", "SIZE", "EXPR", "TAGS", "VARS", "EVENT", "NAME", "URL",
-         "ADDRESS:PORT", "KEY", "TEXT", "REGEX", "UNIT"),
-        _nothing,
-    ),
-}  # fmt: skip
+    **dict.fromkeys(_OWN_WORDS, _nothing),
+}

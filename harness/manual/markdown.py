@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterable, Iterator
 
 from harness.manual.page import Block, Definitions, Lines, Page, Paragraph
+
+_WIDTH = 88
+_KEPT = "\N{NO-BREAK SPACE}"
 
 
 def markdown_of(page: Page, level: int = 2) -> Iterator[str]:
@@ -12,7 +17,7 @@ def markdown_of(page: Page, level: int = 2) -> Iterator[str]:
     yield from (f"{'#' * level} {page.command}", "")
     if page.summary:
         yield from (f"{page.summary[:1].upper()}{page.summary[1:]}.", "")
-    yield from ("```text", page.usage, "```", "")
+    yield from ("```text", *_wrapped(page.usage), "```", "")
     yield from _blocks(page.description)
     for group in page.groups:
         yield from (f"**{group.title[:1].upper()}{group.title[1:]}**", "")
@@ -27,6 +32,14 @@ def markdown_of(page: Page, level: int = 2) -> Iterator[str]:
         yield from _blocks(section.blocks)
     for below in page.below:
         yield from markdown_of(below, level + 1)
+
+
+def _wrapped(usage: str) -> list[str]:
+    """On lines as wide as a page; what stands in brackets stays together."""
+    words = re.findall(r"\[.*?\](?= |$)|\S+", usage)
+    lines = textwrap.wrap(" ".join(word.replace(" ", _KEPT) for word in words), _WIDTH, subsequent_indent="    ",
+                          break_long_words=False, break_on_hyphens=False)  # fmt: skip
+    return [line.replace(_KEPT, " ") for line in lines]
 
 
 def _blocks(blocks: Iterable[Block]) -> Iterator[str]:

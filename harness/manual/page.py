@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 _WIDE = 100_000
+_TITLES = {"positional arguments": "arguments"}
 _DEFINITION = re.compile(r" {2,}(\S+(?: \S+)*) {2,}(\S+(?: \S+)*)")
 
 
@@ -118,7 +119,7 @@ def _groups(parser: argparse.ArgumentParser) -> Iterator[Group]:
             if not isinstance(action, argparse._SubParsersAction) and action.help != argparse.SUPPRESS
         )
         if arguments:
-            yield Group(group.title or "options", arguments)
+            yield Group(_TITLES.get(group.title or "", group.title or "options"), arguments)
 
 
 def _value(formatter: argparse.HelpFormatter, action: argparse.Action) -> str:

@@ -9,7 +9,6 @@ from datetime import date
 from harness.manual.page import Argument, Block, Definitions, Lines, Page, Paragraph
 
 _WORD = re.compile(r"(?P<flag>(?<![\w-])--?[A-Za-z][\w-]*)|(?P<value>(?<![\w-])[A-Z][A-Z0-9_:]*(?![\w-]))")
-_TITLES = {"positional arguments": "arguments"}
 
 
 def man_pages(page: Page, version: str, day: date) -> dict[str, str]:
@@ -55,8 +54,7 @@ def _usage(page: Page) -> str:
 
 def _arguments(page: Page, heading: str = ".SH") -> Iterator[str]:
     for group in page.groups:
-        title = _TITLES.get(group.title, group.title)
-        yield f"{heading} {_heading(title) if heading == '.SH' else _plain(title.capitalize())}"
+        yield f"{heading} {_heading(group.title) if heading == '.SH' else _plain(group.title.capitalize())}"
         for argument in group.arguments:
             yield ".TP"
             yield _tag(argument)
