@@ -210,7 +210,6 @@ WORDS: dict[str, Words] = {
     "HOST": _patterns,
     "HOST|DIR": lambda prefix, arguments: (*_patterns(prefix, arguments), *_folders(prefix, arguments)),
     "H": _hosts,
-    "HOST|DIR": lambda prefix, arguments: (*_patterns(prefix, arguments), *_folders(prefix, arguments)),
     "DIAGNOSTICS": _diagnostics,
     "VAR": _variables,
     "check | GROUP": lambda prefix, arguments: ("check", *_patterns(prefix, arguments)),
