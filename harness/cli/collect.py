@@ -72,6 +72,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """What is wrong with what was typed, or with a recipe, is told before any target is asked."""
+    from harness.cli.collecting import complaint
     from harness.cli.reaching import reach
     from harness.errors import Cancelled, ExitCode, UsageError
     from harness.operate.collect.catalogue import catalogue_of
@@ -91,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         for host, result in zip(reached.hosts, found, strict=True):
             if isinstance(result, Exception):
                 if not isinstance(result, Cancelled):
-                    print(f"harness: {host.name}: {result}", file=sys.stderr)
+                    print(complaint(host.name, result), file=sys.stderr)
                 rows.append({"target": host.name, "error": str(result)})
                 code = max(code, int(getattr(result, "exit_code", ExitCode.INTERNAL)), key=_GRAVITY.index)
             else:
@@ -169,7 +170,7 @@ def _told(index: Index, folder: Path) -> str:
     from harness.report.shown import shown
     from harness.report.words import seconds
 
-    lines = [f"{index.standing:<11} {sentence}" for sentence in index.sentences]
+    lines = [f"{index.standing or 'unknown':<11} {sentence}" for sentence in index.sentences]
     if index.ended_early:
         lines.append(f"{'ended early':<11} {index.ended_early}")
     over = f", over {', '.join(index.transports)}" if index.transports else ""

@@ -88,6 +88,12 @@ def insisting(target: Target, transport: str | None) -> Target:
     return target.over(transport)
 
 
+def complaint(name: str, error: Exception) -> str:
+    """An error about a target as it is printed: with the target's name, once."""
+    told = str(error)
+    return f"harness: {told}" if told.startswith((f"{name} ", f"{name}:")) else f"harness: {name}: {told}"
+
+
 def collections_of(folder: RunFolder, target: str) -> int:
     """How many of a target a soak's folder holds."""
     return sum(1 for _ in (folder.target(target) / FOLDER).glob("iteration-*"))

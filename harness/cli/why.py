@@ -54,6 +54,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints it."""
+    from harness.cli.collecting import complaint
+
     found = _live(arguments) if arguments.inventory else _collected(arguments)
     rows = []
     code = 0
@@ -63,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             rows.append(_row(name, folder, answer))
         elif isinstance(answer, Exception):
-            print(f"harness: {name}: {answer}", file=sys.stderr)
+            print(complaint(name, answer), file=sys.stderr)
         else:
             for line in _lines(answer):
                 print(f"{_shown(name)}  {_shown(line)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -245,6 +246,37 @@ def test_why_names_a_service_that_is_not_there_live_and_from_the_folder(place: P
     assert document["targets"][0]["units"][0]["standing"] == "never"
 
 
+BUSYBOX = shutil.which("busybox") or "busybox"
+
+
+@pytest.fixture
+def busybox(tmp_path: Path) -> Iterator[None]:
+    """A console on which there is nothing but busybox, as in many an initramfs."""
+    (tmp_path / "bin").mkdir()
+    for name in subprocess.run([BUSYBOX, "--list"], capture_output=True, text=True, check=True).stdout.split():
+        (tmp_path / "bin" / name).symlink_to(BUSYBOX)
+    with PtyGuest([BUSYBOX, "sh", "-i"], tmp_path / "console", env={"PATH": str(tmp_path / "bin")}):
+        yield
+
+
+@pytest.mark.usefixtures("busybox")
+def test_busybox_is_asked_with_the_commands_that_it_has(place: Place) -> None:
+    (place.folder / "collect.yml").unlink()
+    done = place.collect("con", "-o", "out")
+    assert "con  unknown     con is not run by systemd" in done.stdout
+    document = place.index("out/con")
+    entries = {entry["name"]: entry for entry in document["entries"]}
+    assert not [name for name, entry in entries.items() if entry["state"] in ("not_had", "partial")]
+    for name in ("kernel-version", "processes", "mounts", "space", "addresses", "routes", "links", "sockets-netstat"):
+        assert (entries[name]["state"], entries[name]["exit_status"]) == ("had", 0), name
+        assert entries[name]["stdout"]["bytes"] > 30, name
+    assert entries["units"]["why"] == "the target has no systemd"
+    assert entries["journal"]["state"] == "left_out"
+    done = place.run("why", "-i", "inv.ini", "con")
+    assert (done.returncode, done.stderr[:9]) == (4, "harness: ")
+    assert "Name what is to be explained" in done.stderr
+
+
 # -- a run that fails ------------------------------------------------------------------------------------------------
 
 CHECKS = """\
@@ -310,7 +342,7 @@ def test_collecting_that_takes_too_long_is_ended_and_the_verdict_stays(place: Pl
 
 
 def test_a_target_that_is_not_there_is_not_asked(place: Place) -> None:
-    done = failing(place, limit="nobody")
+    done = failing(place, "--budget", "1", limit="nobody")
     assert done.returncode == 3
     assert not list((place.folder / "logs").glob("*/targets/nobody/collected"))
 
