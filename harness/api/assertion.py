@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import FrameType, TracebackType
 
+from harness.api.watched import seen
+
 _LONGEST = 300
 
 
@@ -64,6 +66,7 @@ class _Asserted:
 
     text: str
     names: tuple[tuple[str, ast.Attribute | ast.Name], ...]
+    test: ast.expr
 
 
 @lru_cache(maxsize=1024)
@@ -76,13 +79,16 @@ def _asserted(filename: str, line: int) -> _Asserted | None:
     if inner is None:
         return None
     names: dict[str, ast.Attribute | ast.Name] = {}
+    called = {id(part) for call in ast.walk(inner.test) if isinstance(call, ast.Call) for part in ast.walk(call.func)}
     for part in ast.walk(inner.test):
+        if id(part) in called:
+            continue  # `target` in `target.read(…)`: what it is called on is no news
         if not isinstance(part, ast.Attribute | ast.Name) or not isinstance(part.ctx, ast.Load):
             continue
         # Nothing is called to show a value, so nothing is done twice.
         if not any(isinstance(within, ast.Call | ast.Subscript) for within in ast.walk(part)):
             names[ast.unparse(part)] = part
-    return _Asserted(ast.unparse(inner.test), tuple(names.items()))
+    return _Asserted(ast.unparse(inner.test), tuple(names.items()), inner.test)
 
 
 @lru_cache(maxsize=64)
@@ -99,7 +105,8 @@ def _values(asserted: _Asserted, frame: FrameType) -> list[tuple[str, object]]:
     found = {name: _lookup(node, frame) for name, node in asserted.names}
     known = {name: value for name, value in found.items() if value is not _UNKNOWN and not callable(value)}
     # `result` says nothing that `result.out` does not say better.
-    return [(n, v) for n, v in known.items() if not any(other.startswith(f"{n}.") for other in known)]
+    short = [(n, v) for n, v in known.items() if not any(other.startswith(f"{n}.") for other in known)]
+    return [*seen(asserted.test, frame.f_locals), *short]
 
 
 _UNKNOWN = object()
@@ -131,7 +138,8 @@ def _words(error: BaseException) -> str:
 
 def _short(value: object) -> str:
     try:
-        text = repr(value)
+        told = getattr(value, "__seen__", None)
+        text = repr(value) if told is None else str(told())
     except Exception as worse:  # a `__repr__` of the check's own objects may raise anything
         text = f"<{type(value).__name__}, whose __repr__ raised {type(worse).__name__}>"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"

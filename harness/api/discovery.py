@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness.api.check import Check, CheckFunction, Settings
 from harness.api.declare import Declaration, declarations
+from harness.api.watched import Loader
 from harness.errors import HarnessError, NothingSelected, Source, UsageError
 
 _IGNORED_FOLDERS = {"__pycache__", "host_vars", "group_vars"}
@@ -199,7 +200,7 @@ def _import(file: Path) -> types.ModuleType:
     name = f"{package}.{resolved.stem}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, resolved)
+    spec = importlib.util.spec_from_file_location(name, resolved, loader=Loader(name, str(resolved)))
     if spec is None or spec.loader is None:
         raise UsageError(f"{file} cannot be imported as a Python module")
     module = importlib.util.module_from_spec(spec)

@@ -72,6 +72,10 @@ class Target:
     active_faults: ActiveFaults | None = None
     _hosts: list[Any] = field(default_factory=list, init=False, repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        # Its variables may hold secrets, and nobody wants to read them all.
+        return f"<target {self.name}>"
+
     def run(
         self,
         command: str,

@@ -77,6 +77,11 @@ class CommandResult:
         """The exit status is 0."""
         return self.exit_status == 0
 
+    def __seen__(self) -> str:
+        """What an assertion that does not hold tells of it."""
+        said = ", ".join(f"{name} {text!r}" for name, text in (("stdout", self.out), ("stderr", self.err)) if text)
+        return f"exit status {self.exit_status}{', ' if said else ''}{said}"
+
     @property
     def out(self) -> str:
         """stdout as text, without the newlines at its end; bytes that are no UTF-8 are shown as `\\xNN`."""
