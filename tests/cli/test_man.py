@@ -116,6 +116,21 @@ def test_the_command(tmp_path: Path) -> None:
     assert "cannot write the pages to file" in done.stderr
 
 
+def test_man_finds_them_beside_the_program(tmp_path: Path) -> None:
+    """As `scripts/setup` and a wheel lay them down."""
+    (tmp_path / "bin").mkdir()
+    assert harness("man", "-o", "share/man/man1", cwd=tmp_path).returncode == 0
+    done = subprocess.run(
+        ["man", "-w", "harness", "harness-soak"],
+        env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.split() == [f"{tmp_path}/share/man/man1/{name}.1" for name in ("harness", "harness-soak")]
+
+
 def test_they_are_made_by_python_alone() -> None:
     """While the package is built none of the libraries is there that it needs when it runs."""
     script = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from harness.cli.man import made; print(*made())"
