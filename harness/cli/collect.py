@@ -46,6 +46,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     what = parser.add_argument_group("what is collected")
     what.add_argument("--recipe", default="standard", metavar="DIAGNOSTICS", help="which recipe (default standard)")
     what.add_argument(
+        "--catalogue",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="YAML with more commands and recipes, beside those in collect.yml beside the inventory; may be repeated",
+    )
+    what.add_argument(
         "--unit", action="append", default=[], metavar="UNIT", help="explain this unit too; may be repeated"
     )
     what.add_argument("--list", action="store_true", dest="list_only", help="list recipes and commands; ask nobody")
@@ -77,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.errors import Cancelled, ExitCode, UsageError
     from harness.operate.collect.catalogue import catalogue_of
 
-    catalogue = catalogue_of(arguments.inventory)
+    catalogue = catalogue_of(arguments.inventory, arguments.catalogue)
     if arguments.list_only:
         _list(catalogue, as_json=arguments.json)
         return 0
@@ -152,8 +159,18 @@ def _collect(reached: Reach, host: Host, recipe: Recipe, arguments: argparse.Nam
     target = insisting(target, arguments.transport)
     index = Collector(target, recipe, store, bounds=bounds, units=arguments.unit).collect()
     if not arguments.json:
-        print(_told(index, folder), flush=True)
+        _say(_told(index, folder))
     return index, folder
+
+
+def _say(text: str) -> None:
+    """Prints it at once, from whichever target's thread; a reader that has gone (`| head`) ends no collecting."""
+    import os
+
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _code(index: Index) -> int:

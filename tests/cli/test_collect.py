@@ -107,7 +107,7 @@ def test_each_command_has_a_file_of_its_own_over_ssh_and_over_serial(place: Plac
         assert (folder / "fails.txt").read_text() == "out\n"
         assert (folder / "fails.err.txt").read_text() == "bad news\n"
         assert (folder / "many.txt").read_text().startswith("1\n2\n3\n")
-        assert (folder / "many.txt").read_text().endswith("[harness: cut here after 1024 bytes; there was more]\n")
+        assert (folder / "many.txt").read_text().endswith("\n[harness: cut here after 1024 bytes; there was more]\n")
         assert (folder / "secret.txt").read_text() == "the word is ********\n"
         document = place.index(f"out/{name}")
         entries = {entry["name"]: entry for entry in document["entries"]}
@@ -179,6 +179,23 @@ def test_what_does_not_end_is_ended_and_the_whole_has_its_time(place: Place) -> 
     document = place.index("late/box")
     assert document["entries"][-1]["state"] == "not_had"
     assert document["ended_early"] == "the time for all of it was over (4.0 s)"
+
+
+def test_a_reader_that_goes_away_ends_no_collecting(place: Place) -> None:
+    collect = f"{sys.executable} -m harness collect -i inv.ini ssh --recipe mine -o out --forks 1"
+    command = f"{collect} | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=place.folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("0\n", "")
+    assert place.index("out/box")["complete"]
+    assert place.index("out/second")["complete"]
 
 
 MISTAKES = [

@@ -68,13 +68,27 @@ def test_the_timer_of_this_machine_is_found(shell: list[str]) -> None:
     assert done.stdout == "timer:kills\n"
 
 
-@given(st.binary(max_size=300), st.integers(1, 200), st.sampled_from(list(Keep)))
-def test_a_cut_is_marked_and_nothing_else_is_changed(data: bytes, limit: int, keep: Keep) -> None:
-    found = kept(data, limit, keep)
-    assert found.cut == (len(data) > limit)
-    if not found.cut:
-        assert found.data == data
-    elif keep is Keep.END:
-        assert found.data == b"[harness: cut here; these are the last %d bytes]\n" % limit + data[-limit:]
-    else:
-        assert found.data == data[:limit] + b"\n[harness: cut here after %d bytes; there was more]\n" % limit
+@given(st.binary(max_size=300) | st.text("ab\n", max_size=300).map(str.encode), st.integers(1, 200))
+def test_a_cut_is_marked_stands_between_lines_and_nothing_else_is_changed(data: bytes, limit: int) -> None:
+    first, last = kept(data, limit), kept(data, limit, Keep.END)
+    assert first.cut == last.cut == (len(data) > limit)
+    if not first.cut:
+        assert first.data == last.data == data
+        return
+    rest, mark = first.data[: first.data.rindex(b"[harness: ")], first.data[first.data.rindex(b"[harness: ") :]
+    assert mark == b"[harness: cut here after %d bytes; there was more]\n" % len(rest)
+    assert rest == b"\n" or (data.startswith(rest) and rest.endswith(b"\n"))
+    mark, _, rest = last.data.partition(b"\n")
+    assert mark == b"[harness: cut here; these are the last %d bytes]" % len(rest)
+    assert data.endswith(rest)
+    assert not rest or data[: len(data) - len(rest)].endswith(b"\n")
+
+
+def test_half_a_secret_at_the_cut_is_not_kept() -> None:
+    data = b"a line\n" * 10 + b"the password is opensesame\n"
+    for limit in range(len(data) - 12, len(data)):
+        assert b"open" not in kept(data, limit).data
+    data = b"opensesame it is\n" + b"a line\n" * 10
+    for limit in range(len(data) - 12, len(data)):
+        assert b"sesame" not in kept(data, limit, Keep.END).data
+    assert b"open" not in kept(b"x" * 1000 + b"opensesame", 1004).data

@@ -129,11 +129,9 @@ def test_bytes_stay_as_they_are_and_secrets_do_not(tmp_path: Path) -> None:
 
 
 def test_what_is_too_long_is_cut_and_marked_in_the_file_the_index_and_the_summary(tmp_path: Path) -> None:
-    index = collect(tmp_path / "x", a_recipe(Command("long", "seq 1 100000", size=33)))
+    index = collect(tmp_path / "x", a_recipe(Command("long", "seq 1 100000", size=34)))
     text = (tmp_path / "x" / "long.txt").read_text()
-    assert (
-        text == "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n13\n14\n\n[harness: cut here after 33 bytes; there was more]\n"
-    )
+    assert text == "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n13\n14\n[harness: cut here after 33 bytes; there was more]\n"
     stream = index.entries[-1].stdout
     assert stream is not None
     assert stream.cut

@@ -15,6 +15,8 @@ KILL_AFTER = 2
 TIMED_OUT = frozenset({124, 137, 143})
 """What `timeout` ends with when it has ended a command (GNU coreutils, busybox)."""
 _STDERR = 16 << 10
+_PIECE = 512
+"""Bytes: secrets that are longer are not looked for in pieces either."""
 
 # Descriptor 3 carries the exit status past the two pipes, 6 leads stdout past the one of stderr; 4 and 5 are what the
 # two have to come to. Where the target lacks the tool, the whole is carried, and cut here.
@@ -74,12 +76,19 @@ def bounded(command: str, *, seconds: float, limit: int, keep: Keep, timer: Time
 
 
 def kept(data: bytes, limit: int, keep: Keep = Keep.BEGINNING) -> Kept:
-    """So much of a stdout as is kept, with a mark where it was cut."""
+    """So much of a stdout as is kept, with a mark where it was cut. It is cut between two lines: half a line may hold
+    half a secret, which nobody would know any more. Of one endless line a piece is left out."""
     if len(data) <= limit:
         return Kept(data, cut=False)
     if keep is Keep.END:
-        return Kept(f"[harness: cut here; these are the last {limit} bytes]\n".encode() + data[-limit:], cut=True)
-    return Kept(data[:limit] + f"\n[harness: cut here after {limit} bytes; there was more]\n".encode(), cut=True)
+        rest = data[-limit:]
+        line = rest.find(b"\n") + 1
+        rest = rest[line:] if line else rest[_PIECE:]
+        return Kept(f"[harness: cut here; these are the last {len(rest)} bytes]\n".encode() + rest, cut=True)
+    rest = data[:limit]
+    line = rest.rfind(b"\n") + 1
+    rest = rest[:line] if line else rest[: max(0, limit - _PIECE)] + b"\n"
+    return Kept(rest + f"[harness: cut here after {len(rest)} bytes; there was more]\n".encode(), cut=True)
 
 
 def kept_stderr(data: bytes, limit: int, keep: Keep = Keep.BEGINNING) -> Kept:

@@ -86,11 +86,11 @@ class Catalogue:
         )
 
 
-def catalogue_of(inventories: Sequence[str]) -> Catalogue:
-    """Ours, and what stands beside the inventories. Raises UsageError, with file and line."""
+def catalogue_of(inventories: Sequence[str], files: Sequence[str] = ()) -> Catalogue:
+    """Ours, what stands beside the inventories, and what is in these files. Raises UsageError, with file and line."""
     own = resources.files("harness.operate.collect") / "catalogue.yml"
     found = _read(own.read_text(encoding="utf-8"), "catalogue.yml", Catalogue())
-    for path in files_beside(inventories):
+    for path in (*files_beside(inventories), *map(Path, files)):
         found = read_catalogue(path, found)
     return found
 
