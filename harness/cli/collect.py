@@ -148,7 +148,7 @@ def _collect(reached: Reach, host: Host, recipe: Recipe, arguments: argparse.Nam
     folder = Path(arguments.output) / folder_name(host.name) if arguments.output else own
     scale = number(host, "timeout_scale") if arguments.timeout_scale is None else arguments.timeout_scale
     bounds = Bounds(
-        seconds=arguments.collect_timeout * scale,
+        seconds=min(arguments.collect_timeout * scale, reached.deadline.remaining()),
         command_seconds=arguments.command_timeout * scale,
         total_bytes=arguments.max_total,
         file_bytes=arguments.max_file,

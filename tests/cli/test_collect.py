@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -175,10 +176,11 @@ def test_what_does_not_end_is_ended_and_the_whole_has_its_time(place: Place) -> 
     states = {entry["name"]: entry["state"] for entry in place.index("out/box")["entries"]}
     assert (states["never"], states["fails"]) == ("partial", "had")
     (place.folder / "collect.yml").write_text(RECIPES.replace("timeout: 1", "timeout: 100"))
-    place.collect("box", "--recipe", "slow", "-o", "late", "--collect-timeout", "4", code=1)
-    document = place.index("late/box")
-    assert document["entries"][-1]["state"] == "not_had"
-    assert document["ended_early"] == "the time for all of it was over (4.0 s)"
+    for flag, folder in (("--collect-timeout", "late"), ("--deadline", "later")):
+        place.collect("box", "--recipe", "slow", "-o", folder, flag, "4", code=1)
+        document = place.index(f"{folder}/box")
+        assert document["entries"][-1]["state"] == "not_had"
+        assert re.fullmatch(r"the time for all of it was over \([34]\.\d s\)", document["ended_early"])
 
 
 def test_a_reader_that_goes_away_ends_no_collecting(place: Place) -> None:
