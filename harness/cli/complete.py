@@ -129,13 +129,27 @@ def _hosts(prefix: str, arguments: argparse.Namespace) -> Iterable[str]:
 
 
 def _patterns(prefix: str, arguments: argparse.Namespace) -> Iterable[str]:
-    """The last term of the pattern; what stands before it stays."""
+    """The last term of the pattern; what stands before it stays. A verb that takes no inventory means what is up."""
     from harness.inventory.names import names
 
+    if not hasattr(arguments, "inventory"):
+        return _up(arguments)
     match = _TERM.match(prefix)
     before = match[0] if match else ""
     found = names(_sources(arguments))
     return (before + name for name in dict.fromkeys((*found.hosts, *found.groups)))
+
+
+def _up(arguments: argparse.Namespace) -> list[str]:
+    from urllib.parse import unquote
+
+    from harness.report.folder import UP
+
+    return sorted(unquote(path.name) for path in (_logs(arguments) / UP).iterdir() if not path.name.startswith("."))
+
+
+def _logs(arguments: argparse.Namespace) -> Path:
+    return Path(getattr(arguments, "logs", None) or "logs")
 
 
 def _variables(prefix: str, arguments: argparse.Namespace) -> Iterable[str]:
@@ -147,8 +161,7 @@ def _variables(prefix: str, arguments: argparse.Namespace) -> Iterable[str]:
 def _runs(prefix: str, arguments: argparse.Namespace) -> Iterator[str]:
     from harness.report.folder import folders
 
-    logs = Path(getattr(arguments, "logs", None) or "logs")
-    found = folders(logs)[::-1]
+    found = folders(_logs(arguments))[::-1]
     if found:
         yield "latest"
     yield from (folder.name for folder in found)
@@ -160,8 +173,7 @@ def _check_labels(prefix: str, arguments: argparse.Namespace) -> Iterator[str]:
     """The checks of the newest run, as its results name them."""
     import json
 
-    logs = Path(getattr(arguments, "logs", None) or "logs")
-    document = json.loads((logs / "latest" / "results.json").read_text(encoding="utf-8"))
+    document = json.loads((_logs(arguments) / "latest" / "results.json").read_text(encoding="utf-8"))
     for target in document["targets"]:
         yield from (f"{check['module']}::{check['check']}" for check in target["checks"])
 

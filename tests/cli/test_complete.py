@@ -58,6 +58,8 @@ def place(tmp_path: Path) -> Path:
         folder.mkdir(parents=True)
         (folder / "results.json").write_text(json.dumps({"targets": [{"checks": [check]}]}))
     (tmp_path / "logs" / "latest").symlink_to("20260102T000000Z-bbbbbb")
+    (tmp_path / "logs" / "up").mkdir()
+    (tmp_path / "logs" / "up" / "up1").symlink_to("nowhere")
     return tmp_path
 
 
@@ -79,6 +81,8 @@ CASES = [
     ("harness logs --level w", ["warning"]),
     ("harness logs --action link.f", ["link.fallback"]),
     ("harness history al", ["all::first"]),
+    ("harness exec -i lab.ini da", ["data1"]),
+    ("harness down ", ["up1"]),
     ("harness image build d", ["debian"]),
     ("harness soak --reset s", ["snapshot"]),
     ("harness completion ", ["bash", "zsh", "fish"]),
