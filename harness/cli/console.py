@@ -228,7 +228,7 @@ def _look(reached: Reach, host: Host, arguments: argparse.Namespace) -> int:
 def _attend(reached: Reach, session: TargetSession, arguments: argparse.Namespace) -> int:
     import sys
 
-    from harness.cli.watch import header, lines_before, past
+    from harness.cli.watch import header, last_word, lines_before, past
     from harness.operate.attended import Attended
     from harness.operate.terminal import RawTerminal
     from harness.operate.wake import Wake
@@ -254,12 +254,12 @@ def _attend(reached: Reach, session: TargetSession, arguments: argparse.Namespac
         with terminal:
             why = attended.run(terminal, reached.deadline)
     except TransportLost as error:
-        print(f"\nharness: {error}", file=sys.stderr)
+        last_word(str(error))
         return int(error.exit_code)
     finally:
         for each in forget:
             each()
-    print(f"\nharness: left the console of {session.spec.name}: {why}", file=sys.stderr)
+    last_word(f"left the console of {session.spec.name}: {why}")
     return 0
 
 

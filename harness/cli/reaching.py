@@ -157,7 +157,7 @@ def reach(arguments: argparse.Namespace, pattern: str | None, *, verb: str) -> I
 
     from harness import __version__
     from harness.deadline import Cancellation, Deadline
-    from harness.errors import HarnessError, UsageError
+    from harness.errors import ExitCode, HarnessError, UsageError
     from harness.events import EventLog
     from harness.inventory import load
     from harness.report import folder as run_folder
@@ -189,21 +189,26 @@ def reach(arguments: argparse.Namespace, pattern: str | None, *, verb: str) -> I
     seconds = _NEVER if arguments.deadline is None else arguments.deadline
     deadline = Deadline.after(seconds, cancellation=cancellation)
     with contextlib.closing(log), _signals(cancellation):
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(contextlib.closing(keyring))
-            reached = Reach(arguments, hosts, folder, log, cancellation, deadline, keyring, stack)
-            try:
+        stack = contextlib.ExitStack()
+        stack.enter_context(contextlib.closing(keyring))
+        reached = Reach(arguments, hosts, folder, log, cancellation, deadline, keyring, stack)
+        try:
+            with stack:
                 yield reached
-            except HarnessError as error:
-                reached.exit_code = int(error.exit_code)
-                raise
-        log.emit(
-            "operate.end",
-            f"harness {verb} has ended",
-            verb=verb,
-            duration=time.monotonic() - began,
-            exit_code=reached.exit_code,
-        )
+        except HarnessError as error:
+            reached.exit_code = int(error.exit_code)
+            raise
+        except Exception:
+            reached.exit_code = int(ExitCode.INTERNAL)
+            raise
+        finally:
+            log.emit(
+                "operate.end",
+                f"harness {verb} has ended",
+                verb=verb,
+                duration=time.monotonic() - began,
+                exit_code=reached.exit_code,
+            )
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,9 @@ def watch_console(reached: Reach, session: TargetSession, arguments: argparse.Na
         if error.cause is not Cause.BUSY or found is None or found.log is None:
             raise
         told = why or f"{error.message}; watching"
-        return _watch(reached, ConsoleLog(found.log), arguments, told, lambda: holder(console.address) == found)
+        return _watch(
+            reached, ConsoleLog(found.log), arguments, told, lambda: found.alive and holder(console.address) == found
+        )
     return _watch(
         reached, ConsoleLog(session.console_log_path), arguments, "nobody else holds it", lambda: console.is_open
     )
@@ -88,6 +91,12 @@ def header(name: str, log: Path, escape: bytes, why: str) -> None:
     print(f"{words}\nharness: {leave}it is logged in {log}", file=sys.stderr, flush=True)
 
 
+def last_word(words: str) -> None:
+    """What a person is told after all else, if they are still there."""
+    with contextlib.suppress(OSError):
+        print(f"\nharness: {words}", file=sys.stderr, flush=True)
+
+
 def _watch(
     reached: Reach, log: ConsoleLog, arguments: argparse.Namespace, why: str, going_on: Callable[[], bool]
 ) -> int:
@@ -124,7 +133,7 @@ def _watch(
     finally:
         for each in forget:
             each()
-    print(f"\nharness: {'what was watched has ended' if ended else 'left'}", file=sys.stderr)
+    last_word("what was watched has ended" if ended else "left")
     return 0
 
 

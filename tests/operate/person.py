@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 45.0
+PATIENCE = 120.0
 """Seconds after which a test gives up; nothing is expected to take that long."""
 
 
@@ -29,7 +29,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 def harness(folder: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
     """`harness …` without a terminal, to its end."""
-    options = {"stdin": subprocess.DEVNULL, **options}
+    options = {"stdin": subprocess.DEVNULL, "timeout": PATIENCE, **options}
     if "input" in options:
         del options["stdin"]
     return subprocess.run(
@@ -37,7 +37,6 @@ def harness(folder: Path, *arguments: str, **options: Any) -> subprocess.Complet
         cwd=folder,
         env=environment(folder),
         capture_output=True,
-        timeout=PATIENCE,
         check=False,
         **options,
     )
@@ -58,6 +57,7 @@ class Person:
         self.before = termios.tcgetattr(self.slave)
         self.seen = b""
         self._place = 0
+        self._gone = False
         slave = self.slave
 
         def attach() -> None:
@@ -127,10 +127,17 @@ class Person:
         """Whether the terminal has the modes that it had at first."""
         return termios.tcgetattr(self.slave) == self.before
 
+    def hang_up(self) -> None:
+        """Closes the window, with the command in it."""
+        os.close(self.slave)
+        os.close(self._master)
+        self._gone = True
+
     def close(self) -> None:
         """Ends whatever is left."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
-        os.close(self._master)
-        os.close(self.slave)
+        if not self._gone:
+            os.close(self._master)
+            os.close(self.slave)

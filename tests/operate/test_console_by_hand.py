@@ -127,6 +127,14 @@ def test_a_signal_gives_the_terminal_back(board: PtyGuest, person: People, numbe
     assert one.is_as_before
 
 
+def test_a_terminal_that_goes_away_ends_it(board: PtyGuest, person: People, tmp_path: Path) -> None:
+    one = attend(person)
+    one.hang_up()
+    one.process.wait()
+    assert events(tmp_path, "console.attended")
+    assert events(tmp_path, "operate.end")
+
+
 def test_a_lost_console_gives_the_terminal_back(board: PtyGuest, person: People) -> None:
     one = attend(person)
     board.drop_client()

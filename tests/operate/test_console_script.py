@@ -176,6 +176,16 @@ def test_steps_in_the_order_in_which_they_are_typed(board: PtyGuest, tmp_path: P
     assert expect["seen"].endswith("so1")
 
 
+def test_a_password_of_the_inventory_that_is_typed_is_masked_in_the_record(board: PtyGuest, tmp_path: Path) -> None:
+    (tmp_path / "inv.ini").write_text(f"board serial_socket={board.path} serial_password=hunter2hunter2\n")
+    steps = ["--send", r"read -rs word\n", "--send", r"hunter2hunter2\n", "--send", r"echo so$((1))\n"]
+    done = harness(tmp_path, *CONSOLE, *steps, "--expect", "^so1$")
+    assert done.returncode == 0, done.stderr
+    [record] = tmp_path.glob("logs/2*/events.jsonl")
+    assert "read -rs word" in record.read_text()
+    assert "hunter2" not in record.read_text()
+
+
 def test_an_expectation_that_is_not_met_tells_what_was_seen(board: PtyGuest, tmp_path: Path) -> None:
     steps = ["--send", r"echo so$((1))\n", "--expect", "never", "--send", r"echo not$((1))\n"]
     done = harness(tmp_path, *CONSOLE, *steps, "--timeout", "2")

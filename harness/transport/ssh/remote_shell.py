@@ -22,7 +22,8 @@ _FULL = 0.01
 """A window that opens rings no bell: look again so soon."""
 _LAST_WORD = 5.0
 """Seconds within which the exit status follows the end of the output."""
-_LOGIN_SHELL = 'exec "${SHELL:-sh}" -l'
+_LOGIN_SHELL = 'case ${SHELL:-} in ""|*/nologin|*/false) exec sh -l;; *) exec "$SHELL" -l;; esac'
+"""The other user's; a service's account has none."""
 
 
 class RemoteShell:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from harness.deadline import Cancellation, Deadline
 from harness.errors import Cancelled, ExitCode, UsageError
 from harness.events.emitter import Emitter, Level
-from harness.transport.contract import CommandResult, Damage, Progress, Transport
+from harness.transport.contract import CommandResult, Damage, Progress, Transport, Window
 from harness.transport.errors import Cause, Damaged, Eof, Timeout, TransportError, TransportLost, Unavailable
 from harness.transport.link import Backoff, Link, Unreachable
 from harness.transport.ssh.hostkeys import HostKey, parse_public_keys
@@ -510,6 +510,64 @@ def test_a_console_that_knows_no_key_pins_none() -> None:
     assert link.run("x", deadline=soon()).transport == "serial"
     assert ssh.pinned == ()
     assert not events.of("link.host_key_pinned")
+
+
+class Conversation:
+    """A shell for a person that says nothing."""
+
+    def take(self) -> tuple[bytes, bytes]:
+        return b"", b""
+
+    ended = True
+
+    def send(self, data: bytes) -> int:
+        return len(data)
+
+    def end_of_input(self) -> None: ...
+
+    def resize(self, window: Window) -> None: ...
+
+    def rest(self) -> float:
+        return 0.0
+
+    def exit_status(self) -> int | None:
+        return 7
+
+    def close(self) -> None: ...
+
+
+class Talking(Opening):
+    """A fake that carries a shell for a person."""
+
+    def interactive(
+        self, command: str, window: Window | None, *, deadline: Deadline, on_word: Callable[[], None]
+    ) -> Conversation:
+        del window, on_word
+        self.open(deadline)
+        self.ran.append(f"interactive {command}")
+        return Conversation()
+
+
+def test_a_shell_for_a_person_learns_the_host_key_too() -> None:
+    ssh = Talking("ssh", closed_to_us=unknown, unknown_host_key=KEY)
+    link, events = make(ssh, Console("serial"))
+    found = link.interactive("top", None, deadline=soon(), on_word=lambda: None)
+    assert found.exit_status() == 7
+    assert ssh.ran == ["interactive top"]
+    assert ssh.pinned == (KEY,)
+    assert len(events.of("link.host_key_pinned")) == 1
+
+
+def test_a_shell_for_a_person_goes_over_no_other_transport() -> None:
+    ssh = Talking("ssh", closed_to_us=refused)
+    serial = Console("serial")
+    link, _ = make(serial, ssh)
+    with pytest.raises(Unavailable, match="nobody there"):
+        link.interactive("", None, deadline=soon(), on_word=lambda: None)
+    assert serial.ran == []
+    alone, _ = make(serial)
+    with pytest.raises(UsageError, match="has no SSH"):
+        alone.interactive("", None, deadline=soon(), on_word=lambda: None)
 
 
 def test_many_threads_leave_once_and_all_are_served() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.deadline import Deadline
+from harness.transport.contract import Window
 from harness.transport.errors import Cause, Timeout, Unavailable
 from harness.transport.ssh.spec import Become, SshSpec
 from harness.transport.ssh.transport import SshTransport
@@ -61,11 +63,35 @@ def use(spec: SshSpec, events: Events, user: str) -> None:
         listing = subprocess.run(["ps", "-eo", "stat=,args="], capture_output=True, text=True, check=True).stdout
         assert not [line for line in listing.splitlines() if f"sleep {tag}" in line and line[0] != "Z"]
         assert ssh.run("id -un", deadline=soon()).out == user
+        use_shell(ssh, user)
     finally:
         ssh.close()
     text = str(events.seen)
     assert "first pw" not in text
     assert "second pw" not in text
+
+
+def use_shell(ssh: SshTransport, user: str) -> None:
+    """A shell for a person is `user`'s too, with a terminal and without one."""
+    for window in (Window("xterm", 33, 77), None):
+        word = threading.Event()
+        remote = ssh.interactive("", window, deadline=soon(), on_word=word.set)
+        typed = b"echo is $(id -un) $(stty size 2>&1); exit 5\n"
+        while typed:
+            typed = typed[remote.send(typed) :]
+        if window is None:
+            remote.end_of_input()
+        said, end = b"", soon()
+        while not remote.ended:
+            end.check(f"a shell was used; it said {said!r}")
+            out, err = remote.take()
+            said += out + err
+            if not out + err:
+                word.wait(0.1)
+        assert f"is {user} ".encode() + (b"33 77" if window else b"stty: ") in said
+        assert b"harness-become" not in said
+        assert remote.exit_status() == 5
+        remote.close()
 
 
 @pytest.mark.parametrize("method", ["sudo", "su"])
