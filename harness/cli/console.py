@@ -228,7 +228,7 @@ def _look(reached: Reach, host: Host, arguments: argparse.Namespace) -> int:
 def _attend(reached: Reach, session: TargetSession, arguments: argparse.Namespace) -> int:
     import sys
 
-    from harness.cli.watch import header, last_word, lines_before, past
+    from harness.cli.watch import header, last_word, past, tail_of
     from harness.operate.attended import Attended
     from harness.operate.terminal import RawTerminal
     from harness.operate.wake import Wake
@@ -242,7 +242,7 @@ def _attend(reached: Reach, session: TargetSession, arguments: argparse.Namespac
         log=log,
         events=reached.log.bind(target=session.spec.name),
         escape=arguments.escape,
-        tail=lines_before(arguments, terminal.size),
+        tail=tail_of(arguments, terminal.size),
         wake=wake,
         resize=arguments.resize,
     )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from harness.cli.reaching import Reach
     from harness.errors import MachineError
     from harness.inventory import Host
-    from harness.operate.console_log import ConsoleLog
+    from harness.operate.console_log import ConsoleLog, Tail
     from harness.operate.terminal import RawTerminal, Size
     from harness.operate.wake import Wake
     from harness.target.session import TargetSession
@@ -77,9 +77,11 @@ def past(reached: Reach, session: TargetSession) -> ConsoleLog:
     return ConsoleLog(own)
 
 
-def lines_before(arguments: argparse.Namespace, size: Size) -> int:
-    """How many lines of the past are shown."""
-    return max(1, size.rows - 4) if arguments.tail is None else int(arguments.tail)
+def tail_of(arguments: argparse.Namespace, size: Size) -> Tail:
+    """How much of the past is shown at a terminal."""
+    from harness.operate.console_log import Tail
+
+    return Tail(max(1, size.rows - 4), size.columns) if arguments.tail is None else Tail(arguments.tail)
 
 
 def header(name: str, log: Path, escape: bytes, why: str) -> None:
@@ -101,7 +103,7 @@ def _watch(
     reached: Reach, log: ConsoleLog, arguments: argparse.Namespace, why: str, going_on: Callable[[], bool]
 ) -> int:
     from harness.cli.ends import is_terminal
-    from harness.operate.console_log import still
+    from harness.operate.console_log import Tail, still
     from harness.operate.terminal import HungUp, RawTerminal
     from harness.operate.wake import Wake
     from harness.operate.watching import watch
@@ -113,14 +115,14 @@ def _watch(
     end = log.size
     try:
         if not by_hand:
-            before = log.tail(arguments.tail or 0, end=end)
+            before = log.tail(Tail(arguments.tail or 0), end=end)
             log.position = end
             _hand_on(before)
             ended = watch(log, _hand_on, lambda seconds: _rest(reached, wake, seconds), going_on)
         else:
             with RawTerminal(sys.stdin.fileno(), sys.stdout.fileno(), wake, signals=True) as terminal:
                 forget.append(reached.cancellation.on_cancel(terminal.restore))
-                terminal.write(still(log.tail(lines_before(arguments, terminal.size), end=end)))
+                terminal.write(still(log.tail(tail_of(arguments, terminal.size), end=end)))
                 log.position = end
                 ended = watch(
                     log,

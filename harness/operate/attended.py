@@ -8,7 +8,7 @@ import time
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired
 from harness.events.emitter import Emitter
-from harness.operate.console_log import ConsoleLog, joint, still
+from harness.operate.console_log import ConsoleLog, Tail, joint, still
 from harness.operate.heard import Heard
 from harness.operate.terminal import HungUp, RawTerminal, Size
 from harness.operate.wake import Wake
@@ -26,10 +26,10 @@ class Attended:
     """One person at one console. `log` is where all that it says is kept by whoever holds it."""
 
     def __init__(
-        self, console: Console, *, log: ConsoleLog, events: Emitter, escape: bytes, tail: int, wake: Wake, resize: bool
+        self, console: Console, *, log: ConsoleLog, events: Emitter, escape: bytes, tail: Tail, wake: Wake, resize: bool
     ) -> None:
-        """`escape` is the key that ends it; without one the end of the terminal does. `tail` is how many lines of what
-        came before are shown. With `resize` the size of the window is typed as an `stty` command, now and whenever it
+        """`escape` is the key that ends it; without one the end of the terminal does. `tail` is how much of what
+        came before is shown. With `resize` the size of the window is typed as an `stty` command, now and whenever it
         changes."""
         self._console = console
         self._log = log
@@ -52,7 +52,7 @@ class Attended:
         end = self._log.size
         heard = self._heard.take()
         written = self._log.tail(self._tail, end=end)
-        twice = joint(written, heard, end - size) if self._tail else 0
+        twice = joint(written, heard, end - size) if self._tail.lines else 0
         self._before = still(written)
         self._last = (written + heard[twice:])[-_KEPT:]
         self._before += heard[twice:]

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.transport.serial.console import strip_ansi
 
 _MOST_TAIL = 262144
 _PIECE = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """So many lines of the end. With `columns` as many as fit so many lines of a window of that width."""
+
+    lines: int
+    columns: int | None = None
 
 
 class ConsoleLog:
@@ -27,10 +36,11 @@ class ConsoleLog:
         except FileNotFoundError:
             return 0
 
-    def tail(self, lines: int, *, end: int) -> bytes:
-        """The last so many lines before the byte `end`, and the one that was not ended (at most 256 KiB)."""
-        count = min(end, _MOST_TAIL) if lines else 0
-        return last_lines(self._read(end - count, count), lines)
+    def tail(self, tail: Tail, *, end: int) -> bytes:
+        """The last lines before the byte `end`, and the one that was not ended (at most 256 KiB)."""
+        count = min(end, _MOST_TAIL) if tail.lines else 0
+        data = last_lines(self._read(end - count, count), tail.lines)
+        return data if tail.columns is None else last_rows(data, tail.lines, tail.columns)
 
     def more(self) -> bytes:
         """What came since the last call, at most 64 KiB. A log that was turned over is gone on with from its new
@@ -60,6 +70,18 @@ def last_lines(data: bytes, lines: int) -> bytes:
             break
         place = data.rfind(b"\n", 0, place - 1) + 1
     return data[place:]
+
+
+def last_rows(data: bytes, rows: int, columns: int) -> bytes:
+    """The last lines, as many as a window has room for: a line that is wider than the window takes several rows."""
+    lines = data.split(b"\n")
+    place = len(lines)
+    while place > 0 and rows > 0:
+        rows -= max(1, -(-len(lines[place - 1].rstrip(b"\r")) // columns))
+        if rows < 0 and place < len(lines):
+            break
+        place -= 1
+    return b"\n".join(lines[place:])
 
 
 def joint(log: bytes, heard: bytes, most: int) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.deadline import Deadline
-from harness.operate.console_log import ConsoleLog
+from harness.operate.console_log import ConsoleLog, Tail
 from harness.operate.keys import unescaped
 from harness.transport.errors import TransportError
 from harness.transport.serial.console import Console, strip_ansi
@@ -100,7 +100,7 @@ class Steps:
     def open(self, deadline: Deadline) -> None:
         """Takes the console. Raises Unavailable, Cancelled."""
         if self._log is not None:
-            self._seen = strip_ansi(self._log.tail(1, end=self._log.size).rpartition(b"\n")[2])
+            self._seen = strip_ansi(self._log.tail(Tail(1), end=self._log.size).rpartition(b"\n")[2])
         self._console.subscribe(self)
         self._console.open(deadline)
 

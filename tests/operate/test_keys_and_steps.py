@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.operate.console_log import joint, last_lines, still
+from harness.operate.console_log import joint, last_lines, last_rows, still
 from harness.operate.keys import key, key_name, unescaped
 from harness.operate.steps import expect, send, whole
 
@@ -74,6 +74,16 @@ def test_a_tail_is_the_last_lines_and_the_open_one(data: bytes, lines: int) -> N
     assert data.endswith(tail)
     *ended, rest = data.split(b"\n")
     assert tail.split(b"\n") == [*ended[max(0, len(ended) - lines) :], rest]
+
+
+def test_a_tail_fits_its_window() -> None:
+    data = b"x" * 100 + b"\r\n" + b"y" * 25 + b"\r\nlast\r\n# "
+    assert last_rows(data, 3, 10) == b"last\r\n# "
+    assert last_rows(data, 5, 10) == b"y" * 25 + b"\r\nlast\r\n# "
+    assert last_rows(data, 14, 10) == b"y" * 25 + b"\r\nlast\r\n# "
+    assert last_rows(data, 15, 10) == data
+    assert last_rows(b"z" * 100, 3, 10) == b"z" * 100  # the line that is open is shown in any case
+    assert last_rows(data, 0, 10) == b""
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40), st.integers(0, 40))
