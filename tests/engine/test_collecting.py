@@ -114,7 +114,7 @@ def test_what_had_no_time_for_its_checks_is_asked(run: Run) -> None:
         raise Never("it took too long")
 
     run.carry(a_check("one", slow), a_check("two", fine), target_deadline=0.3, at_once=1)
-    assert [name for name, _, _ in run.asked] == ["a", "b"]
+    assert sorted(name for name, _, _ in run.asked) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
