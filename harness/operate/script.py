@@ -63,14 +63,19 @@ def commands(lines: Iterable[bytes], name: str) -> Iterator[Line]:
 def run_commands(
     link: Link, lines: Iterable[Line], *, timeout: float, deadline: Deadline, stop: bool
 ) -> Iterator[Answer]:
-    """Runs each over the link's serial transport, for `timeout` seconds at most. With `stop` one that fails is the
-    last. It ends also when there is no shell to be had. Raises UsageError, Cancelled."""
+    """Runs each over the link's serial transport, for `timeout` seconds at most, which logging in at first does not
+    count towards. With `stop` one that fails is the last. It ends also when there is no shell to be had. Raises
+    UsageError, Cancelled."""
+    ready = False
     for line in lines:
         began = time.monotonic()
         result: CommandResult | None = None
         error: TransportError | None = None
         try:
             deadline.check("commands were run")
+            if not ready:
+                link.run(":", deadline=deadline, transport="serial")
+                ready = True
             result = link.run(line.command, deadline=deadline.clamp(timeout), transport="serial")
         except TransportError as failure:
             error = failure
