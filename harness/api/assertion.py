@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import FrameType, TracebackType
 
-from harness.api.watched import seen
+from harness.api.watched import Part, seen, watched_parts
 
 _LONGEST = 300
 
@@ -66,7 +66,7 @@ class _Asserted:
 
     text: str
     names: tuple[tuple[str, ast.Attribute | ast.Name], ...]
-    test: ast.expr
+    watched: tuple[Part, ...]
 
 
 @lru_cache(maxsize=1024)
@@ -88,7 +88,7 @@ def _asserted(filename: str, line: int) -> _Asserted | None:
         # Nothing is called to show a value, so nothing is done twice.
         if not any(isinstance(within, ast.Call | ast.Subscript) for within in ast.walk(part)):
             names[ast.unparse(part)] = part
-    return _Asserted(ast.unparse(inner.test), tuple(names.items()), inner.test)
+    return _Asserted(ast.unparse(inner.test), tuple(names.items()), watched_parts(inner.test))
 
 
 @lru_cache(maxsize=64)
@@ -106,7 +106,7 @@ def _values(asserted: _Asserted, frame: FrameType) -> list[tuple[str, object]]:
     known = {name: value for name, value in found.items() if value is not _UNKNOWN and not callable(value)}
     # `result` says nothing that `result.out` does not say better.
     short = [(n, v) for n, v in known.items() if not any(other.startswith(f"{n}.") for other in known)]
-    return [*seen(asserted.test, frame.f_locals), *short]
+    return [*seen(asserted.watched, frame.f_locals), *short]
 
 
 _UNKNOWN = object()

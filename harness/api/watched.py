@@ -10,7 +10,8 @@ from __future__ import annotations
 import ast
 import importlib.machinery
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 UNSEEN = ...
@@ -59,15 +60,25 @@ def name_of(part: ast.expr) -> str:
     return f"@{part.lineno}:{part.col_offset}:{part.end_lineno}:{part.end_col_offset}"
 
 
-def seen(test: ast.expr, variables: Mapping[str, Any]) -> list[tuple[str, object]]:
-    """Each watched part of an assertion that was evaluated, as it is written, with its value."""
-    found = []
-    for part in parts(test):
-        value = variables.get(name_of(part), UNSEEN)
-        # That the whole assertion was False is no news.
-        if value is not UNSEEN and not (part is test and value is False):
-            found.append((ast.unparse(part), value))
-    return found
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A watched part of an assertion: what it is bound to, how it is written, and whether it is the whole."""
+
+    name: str
+    text: str
+    whole: bool
+
+
+def watched_parts(test: ast.expr) -> tuple[Part, ...]:
+    """The watched parts of an assertion."""
+    return tuple(Part(name_of(part), ast.unparse(part), part is test) for part in parts(test))
+
+
+def seen(watched: Sequence[Part], variables: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """Each part that was evaluated, as it is written, with its value."""
+    found = [(part, variables.get(part.name, UNSEEN)) for part in watched]
+    # That the whole assertion was False is no news.
+    return [(part.text, value) for part, value in found if value is not UNSEEN and not (part.whole and value is False)]
 
 
 def _evaluates(part: ast.expr) -> bool:
