@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,14 +43,15 @@ settings.load_profile("busy")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n 2 --dist loadgroup` the tests of a file stay together, and all with a guest do: there is one at a time,
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
+    """Before xdist looks: with `-n 2 --dist loadgroup` the tests of a file stay together, and all with a guest do: there is one at a time,
     and what is saved of it is saved once. They come first, because they take longest."""
     for item in items:
         guest = item.get_closest_marker("guest") is not None
         item.add_marker(pytest.mark.xdist_group("guest" if guest else str(item.path)))
     items.sort(key=lambda item: item.get_closest_marker("guest") is None)
+    return (yield)
 
 
 @pytest.fixture(autouse=True)
