@@ -45,8 +45,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
-    """Before xdist looks: with `-n 2 --dist loadgroup` the tests of a file stay together, and all with a guest do: there is one at a time,
-    and what is saved of it is saved once. They come first, because they take longest."""
+    """Before xdist looks: with `-n 2 --dist loadgroup` the tests of a file stay together, and all with a guest do.
+
+    So there is one guest at a time, and what is saved of it is saved once. They come first, because they take longest.
+    """
     for item in items:
         guest = item.get_closest_marker("guest") is not None
         item.add_marker(pytest.mark.xdist_group("guest" if guest else str(item.path)))
