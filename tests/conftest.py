@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -43,17 +45,27 @@ settings.load_profile("busy")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
-    """Before xdist looks: with `-n 2 --dist loadgroup` the tests of a file stay together, and all with a guest do.
-
-    So there is one guest at a time, and what is saved of it is saved once. They come first, because they take longest.
-    """
-    for item in items:
-        guest = item.get_closest_marker("guest") is not None
-        item.add_marker(pytest.mark.xdist_group("guest" if guest else str(item.path)))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests with a guest come first, because they take longest."""
     items.sort(key=lambda item: item.get_closest_marker("guest") is None)
-    return (yield)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `-n 2 --dist loadscope` the tests of a file stay together, and all files with guests do: there is one guest
+    at a time, and what is saved of it is saved once."""
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "guest" if _has_guests(config.rootpath / file) else file
+
+    return ByFile(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
+@cache
+def _has_guests(file: Path) -> bool:
+    return "mark.guest" in file.read_text(encoding="utf-8")
 
 
 @pytest.fixture(autouse=True)
