@@ -52,7 +52,8 @@ class Terminal:
     def __init__(self, stream: IO[str], *, verbosity: int = 0, live: bool | None = None) -> None:
         self._console = Console(file=stream, highlight=False, soft_wrap=True, emoji=False)
         self._verbosity = verbosity
-        self._is_live = (self._console.is_terminal if live is None else live) and verbosity >= 0
+        self._is_terminal = self._console.is_terminal  # rich would ask the environment again for each line
+        self._is_live = (self._is_terminal if live is None else live) and verbosity >= 0
         self._lock = threading.Lock()
         self._rows: dict[str, _Row] = {}
         self._live: Live | None = None
@@ -342,7 +343,7 @@ class Terminal:
         if isinstance(text, str):
             text = Text(text)
         text.plain = shown(text.plain)
-        if self._console.is_terminal:
+        if self._is_terminal:
             self._console.print(text)
         else:  # plain lines need none of its drawing, which costs more than the check that a line tells of
             self._console.file.write(f"{text.plain}\n")
