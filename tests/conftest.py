@@ -68,6 +68,31 @@ def _has_guests(file: Path) -> bool:
     return "mark.guest" in file.read_text(encoding="utf-8")
 
 
+class _Teller:
+    """Says at once which tests failed and which were slow, so that a run that is cut off has said it too."""
+
+    SLOW = 30.0
+
+    def __init__(self, reporter: pytest.TerminalReporter) -> None:
+        self._reporter = reporter
+        self._spent: dict[str, float] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        spent = self._spent[report.nodeid] = self._spent.get(report.nodeid, 0.0) + report.duration
+        if report.failed:
+            said = str(report.longrepr).splitlines()[-20:]
+            self._reporter.write_line("\n".join([f"\n{report.nodeid}: {report.when} failed after {spent:.0f} s", *said]))
+        elif report.when == "teardown" and spent > self.SLOW:
+            self._reporter.write_line(f"\n{report.nodeid}: {spent:.0f} s")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Teller(reporter))
+
+
 @pytest.fixture(autouse=True)
 def _events_follow_the_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """In this process each record as it is written; of processes that a test starts, their files below tmp_path."""
