@@ -81,7 +81,9 @@ class _Teller:
         spent = self._spent[report.nodeid] = self._spent.get(report.nodeid, 0.0) + report.duration
         if report.failed:
             said = str(report.longrepr).splitlines()[-20:]
-            self._reporter.write_line("\n".join([f"\n{report.nodeid}: {report.when} failed after {spent:.0f} s", *said]))
+            self._reporter.write_line(
+                "\n".join([f"\n{report.nodeid}: {report.when} failed after {spent:.0f} s", *said])
+            )
         elif report.when == "teardown" and spent > self.SLOW:
             self._reporter.write_line(f"\n{report.nodeid}: {spent:.0f} s")
 
