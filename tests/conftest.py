@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -36,9 +34,11 @@ def _problems(record: Record) -> list[str]:
     return [f"{error.message} in {record}" for error in VALIDATORS[action].iter_errors(record)]
 
 
-# A busy machine may let any example wait; that says nothing about the code.
-settings.register_profile("busy", deadline=None)
-settings.load_profile("busy")
+# A busy machine may let any example wait; that says nothing about the code. The same tree is tried with the same
+# examples, so that what fails fails again; `--hypothesis-profile explore` looks for new ones.
+settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
+settings.register_profile("explore", deadline=None)
+settings.load_profile("repeatable")
 
 # A job in the background of a script starts with Ctrl-C ignored, and hands that on to every program that it starts;
 # the tests interrupt programs, so they begin as at a terminal.
@@ -48,24 +48,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests with a guest come first, because they take longest."""
     items.sort(key=lambda item: item.get_closest_marker("guest") is None)
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `-n 2 --dist loadscope` the tests of a file stay together, and all files with guests do: there is one guest
-    at a time, and what is saved of it is saved once."""
-    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
-
-    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
-        def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.partition("::")[0]
-            return "guest" if _has_guests(config.rootpath / file) else file
-
-    return ByFile(config, log) if config.getvalue("dist") == "loadscope" else None
-
-
-@cache
-def _has_guests(file: Path) -> bool:
-    return "mark.guest" in file.read_text(encoding="utf-8")
 
 
 class _Teller:
