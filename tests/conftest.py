@@ -46,8 +46,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests with a guest come first, because they take longest."""
+    """The tests with a guest come first, because they take longest, and may take longer than others."""
     items.sort(key=lambda item: item.get_closest_marker("guest") is None)
+    for item in items:
+        if item.get_closest_marker("guest") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(900))
 
 
 class _Teller:

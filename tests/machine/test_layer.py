@@ -13,8 +13,6 @@ from harness.machine.layer import lay_files
 from harness.machine.recipe import RecipeFile
 from harness.machine.tool import need
 
-LIMIT = Deadline.after(120)
-
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Path:
@@ -39,7 +37,7 @@ def ask(disk: Path, command: str) -> str:
 
 
 def lay(disk: Path, *files: RecipeFile) -> None:
-    lay_files(disk, files, disk.with_name("scratch"), deadline=LIMIT)
+    lay_files(disk, files, disk.with_name("scratch"), deadline=Deadline.after(120))
 
 
 def test_files_are_laid_over_those_that_are_there(disk: Path) -> None:
