@@ -44,7 +44,7 @@ COMMANDS = (
     "uname -r",
     "cat /etc/hostname",
     "systemctl is-active ssh",
-    "awk 'BEGIN { print 1 }'",
+    "find /etc/hostname",  # nothing is known of it: it goes through named pipes
     "sh -c 'echo x'",
 )
 BULK = ("seq 1 150000", "head -c 1000000 /dev/zero | tr '\\0' a", "cat {folder}/1")

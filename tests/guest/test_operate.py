@@ -123,9 +123,10 @@ def test_commands_answer_for_themselves(desk: Desk) -> None:
 
 
 def test_a_command_goes_on_where_its_transport_was_lost(desk: Desk) -> None:
-    mark = "/run/once"
+    mark, go = "/run/once", "/run/go"
+    waits = f"while [ ! -e {go} ]; do sleep 1; done"
     run = desk.start(
-        "exec", "-i", LOCAL, "-n", "--json", "vm1", "--", f"echo a; echo x >>{mark}; sleep 12; echo b; exit 4"
+        "exec", "-i", LOCAL, "-n", "--json", "vm1", "--", f"echo a; echo x >>{mark}; {waits}; echo b; exit 4"
     )
     end = time.monotonic() + 60
     while desk.answer("--transport", "serial", "vm1", "--", "cat", mark).get("exit_status"):
@@ -134,6 +135,7 @@ def test_a_command_goes_on_where_its_transport_was_lost(desk: Desk) -> None:
         "--transport", "serial", "vm1", "--", "systemctl stop ssh.socket ssh; pkill -KILL sshd; echo done"
     )
     assert killed["stdout"] == "done\n"
+    assert desk.answer("--transport", "serial", "vm1", "--", "touch", go)["exit_status"] == 0
     assert run.finish(200) == 4, run.stderr
     answer = json.loads(run.stdout)
     assert (answer["stdout"], answer["exit_status"], answer["transports"]) == ("a\nb\n", 4, ["ssh", "serial"])

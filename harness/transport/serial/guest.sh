@@ -18,11 +18,12 @@
 # and a builtin's words with it); 7 and 8 the stdout and stderr that are kept of the command that runs.
 #
 # The folder's files, each with the number of its command behind it (h_run):
-#     o, e  stdout and stderr          v, w  named pipes that lead there
+#     o, e  stdout and stderr
 #     p, q  their lines as they were said, for reading again
-#     s     the exit status, once the command has ended
+#     s     the exit status, once the command has ended; behind it a v, once all its stdout has come through a pipe
 #     a     is there once the answer is being made       h  the answer itself
-# and without a number: i the input laid down, j the same unpacked, n how many lines a stream had, c a checksum, t a
+# with the number of their set behind them (h_set): v and w named pipes, x and y the stdout and stderr that come out of
+# them; and without a number: i the input laid down, j the same unpacked, n how many lines a stream had, c a checksum, t a
 # word that shows that there still is room. In mode b, o and e have no number either.
 #
 # Names with more than one meaning. They are set right before they are used, and the functions below say which
@@ -58,12 +59,15 @@ set -m 2>/dev/null;
 
 # h_bye: the nonce of the request to end.     h_asked: the nonce of the latest command; only it is answered again.
 # h_pid: the process that the latest command runs in; empty where it took none.     h_run: its number.
+# h_out, h_err: the files that its stdout and stderr are kept in.
 # h_long_command: a command that came in pieces.     h_input_length: how much input is laid down, as it was typed.
 # h_tools: what the guest has, between commas.
 h_bye=;
 h_asked=;
 h_pid=;
 h_run=0;
+h_out=;
+h_err=;
 h_long_command=;
 h_input_length=0;
 h_tools=;
@@ -121,6 +125,7 @@ h_leave() {
         set +f;
         h_signal_family;
     };
+    [ -z "$h_carriers" ] || kill $h_carriers;
     h_has rm && [ -n "$h_folder" ] && {
         set +f;
         rm -rf "${h_folder%/}" "$h_folder"*;
@@ -297,18 +302,21 @@ h_say_stream() {
 # h_answer_now: makes the answer of a command that ended with h_code, keeps it and says it. Short text is said in the
 # answer itself: `=STATUS:LENGTH:LENGTH:STDOUTSTDERR`; all else before it, in lines: `+STATUS:HOW:COUNT:HOW:COUNT`.
 # How much there is, and whether h_read_text got all of it (it knows no NUL byte), is told by how far descriptors 7 and
-# 8 have been written. h_first and h_second are empty before. The file `a` comes first: from here on no signal.
+# 8 have been written; that of a file which was emptied in between tells nothing until something is written again.
+# h_first and h_second are empty before. The file `a` comes first: from here on no signal.
 h_answer_now() {
     h_answer=;
     h_note=;
     if [ -n "$h_has_fdinfo" ]; then
         read -r h_that h_other </proc/self/fdinfo/7;
         read -r h_that h_error_size </proc/self/fdinfo/8;
+        [ -s "$h_out" ] || h_other=0;
+        [ -s "$h_err" ] || h_error_size=0;
         if [ $((h_other+h_error_size)) -le $h_inline_most ]; then
-            h_read_text "${h_folder}o$h_run";
+            h_read_text "$h_out";
             h_first=$h_result;
             [ -n "$h_note" ] || {
-                h_read_text "${h_folder}e$h_run";
+                h_read_text "$h_err";
                 h_second=$h_result;
             };
             [ -z "$h_note" ] && [ ${#h_first} -eq $h_other ] && [ ${#h_second} -eq $h_error_size ] &&
@@ -317,9 +325,9 @@ h_answer_now() {
     fi;
     [ -n "$h_answer" ] || {
         : >"${h_folder}a$h_run";
-        h_say_stream p "${h_folder}o$h_run";
+        h_say_stream p "$h_out";
         h_note=$h_result;
-        h_say_stream q "${h_folder}e$h_run";
+        h_say_stream q "$h_err";
         h_answer="+$h_code:$h_note:$h_result";
         case $h_answer in
             *!*) h_answer=!encode;;
@@ -383,7 +391,10 @@ h_after_eval() {
 # and the command gets it as usual (`trap -`). 7 and 8 are closed wherever they are not needed.
 h_run_command() {
     trap - 0 1 2;
-    exec 7>"${h_folder}o$h_run" 8>"${h_folder}e$h_run";
+    case $1 in
+        p*) ;;
+        *) exec 7>"$h_out" 8>"$h_err";;
+    esac;
     h_first=;
     h_second=;
     case $1 in
@@ -404,19 +415,15 @@ h_run_command() {
             ( exec <"$h_that" >&7 2>&8 7>&- 8>&-; h_as_login_left_it; h_execute $1 );
             h_code=$?;
             echo $h_code >"${h_folder}s$h_run";;
-        p*) trap '' 15;
-            cat <"${h_folder}v$h_run" >&7 7>&- 8>&- &
-            cat <"${h_folder}w$h_run" >&8 7>&- 8>&- &
-            trap : 15;
-            ( exec <"$h_that" >"${h_folder}v$h_run" 2>"${h_folder}w$h_run" 7>&- 8>&-;
+        p*) trap : 15;
+            ( exec <"$h_that" >"${h_folder}v$h_set.$h_slot" 2>"${h_folder}w$h_set.$h_slot" 7>&- 8>&-;
                 h_as_login_left_it;
                 h_execute $1 );
             h_code=$?;
             echo $h_code >"${h_folder}s$h_run";
-            # For both `cat`; a TERM ends a wait early.
-            while ! wait; do
-                :;
-            done;;
+            h_pass v $((h_slot+1));
+            echo v >>"${h_folder}s$h_run";
+            h_pass w $((h_slot+1));;
         # 3 leads stdout past the first `cat`, which carries stderr.
         *) trap '' 15;
             {
@@ -430,7 +437,11 @@ h_run_command() {
             read -r h_code <"${h_folder}s$h_run";
             trap : 15;;
     esac;
-    # Output that found no room is lost, and only this tells.
+    h_answer_if_room;
+};
+
+# h_answer_if_room: h_answer_now, unless output found no room; it is lost, and only this tells.
+h_answer_if_room() {
     echo x >"${h_folder}t";
     if [ ! -s "${h_folder}t" ]; then
         h_answer=!full;
@@ -440,20 +451,107 @@ h_run_command() {
     fi;
 };
 
-# h_make_pipes: named pipes for this command and the next fifteen, by one process.
-# h_pipes_until: the first command that has none.
-h_pipes_until=0;
-h_make_pipes() {
-    case $h_tools in
-        *,cat,mkfifo,*) ;;
-        *) return;;
-    esac;
-    h_number=$h_run;
-    while [ $h_number -lt $((h_run+16)) ]; do
-        set -- "$@" "${h_folder}v$h_number" "${h_folder}w$h_number";
+# -- Mode p: named pipes -----------------------------------------------------------------------------------------------
+
+# Two `cat` carry what commands write to where it is kept, one their stdout and one their stderr, each through sixteen
+# commands, because a process costs more than most commands. Each reads one named pipe after the other: one that a
+# command writes to, then one that nobody writes to. Opening a pipe waits for its other end, so whoever could open the
+# second has seen all that came through the first.
+
+# h_set: the number of the first command that had this set of pipes; 0 where there is none.
+# h_slot: the pipe that the latest command of the set writes to; 31 was the last one.     h_carriers: both `cat`.
+h_set=0;
+h_slot=31;
+h_carriers=;
+
+# h_pass LETTER NUMBER: waits until the `cat` comes to this pipe. A signal ends an opening early; who takes our folder
+# away ends it too.
+h_pass() {
+    while [ -p "${h_folder}$1$h_set.$2" ] && ! true >"${h_folder}$1$h_set.$2"; do
+        :;
+    done;
+};
+
+# h_pass_all LETTER NUMBER: the same for all pipes from this one on, so that the `cat` comes to an end.
+h_pass_all() {
+    trap - 0 1 2 15;
+    exec </dev/null >/dev/null 7>&- 8>&- 9>&-;
+    h_number=$2;
+    while [ $h_number -le 32 ]; do
+        h_pass $1 $h_number;
         h_number=$((h_number+1));
     done;
-    mkfifo "$@" && h_pipes_until=$((h_run+16));
+};
+
+# h_carries PROCESS: whether it lives. Changes h_note.
+h_carries() {
+    h_note=;
+    read -r h_note <"/proc/$1/stat";
+    case ${h_note##*\) } in
+        [ZX]*|'') return 1;;
+    esac;
+};
+
+# h_give_up_pipes NUMBER NUMBER: the set is no longer used, because somebody still writes to it, or nobody carries it.
+# What is written still is carried on. The numbers are those of the pipes that the two `cat` have not come to yet.
+h_give_up_pipes() {
+    set -- $1 $2 $h_carriers;
+    h_carries $3 && h_pass_all v $1 &
+    h_carries $4 && h_pass_all w $2 &
+    h_set=0;
+    h_slot=31;
+    h_carriers=;
+};
+
+# h_next_pipes: h_slot becomes the next pair of pipes, h_out and h_err where they lead to. Fails where there are none.
+# Changes h_number, h_note.
+h_next_pipes() {
+    # A `cat` that ended before its time (no room, no memory) is of no use any more, and its pipes may not be empty.
+    [ $h_slot -gt 29 ] || for h_number in $h_carriers; do
+        h_carries $h_number || {
+            h_give_up_pipes $((h_slot+2)) $((h_slot+2));
+            break;
+        };
+    done;
+    if [ $h_set -eq 0 ]; then
+        case $h_has_fdinfo$h_tools in
+            1*,cat,mkfifo,*) ;;
+            *) return 1;;
+        esac;
+        set --;
+        h_number=1;
+        while [ $h_number -le 32 ]; do
+            set -- "$@" "${h_folder}v$h_run.$h_number" "${h_folder}w$h_run.$h_number";
+            h_number=$((h_number+1));
+        done;
+        mkfifo "$@" || return 1;
+        h_set=$h_run;
+    fi;
+    true >"${h_folder}x$h_set" && true >"${h_folder}y$h_set" || return 1;
+    h_out=${h_folder}x$h_set;
+    h_err=${h_folder}y$h_set;
+    if [ $h_slot -gt 29 ]; then
+        h_slot=-1;
+        exec 7>>"$h_out" 8>>"$h_err";
+        h_carry v >&7 &
+        h_carriers=$!;
+        h_carry w >&8 &
+        h_carriers="$h_carriers $!";
+    fi;
+    h_slot=$((h_slot+2));
+};
+
+# h_carry LETTER: becomes the `cat` that reads these pipes of the set.
+h_carry() {
+    trap - 0 1 2 15;
+    set -- "$1";
+    h_number=1;
+    while [ $h_number -le 32 ]; do
+        set -- "$@" "${h_folder}$1$h_set.$h_number";
+        h_number=$((h_number+1));
+    done;
+    shift;
+    exec cat "$@" </dev/null 7>&- 8>&- 9>&-;
 };
 
 # -- Mode v: nothing can be written ------------------------------------------------------------------------------------
@@ -654,11 +752,13 @@ while IFS= read -r h_this; do
                 # The one before has ended once it has answered; its files may still be large.
                 [ -n "$h_pid" ] && [ -s "${h_folder}h$h_run" ] && wait $h_pid;
                 [ -n "$h_folder" ] && { [ -s "${h_folder}p$h_run" ] || [ -s "${h_folder}q$h_run" ]; } &&
-                    for h_this in o e p q; do
-                        : >"$h_folder$h_this$h_run";
+                    for h_this in "$h_out" "$h_err" "${h_folder}p$h_run" "${h_folder}q$h_run"; do
+                        true >"$h_this";
                     done;
                 # h_tag: what a data line begins with, the middle of the nonce.     h_that: the command's stdin.
                 h_run=$((h_run+1));
+                h_out=${h_folder}o$h_run;
+                h_err=${h_folder}e$h_run;
                 h_asked=$h_nonce;
                 h_tag=${4#??}${5%??};
                 h_that=/dev/null;
@@ -710,12 +810,9 @@ while IFS= read -r h_this; do
                         [ -z "$h_note" ] || h_answer=!encode;
                         h_answer=${h_answer:-=$h_code:${#h_first}:${#h_second}:$h_first$h_second};
                         h_say $h_asked "$h_answer";;
-                    p*) [ $h_run -lt $h_pipes_until ] || h_make_pipes;
-                        if [ $h_run -lt $h_pipes_until ]; then
-                            ( h_run_command $6 ) &
-                        else
-                            ( h_run_command q${6#p} ) &
-                        fi;
+                    p*) h_this=$6;
+                        h_next_pipes || h_this=q${6#p};
+                        ( h_run_command $h_this ) &
                         h_pid=$!;;
                     *) ( h_run_command $6 ) &
                         h_pid=$!;;
@@ -727,7 +824,6 @@ while IFS= read -r h_this; do
                     while [ $h_that -lt $((h_run-2)) ]; do
                         set -- "$@" "${h_folder}o$h_that" "${h_folder}e$h_that" "${h_folder}s$h_that" \
                             "${h_folder}a$h_that" "${h_folder}h$h_that" "${h_folder}p$h_that" "${h_folder}q$h_that";
-                        set -- "$@" "${h_folder}v$h_that" "${h_folder}w$h_that";
                         h_that=$((h_that+1));
                     done;
                     rm -f "$@" &
@@ -832,14 +928,20 @@ while IFS= read -r h_this; do
                     kill -s KILL $h_pid;
                     wait $h_pid;
                     h_that=;
-                    read -r h_that <"${h_folder}s$h_run";
+                    h_number=;
+                    {
+                        read -r h_that;
+                        read -r h_number;
+                    } <"${h_folder}s$h_run";
                     ( h_code=${h_that:-137};
                         h_first=;
                         h_second=;
-                        exec 7>>"${h_folder}o$h_run" 8>>"${h_folder}e$h_run";
+                        exec 7>>"$h_out" 8>>"$h_err";
                         h_has_fdinfo=;
-                        h_answer_now ) &
+                        h_answer_if_room ) &
                     h_pid=$!;
+                    [ "$h_out" != "${h_folder}x$h_set" ] ||
+                        h_give_up_pipes $((h_slot+1+${#h_number})) $((h_slot+1));
                 else
                     h_say $h_nonce -;
                 fi;;

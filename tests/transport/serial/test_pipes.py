@@ -1,0 +1,153 @@
+"""Programs of which nothing is known: what they write goes through named pipes, each through one of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.deadline import Deadline
+from harness.transport.errors import Timeout
+from harness.transport.serial.transport import SerialTransport
+
+Within = Callable[..., Deadline]
+OWN = """#!/bin/sh
+case $1 in
+    nothing) ;;
+    short) echo "out $2"; echo "err $2" >&2 ;;
+    bytes) printf 'a\\000b\\377%s' "$2"; printf '\\000' >&2 ;;
+    much) seq "$2" 60000 ;;
+    both) seq "$2" 30000; seq "$2" 30000 >&2 ;;
+    by-name) echo "one $2" >/dev/stderr; echo "two $2" >/dev/stdout; echo "three $2" >/dev/stderr ;;
+esac
+exit "$2"
+"""
+
+
+def _numbers(first: int, last: int) -> bytes:
+    return "".join(f"{n}\n" for n in range(first, last + 1)).encode()
+
+
+EXPECTED: dict[str, Callable[[int], tuple[bytes, bytes]]] = {
+    "nothing": lambda n: (b"", b""),
+    "short": lambda n: (f"out {n}\n".encode(), f"err {n}\n".encode()),
+    "bytes": lambda n: (f"a\0b{{}}{n}".encode().replace(b"{}", b"\xff"), b"\0"),
+    "much": lambda n: (_numbers(n, 60000), b""),
+    "both": lambda n: (_numbers(n, 30000), _numbers(n, 30000)),
+    "by-name": lambda n: (f"two {n}\n".encode(), f"one {n}\nthree {n}\n".encode()),
+}
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    program = tmp_path / "own"
+    program.write_text(OWN)
+    program.chmod(0o755)
+    return program
+
+
+def shell(bench: Any, tmp_path: Path, sh: str) -> SerialTransport:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "sh").symlink_to(shutil.which(sh) or "")
+    transport: SerialTransport = bench.shell(
+        "bash", "--norc", "-i", env={"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    )
+    return transport
+
+
+def carriers(transport: SerialTransport) -> list[int]:
+    """The processes that carry what commands write."""
+    assert transport.guest is not None
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if command[0] == b"cat" and len(command) > 30 and transport.guest.folder.encode() in command[1]:
+            found.append(int(folder.name))
+    return found
+
+
+def is_right(transport: SerialTransport, own: Path, kind: str, number: int, deadline: Deadline) -> None:
+    result = transport.run(f"{own} {kind} {number}", deadline=deadline)
+    assert (result.stdout, result.stderr) == EXPECTED[kind](number), (kind, number)
+    assert result.exit_status == number
+
+
+@pytest.mark.parametrize("sh", ["dash", "bash", "busybox", "zsh"])
+def test_each_answer_is_its_own(bench: Any, within: Within, tmp_path: Path, own: Path, sh: str) -> None:
+    """More than one `cat` carries, with commands of other ways in between."""
+    transport = shell(bench, tmp_path, sh)
+    for number in range(40):
+        is_right(transport, own, list(EXPECTED)[number % len(EXPECTED)], number, within(60))
+        if number % 3 == 0:
+            assert transport.run("uname -s; exit 3", deadline=within()).stdout == b"Linux\n"
+        if number % 4 == 0:
+            assert transport.run(f"{own} short 1 | cat; cat >&2", stdin=b"in", deadline=within()).stderr == b"err 1\nin"
+    assert len(carriers(transport)) <= 2
+
+
+@pytest.mark.parametrize("sh", ["dash", "bash", "busybox", "zsh"])
+def test_who_holds_the_output_goes_on_unheard(bench: Any, within: Within, tmp_path: Path, own: Path, sh: str) -> None:
+    transport = shell(bench, tmp_path, sh)
+    go, done = tmp_path / "go", tmp_path / "done"
+    is_right(transport, own, "short", 1, within())
+    late = (
+        f"(while [ ! -e {go} ]; do sleep 0.1; done; echo late; echo late >&2; echo alive >{done}) & echo begun; {own}"
+    )
+    assert transport.run(late, deadline=within()).stdout == b"begun\n"
+    is_right(transport, own, "both", 2, within(60))
+    go.touch()
+    for number in range(3, 40):
+        is_right(transport, own, "short", number, within())
+    until = time.monotonic() + 20
+    while not done.exists():
+        assert time.monotonic() < until, "it was ended by writing to a pipe that nobody reads"
+        time.sleep(0.05)
+    is_right(transport, own, "both", 40, within(60))
+    while len(carriers(transport)) > 2:
+        assert time.monotonic() < until, "what carried it stays for ever"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("sh", ["dash", "bash", "busybox", "zsh"])
+def test_who_carries_may_be_killed(bench: Any, within: Within, tmp_path: Path, own: Path, sh: str) -> None:
+    transport = shell(bench, tmp_path, sh)
+    is_right(transport, own, "short", 1, within())
+    for number in range(2, 6):
+        victims = carriers(transport)
+        assert len(victims) == 2
+        os.kill(victims[number % 2], signal.SIGKILL)
+        while victims[number % 2] in carriers(transport):
+            time.sleep(0.01)
+        is_right(transport, own, "both", number, within(60))
+
+
+def test_what_was_ended_leaves_the_pipes_as_they_were(bench: Any, within: Within, tmp_path: Path, own: Path) -> None:
+    transport = shell(bench, tmp_path, "dash")
+    for number in range(20):
+        with pytest.raises(Timeout):
+            transport.run(f"{own} short {number}; sleep 50", deadline=within(0.6))
+        is_right(transport, own, "short", number, within())
+
+
+def test_nothing_stays_of_it(bench: Any, within: Within, tmp_path: Path, own: Path) -> None:
+    transport = shell(bench, tmp_path, "dash")
+    is_right(transport, own, "short", 1, within())
+    ours = carriers(transport)
+    assert len(ours) == 2
+    folder = transport.guest.folder if transport.guest else ""
+    transport.close()
+    assert not os.path.exists(folder)
+    until = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in ours):
+        assert time.monotonic() < until, subprocess.run(["ps", "ax"], capture_output=True, text=True).stdout
+        time.sleep(0.05)
