@@ -52,7 +52,7 @@ def judge(unit: UnitState) -> Judgement:
         lost = {"not-found": ", although its file is gone", "masked": ", although it is masked"}
         return Standing.UP, f"is {state}{lost.get(unit.load_state, '')}"
     if unit.sub_state.startswith("auto-restart") or unit.sub_state in _BEFORE_RESTART:
-        return Standing.COMING, f"is waiting for its automatic restart (Result={unit.result}, {_restarts(unit)})"
+        return Standing.COMING, f"is waiting for its automatic restart (Result={unit.result}, {restarts(unit)})"
     if unit.active_state in _PASSING:
         return Standing.COMING, f"is {state}"
     return _not_loaded(unit) or _failed(unit) or _inactive(unit, state)
@@ -73,14 +73,14 @@ def _failed(unit: UnitState) -> Judgement | None:
     if unit.result == "start-limit-hit":
         return (
             Standing.NEVER,
-            f"failed, and systemd gave up restarting it (Result=start-limit-hit, {_restarts(unit)})",
+            f"failed, and systemd gave up restarting it (Result=start-limit-hit, {restarts(unit)})",
         )
     if unit.active_state != "failed":
         return None
     words = f": {_RESULTS[unit.result]}" if unit.result in _RESULTS else ""
     words = f"failed (Result={unit.result}{_exit(unit)}{words})"
     if unit.restarts:
-        return Standing.NEVER, f"{words} after {_restarts(unit)}, and no other is pending"
+        return Standing.NEVER, f"{words} after {restarts(unit)}, and no other is pending"
     return Standing.NEVER, f"{words} and no restart is pending"
 
 
@@ -111,5 +111,6 @@ def _exit(unit: UnitState) -> str:
     return ""
 
 
-def _restarts(unit: UnitState) -> str:
+def restarts(unit: UnitState) -> str:
+    """`3 restarts`: how often systemd has restarted it by itself since it was started."""
     return f"{unit.restarts} restart{'' if unit.restarts == 1 else 's'}"

@@ -18,7 +18,7 @@ from harness.target.look import (
     system_command,
     unit_command,
 )
-from harness.target.standing import Standing
+from harness.target.standing import Standing, restarts
 from harness.target.units import IncompleteAnswer, UnitState, parse_show
 from harness.target.values import seconds
 from harness.target.why import Why, explain, restarted_within, restarts_told
@@ -94,11 +94,10 @@ class Manager:
         held = look.since(state.changed_us) if state.changed_us else look.up
         if held is None or held >= window:
             return state
-        restarts = f"{state.restarts} restart{'' if state.restarts == 1 else 's'}"
         if restarted_within(look, state.name, window):
-            seen = f"is flapping ({restarts}{restarts_told(look, state.name)})"
+            seen = f"is flapping ({restarts(state)}{restarts_told(look, state.name)})"
         else:
-            seen = f"{state.reason}, but for {seconds(held)} only ({restarts})"
+            seen = f"{state.reason}, but for {seconds(held)} only ({restarts(state)})"
         raise NotYet(f"{state.name} {seen}; it has to hold for {seconds(window)}")
 
     def journal(self, *units: str, priority: int = 7, lines: int = 200) -> tuple[JournalEntry, ...]:

@@ -10,7 +10,7 @@ from harness.target.jobs import Job
 from harness.target.look import RESTART_SCHEDULED, STARTED, Entry, Look
 from harness.target.processes import innermost
 from harness.target.queue import Knot, Queue, Step, Way, limit
-from harness.target.standing import Standing
+from harness.target.standing import Standing, restarts
 from harness.target.units import UnitState
 from harness.target.values import listed, seconds, span
 
@@ -118,7 +118,10 @@ def _queued(look: Look, state: UnitState, job: Job) -> Why:
     queue = Queue(look)
     way = queue.way(job)
     standing = Standing.NEVER if way.hopeless else Standing.COMING
-    return Why(state, standing, _told(look, queue, way), tuple(each.unit for each in way.jobs), way.knot)
+    sentence = _told(look, queue, way)
+    if state.restarts:
+        sentence += f"; it has had {restarts(state)}{restarts_told(look, state.name)}"
+    return Why(state, standing, sentence, tuple(each.unit for each in way.jobs), way.knot)
 
 
 def _told(look: Look, queue: Queue, way: Way) -> str:

@@ -126,6 +126,12 @@ def test_settled_is_told_by_the_targets_own_clock_in_one_look() -> None:
             "a.service is waiting for its automatic restart (Result=success, 2 restarts); started 1.5 s and 2.6 s ago",
         ),
         (
+            # The moment in which its restart is a job.
+            flapping(2.6, 1.5, restarts=2).replace("== jobs\n", "== jobs\n7 a.service restart waiting\n"),
+            "a.service: restart job waiting; nothing in the queue holds it back; "
+            "it has had 2 restarts; started 1.5 s and 2.6 s ago",
+        ),
+        (
             flapping(9.0, 1.5, restarts=1, changed=1.5),
             "a.service is flapping (1 restart; started 1.5 s and 9.0 s ago); it has to hold for 3.0 s",
         ),
