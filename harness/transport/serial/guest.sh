@@ -23,8 +23,8 @@
 #     s     the exit status, once the command has ended; behind it a v, once all its stdout has come through a pipe
 #     a     is there once the answer is being made       h  the answer itself
 # with the number of their set behind them (h_set): v and w named pipes, x and y the stdout and stderr that come out of
-# them; and without a number: i the input laid down, j the same unpacked, n how many lines a stream had, c a checksum, t a
-# word that shows that there still is room. In mode b, o and e have no number either.
+# them; and without a number: i the input laid down, j the same unpacked, n how many lines a stream had, c a
+# checksum, t what was written to learn whether the folder will do. In mode b, o and e have no number either.
 #
 # Names with more than one meaning. They are set right before they are used, and the functions below say which
 # they change:
@@ -333,7 +333,8 @@ h_answer_now() {
             *!*) h_answer=!encode;;
         esac;
     };
-    printf '%s\n' "$h_answer" >"${h_folder}h$h_run";
+    # Output, or lines of it, that found no room are lost, and only this tells: a new file finds none either.
+    printf '%s\n' "$h_answer" >"${h_folder}h$h_run" && [ -s "${h_folder}h$h_run" ] || h_answer=!full;
     h_say $h_asked "$h_answer";
 };
 
@@ -437,18 +438,7 @@ h_run_command() {
             read -r h_code <"${h_folder}s$h_run";
             trap : 15;;
     esac;
-    h_answer_if_room;
-};
-
-# h_answer_if_room: h_answer_now, unless output found no room; it is lost, and only this tells.
-h_answer_if_room() {
-    echo x >"${h_folder}t";
-    if [ ! -s "${h_folder}t" ]; then
-        h_answer=!full;
-        h_say $h_asked "$h_answer";
-    else
-        h_answer_now;
-    fi;
+    h_answer_now;
 };
 
 # -- Mode p: named pipes -----------------------------------------------------------------------------------------------
@@ -751,7 +741,8 @@ while IFS= read -r h_this; do
             R)
                 # The one before has ended once it has answered; its files may still be large.
                 [ -n "$h_pid" ] && [ -s "${h_folder}h$h_run" ] && wait $h_pid;
-                [ -n "$h_folder" ] && { [ -s "${h_folder}p$h_run" ] || [ -s "${h_folder}q$h_run" ]; } &&
+                [ -n "$h_folder" ] && [ -n "$h_pid" ] &&
+                    { [ -s "${h_folder}p$h_run" ] || [ -s "${h_folder}q$h_run" ] || [ ! -s "${h_folder}h$h_run" ]; } &&
                     for h_this in "$h_out" "$h_err" "${h_folder}p$h_run" "${h_folder}q$h_run"; do
                         true >"$h_this";
                     done;
@@ -938,7 +929,7 @@ while IFS= read -r h_this; do
                         h_second=;
                         exec 7>>"$h_out" 8>>"$h_err";
                         h_has_fdinfo=;
-                        h_answer_if_room ) &
+                        h_answer_now ) &
                     h_pid=$!;
                     [ "$h_out" != "${h_folder}x$h_set" ] ||
                         h_give_up_pipes $((h_slot+1+${#h_number})) $((h_slot+1));

@@ -7,14 +7,14 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.deadline import Deadline
-from harness.transport.errors import Timeout
+from harness.transport.errors import Damaged, Timeout
 from harness.transport.serial.transport import SerialTransport
 
 Within = Callable[..., Deadline]
@@ -151,3 +151,29 @@ def test_nothing_stays_of_it(bench: Any, within: Within, tmp_path: Path, own: Pa
     while any(Path(f"/proc/{pid}").exists() for pid in ours):
         assert time.monotonic() < until, subprocess.run(["ps", "ax"], capture_output=True, text=True).stdout
         time.sleep(0.05)
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file system of 256 KiB, where the guest keeps what commands write."""
+    if os.geteuid():
+        pytest.skip("only root may mount")
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)], check=True)
+    monkeypatch.setattr("harness.transport.serial.session.DIRS", (str(place),))
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.parametrize("command", ["{own} much 1", "seq 1 60000", "{own} much 1 >&2; sleep 60 & {own}"])
+def test_what_finds_no_room_is_told(
+    bench: Any, within: Within, tmp_path: Path, own: Path, small: Path, command: str
+) -> None:
+    transport = shell(bench, tmp_path, "dash")
+    is_right(transport, own, "short", 1, within())
+    for number in range(2, 5):
+        with pytest.raises(Damaged, match="no room left"):
+            transport.run(command.format(own=own), deadline=within())
+        is_right(transport, own, "short", number, within())
+        assert transport.run("uname", deadline=within()).stdout == b"Linux\n"
