@@ -347,6 +347,7 @@ h_answer_now() {
 #     v  into a variable, because nothing can be written
 #     b  run by this very shell: it is made of words that can neither wait nor change the shell
 #     e  in a fork of this shell, not in a `sh` of its own     i  with the input that was laid down
+#     x  the same, which becomes the one program that the command names
 #     a  the command was laid down in pieces                   n  its output is not to be compressed
 
 # h_as_login_left_it: what this shell changed for itself is put back, for a command.
@@ -365,6 +366,12 @@ h_as_login_left_it() {
 # h_execute MODE: becomes the command. It sees no positional parameters of ours.
 h_execute() {
     case $1 in
+        *x*) set --;
+            if h_has "${h_command%% *}"; then
+                eval "exec $h_command";
+            else
+                eval "$h_command";
+            fi;;
         *e*) set --;
             eval "$h_command";;
         *) exec sh -c "$h_command";;
@@ -473,13 +480,9 @@ h_pass_all() {
     done;
 };
 
-# h_carries PROCESS: whether it lives. Changes h_note.
+# h_carries PROCESS: whether it lives; one that is dead has no program any more, even where nobody has asked for it yet.
 h_carries() {
-    h_note=;
-    read -r h_note <"/proc/$1/stat";
-    case ${h_note##*\) } in
-        [ZX]*|'') return 1;;
-    esac;
+    [ -e "/proc/$1/exe" ];
 };
 
 # h_give_up_pipes NUMBER NUMBER: the set is no longer used, because somebody still writes to it, or nobody carries it.
@@ -494,7 +497,7 @@ h_give_up_pipes() {
 };
 
 # h_next_pipes: h_slot becomes the next pair of pipes, h_out and h_err where they lead to. Fails where there are none.
-# Changes h_number, h_note.
+# Changes h_number.
 h_next_pipes() {
     # A `cat` that ended before its time (no room, no memory) is of no use any more, and its pipes may not be empty.
     [ $h_slot -gt 29 ] || for h_number in $h_carriers; do

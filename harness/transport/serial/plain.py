@@ -45,6 +45,17 @@ _SED = re.compile(
 )
 _AWK_REACHES_OUT = re.compile(r"[|>@]|system|getline|close|printf? *\(")
 _WRAPPERS_OWN = re.compile(r"-.*|\d+(?:\.\d+)?[smhd]?")
+_BUILTINS = frozenset(
+    """
+    . : [ alias autoload bg bind break builtin caller case cd chdir command compgen complete compopt continue declare
+    dirs disown do done echo elif else enable esac eval exec exit export false fc fg fi float for function functions
+    getopts hash help history if in integer jobs kill let limit local logout mapfile noglob popd print printf pushd
+    pwd read readarray readonly rehash repeat return sched select set setopt shift shopt source suspend test then
+    time times trap true ttyctl type typeset ulimit umask unalias unfunction unhash unlimit unset unsetopt until
+    vared wait whence where which while zcompile zle zmodload zstyle
+    """.split()  # noqa: SIM905 - a list of 100 lines tells no more
+)
+_PROGRAM = re.compile(r"[\w./+-]+(?= |$)", re.ASCII)
 _SHELLS = frozenset(("sh", "bash", "dash"))
 _ASSIGNMENT = re.compile(r"[A-Za-gi-z_]\w*=.*", re.DOTALL)
 
@@ -60,12 +71,13 @@ _LONGEST_BUILTIN = 120
 class Plain:
     """`files`: its output may be kept in plain files. `fork`: it needs no shell of its own. `builtin`: it is made of
     words that can neither wait nor change the shell that runs them, so it needs no process at all, and what it
-    writes is short printable text.
+    writes is short printable text. `program`: it names one program and its arguments, so a fork may become it.
     """
 
     files: bool
     fork: bool
     builtin: bool = False
+    program: bool = False
 
 
 @lru_cache(maxsize=1024)
@@ -79,20 +91,38 @@ def analyse(command: str) -> Plain:
     shells = command if '"' in command or "\\" in command else _QUOTED.sub("''", command)
     fork = _OWN_SHELL.search(shells) is None and not re.search(r"\b(?:exec|set|trap|alias|eval|read|env)\b", shells)
     text, shells = _REDIRECT.sub(" ", command), _REDIRECT.sub(" ", shells)
-    if _REACHES_OUT.search(text) or "&" in shells.replace("&&", "") or any(c in shells for c in "<>()`\\"):
-        return Plain(False, fork and _only_known(text))
-    known = _only_known(text)
-    return Plain(known and fork, known and fork)
+    known = fork and _only_known(text)
+    program = fork and _names_a_program(command)
+    reaches_out = _REACHES_OUT.search(text) is not None
+    odd = "&" in shells.replace("&&", "") or any(c in shells for c in "<>()`\\")
+    return Plain(known and not reaches_out and not odd, known or program, program=program)
 
 
-def _only_known(text: str) -> bool:
-    """Whether each command in it is one of the programs above, or a shell or wrapper that is given such."""
+def _names_a_program(command: str) -> bool:
+    """Whether it is one simple command, without redirections, whose first word is a program for any shell. What is
+    quoted or escaped counts as if it were not."""
+    first = _PROGRAM.match(command)
+    if first is None or first[0] in _BUILTINS:
+        return False
+    tokens = _tokens(command)
+    return tokens is not None and not any(set(token) <= set("();<>|&") for token in tokens)
+
+
+def _tokens(text: str) -> list[str] | None:
+    """Its words, and what stands between them; None where a quote is open."""
     lexer = shlex.shlex(text, posix=True, punctuation_chars=True)
     lexer.commenters = ""
     lexer.whitespace_split = True
     try:
-        tokens = list(lexer)
+        return list(lexer)
     except ValueError:
+        return None
+
+
+def _only_known(text: str) -> bool:
+    """Whether each command in it is one of the programs above, or a shell or wrapper that is given such."""
+    tokens = _tokens(text)
+    if tokens is None:
         return False
     return all(_known(words) for words in _commands(tokens)) and tokens[-1:] != [";"]
 

@@ -137,7 +137,7 @@ class SerialTransport:
             if plain.builtin and not stdin and capture != "v":
                 mode = "b"
             elif plain.fork or len(command) > _LONGEST_ARGUMENT:
-                mode += "e"
+                mode += "ex" if plain.program and mode == "p" else "e"
             if not session.compress:
                 mode += "n"
             if stdin:

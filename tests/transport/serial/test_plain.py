@@ -110,6 +110,62 @@ def test_needs_a_shell_of_its_own(command: str) -> None:
     assert not analyse(command).fork
 
 
+PIECES = [
+    *"a7'\"$`\\~*[#>&|(){}!=%<\n\té ",
+    *("true", "false", "echo", "; ", " && ", " || ", "$?", "$x", ">&2", "2>&1", "-n", "-e", "exit 3", "x=1"),
+]
+PROGRAMS = [
+    "/usr/local/bin/thing",
+    "find /etc -name 'a b' -maxdepth 1",
+    "python3 -c 'print(1)'",
+    'own "a;b" $HOME/*',
+    "own # it is",
+    "awk 'BEGIN {print 1 > \"x\"}'",
+]
+NOT_PROGRAMS = [
+    *("own; own", "own | own", "own && own", "own &", "own >x", "own <x", "(own)", "{ own; }", "! own", "own\nown"),
+    *("cd /", "type own", "printf x >y", "exec own", "if own", "time own", ". own", "test -e x -a own", "umask"),
+    *(
+        "x=1 own",
+        "'own' a",
+        "$own a",
+        "own $(own)",
+        "own `own`",
+        "own 'a",
+        "own $'a\\'' ; own 'b'",
+        "own ';'",
+        "env own",
+    ),
+]
+
+
+@pytest.mark.parametrize("command", PROGRAMS)
+def test_a_fork_may_become_what_names_a_program(command: str) -> None:
+    plain = analyse(command)
+    assert (plain.files, plain.fork, plain.program) == (False, True, True)
+
+
+@pytest.mark.parametrize("command", NOT_PROGRAMS)
+def test_a_fork_may_not_become_anything_else(command: str) -> None:
+    assert not analyse(command).program
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash", "busybox", "zsh"])
+@given(words=st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_what_a_fork_becomes_is_all_that_there_is_to_do(shell: str, words: str) -> None:
+    """`exec`ed, it does what the shell does with it, and after it the shell has nothing more to do."""
+    command = f"printenv -0 X {words}"
+    if not analyse(command.replace("printenv", "own")).program:
+        return
+    argv = [shell, "sh", "-c"] if shell == "busybox" else [shell, "-c"]
+    said = [
+        subprocess.run([*argv, 'eval "$1"', "sh", text], capture_output=True, cwd="/proc/self/task", check=False)
+        for text in (command, f"exec {command}")
+    ]
+    assert (said[0].stdout, said[0].returncode) == (said[1].stdout, said[1].returncode)
+
+
 BUILTIN = [
     "true",
     "false",
@@ -117,10 +173,6 @@ BUILTIN = [
     "echo a; echo b >&2; false",
     "echo 'a b' && echo \"c d\" || true",
     "echo $?",
-]
-PIECES = [
-    *"a7'\"$`\\~*[#>&|(){}!=%<\n\té ",
-    *("true", "false", "echo", "; ", " && ", " || ", "$?", "$x", ">&2", "2>&1", "-n", "-e", "exit 3", "x=1"),
 ]
 SIMPLE = st.tuples(
     st.sampled_from(["true", "false", "echo", "echo "]), st.lists(st.sampled_from(PIECES), max_size=5).map("".join)
