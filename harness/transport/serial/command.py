@@ -186,6 +186,14 @@ class Command:
                 may_have_run=True,
                 hint=f"free some space below {folder}, or let the command write less",
             )
+        if message == "!lost":
+            raise Damaged(
+                "what carries the command's output on the guest was ended, and part of the output is lost",
+                cause=Cause.DAMAGED,
+                transport="serial",
+                may_have_run=True,
+                hint="a `cat` of ours was killed there; was the guest out of memory, or out of room for a while?",
+            )
         if message == "!encode":
             raise Damaged(
                 "the guest's shell has no means to hand over output that is not plain text",

@@ -303,7 +303,7 @@ h_say_stream() {
 # answer itself: `=STATUS:LENGTH:LENGTH:STDOUTSTDERR`; all else before it, in lines: `+STATUS:HOW:COUNT:HOW:COUNT`.
 # How much there is, and whether h_read_text got all of it (it knows no NUL byte), is told by how far descriptors 7 and
 # 8 have been written; that of a file which was emptied in between tells nothing until something is written again.
-# h_first and h_second are empty before. The file `a` comes first: from here on no signal.
+# h_first and h_second are empty before; h_lost is set where output is known to be lost. The file `a` comes first: from here on no signal.
 h_answer_now() {
     h_answer=;
     h_note=;
@@ -334,6 +334,7 @@ h_answer_now() {
         esac;
     };
     # Output, or lines of it, that found no room are lost, and only this tells: a new file finds none either.
+    [ -z "$h_lost" ] || h_answer=!lost;
     printf '%s\n' "$h_answer" >"${h_folder}h$h_run" && [ -s "${h_folder}h$h_run" ] || h_answer=!full;
     h_say $h_asked "$h_answer";
 };
@@ -751,6 +752,7 @@ while IFS= read -r h_this; do
                     done;
                 # h_tag: what a data line begins with, the middle of the nonce.     h_that: the command's stdin.
                 h_run=$((h_run+1));
+                h_lost=;
                 h_out=${h_folder}o$h_run;
                 h_err=${h_folder}e$h_run;
                 h_asked=$h_nonce;
@@ -927,6 +929,9 @@ while IFS= read -r h_this; do
                         read -r h_that;
                         read -r h_number;
                     } <"${h_folder}s$h_run";
+                    [ "$h_out" != "${h_folder}x$h_set" ] || for h_this in $h_carriers; do
+                        h_carries $h_this || h_lost=1;
+                    done;
                     ( h_code=${h_that:-137};
                         h_first=;
                         h_second=;

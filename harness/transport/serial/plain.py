@@ -55,7 +55,8 @@ _BUILTINS = frozenset(
     vared wait whence where which while zcompile zle zmodload zstyle
     """.split()  # noqa: SIM905 - a list of 100 lines tells no more
 )
-_PROGRAM = re.compile(r"[\w./+-]+(?= |$)", re.ASCII)
+# A name as our own functions have it on the console is none.
+_PROGRAM = re.compile(r"(?!h[A-Z0-9]{1,2}(?: |$))[\w./+-]+(?= |$)", re.ASCII)
 _SHELLS = frozenset(("sh", "bash", "dash"))
 _ASSIGNMENT = re.compile(r"[A-Za-gi-z_]\w*=.*", re.DOTALL)
 

@@ -131,6 +131,20 @@ def test_who_carries_may_be_killed(bench: Any, within: Within, tmp_path: Path, o
         is_right(transport, own, "both", number, within(60))
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_what_was_carried_by_who_was_killed_is_not_believed(
+    bench: Any, within: Within, tmp_path: Path, own: Path, which: int
+) -> None:
+    transport = shell(bench, tmp_path, "dash")
+    is_right(transport, own, "short", 1, within())
+    for _ in range(2):
+        victim = sorted(carriers(transport))[which]
+        killing = f"echo a; echo b >&2; sleep 0.5; kill -9 {victim}; {own} both 1; exit 0"
+        with pytest.raises(Damaged, match="part of the output is lost"):
+            transport.run(killing, deadline=within())
+        is_right(transport, own, "both", 2, within(60))
+
+
 def test_what_was_ended_leaves_the_pipes_as_they_were(bench: Any, within: Within, tmp_path: Path, own: Path) -> None:
     transport = shell(bench, tmp_path, "dash")
     for number in range(20):
