@@ -196,7 +196,7 @@ def test_what_failed_is_told_in_its_own_words(blocked: Path) -> None:
     ]
     words = (
         r"pre-nixos\.service failed \(Result=exit-code, exit status 1\) and no restart is pending; it said: "
-        r"there is no free disk for the volume group main: /dev/vda holds /, /dev/vdb holds swap"
+        r"(.* \| )?there is no free disk for the volume group main: /dev/vda holds /, /dev/vdb holds swap"
     )
     for name in (SETTLED, "oneshot::has_done_its_work"):
         assert re.fullmatch(words, results[name]["message"])
