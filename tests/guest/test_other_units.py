@@ -21,8 +21,6 @@ from harness import check
 @check(alone=True, transport="serial", attempt_timeout=90, budget=200)
 def start_by_socket(target):
     assert target.run("systemctl disable --now ssh.service && systemctl enable --now ssh.socket").ok
-    # What changing over may say in the journal is no error of what is checked then.
-    assert target.run("journalctl --sync && journalctl --rotate && journalctl --vacuum-time=1us").ok
     assert target.unit_up("ssh.socket").sub_state == "listening"
 """
 
@@ -90,7 +88,9 @@ def test_socket_activation_and_the_other_name(harness: Callable[..., Run], tmp_p
     (tmp_path / "as_sshd.py").write_text(AS_SSHD)
     (tmp_path / "comes_later.py").write_text(COMES_LATER)
     mine = (str(tmp_path / "by_socket.py"), str(tmp_path / "comes_later.py"))
-    first = harness("-i", str(INVENTORIES / "local.ini"), "--keep", *mine, SSHD)
+    # A first connection that comes while the service is still being stopped may leave an error in the journal.
+    clean = ("-k", "not journal_clean")
+    first = harness("-i", str(INVENTORIES / "local.ini"), "--keep", *clean, *mine, SSHD)
     code = first.finish(400)
     (pid,) = first.machines()
     try:
