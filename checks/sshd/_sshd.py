@@ -104,14 +104,10 @@ def ask_sshd(target: Target, option: str) -> CommandResult:
         missing = re.match(r"Missing privilege separation directory: (/\S+)", result.err)
         if missing is None:
             break
-        # Its service makes this folder and takes it along. Where a socket starts sshd for each connection there is none
-        # between them, which says nothing of the settings: the question gets one for as long as it takes. A service, or
-        # a check beside this one, may make it too, and take it away.
-        folder = shlex.quote(missing[1])
-        result = target.run(
-            f"mkdir -m 0755 {folder} 2>/dev/null && made=1; {SSHD} {option}; status=$?; "
-            f'[ -z "$made" ] || rmdir {folder}; exit $status'
-        )
+        # Its service makes this folder, and takes it away when it stops. Where a socket starts sshd there is none
+        # before the first connection, which says nothing of the settings: the question gets one. It stays, because a
+        # service that starts meanwhile takes it for its own, and fails without it.
+        result = target.run(f"mkdir -p -m 0755 {shlex.quote(missing[1])} && {SSHD} {option}")
     return result
 
 

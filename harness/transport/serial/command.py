@@ -23,6 +23,23 @@ _RE_READS = 60
 _RESERVE = 1.0  # of the deadline, at most, for ending the command and reading what it wrote
 
 
+# Why the guest has no answer that could be believed, and what to do.
+_NO_ANSWER = {
+    "!full": (
+        "the guest has no room left to keep the command's output",
+        "free some space below {folder}, or let the command write less",
+    ),
+    "!lost": (
+        "what carries the command's output on the guest was ended, and part of the output is lost",
+        "a `cat` of ours was killed there; was the guest out of memory, or out of room for a while?",
+    ),
+    "!encode": (
+        "the guest's shell has no means to hand over output that is not plain text",
+        "it has neither base64 nor od, nor a `read -d`; let the command write ASCII text",
+    ),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """A command's verified answer, with what it took to get it."""
@@ -177,30 +194,11 @@ class Command:
 
     def _take_state(self, exchange: Exchange, message: str) -> None:
         """Reads a state: ``*`` runs, ``*a`` answers, ``*s`` ended (a child holds its output), ``*x`` nobody runs."""
-        if message == "!full":
+        if message in _NO_ANSWER:
+            what, hint = _NO_ANSWER[message]
             folder = self._session.guest.folder if self._session.guest else "its folder"
             raise Damaged(
-                "the guest has no room left to keep the command's output",
-                cause=Cause.DAMAGED,
-                transport="serial",
-                may_have_run=True,
-                hint=f"free some space below {folder}, or let the command write less",
-            )
-        if message == "!lost":
-            raise Damaged(
-                "what carries the command's output on the guest was ended, and part of the output is lost",
-                cause=Cause.DAMAGED,
-                transport="serial",
-                may_have_run=True,
-                hint="a `cat` of ours was killed there; was the guest out of memory, or out of room for a while?",
-            )
-        if message == "!encode":
-            raise Damaged(
-                "the guest's shell has no means to hand over output that is not plain text",
-                cause=Cause.DAMAGED,
-                transport="serial",
-                may_have_run=True,
-                hint="it has neither base64 nor od, nor a `read -d`; let the command write ASCII text",
+                what, cause=Cause.DAMAGED, transport="serial", may_have_run=True, hint=hint.format(folder=folder)
             )
         if message == "*s":
             self._drains += 1

@@ -303,7 +303,8 @@ h_say_stream() {
 # answer itself: `=STATUS:LENGTH:LENGTH:STDOUTSTDERR`; all else before it, in lines: `+STATUS:HOW:COUNT:HOW:COUNT`.
 # How much there is, and whether h_read_text got all of it (it knows no NUL byte), is told by how far descriptors 7 and
 # 8 have been written; that of a file which was emptied in between tells nothing until something is written again.
-# h_first and h_second are empty before; h_lost is set where output is known to be lost. The file `a` comes first: from here on no signal.
+# h_first and h_second are empty before; h_lost is set where output is known to be lost. The file `a` comes first: from
+# here on no signal.
 h_answer_now() {
     h_answer=;
     h_note=;

@@ -47,7 +47,7 @@ _AWK_REACHES_OUT = re.compile(r"[|>@]|system|getline|close|printf? *\(")
 _WRAPPERS_OWN = re.compile(r"-.*|\d+(?:\.\d+)?[smhd]?")
 _BUILTINS = frozenset(
     """
-    . : [ alias autoload bg bind break builtin caller case cd chdir command compgen complete compopt continue declare
+    . : alias autoload bg bind break builtin caller case cd chdir command compgen complete compopt continue declare
     dirs disown do done echo elif else enable esac eval exec exit export false fc fg fi float for function functions
     getopts hash help history if in integer jobs kill let limit local logout mapfile noglob popd print printf pushd
     pwd read readarray readonly rehash repeat return sched select set setopt shift shopt source suspend test then
@@ -55,8 +55,8 @@ _BUILTINS = frozenset(
     vared wait whence where which while zcompile zle zmodload zstyle
     """.split()  # noqa: SIM905 - a list of 100 lines tells no more
 )
-# A name as our own functions have it on the console is none.
-_PROGRAM = re.compile(r"(?!h[A-Z0-9]{1,2}(?: |$))[\w./+-]+(?= |$)", re.ASCII)
+# A name as our own functions have it on the console is none, nor is what `command` and `exec` take for an option.
+_PROGRAM = re.compile(r"(?!-|h[A-Z0-9]{1,2}(?: |$))[\w./+-]+(?= |$)", re.ASCII)
 _SHELLS = frozenset(("sh", "bash", "dash"))
 _ASSIGNMENT = re.compile(r"[A-Za-gi-z_]\w*=.*", re.DOTALL)
 

@@ -136,6 +136,7 @@ NOT_PROGRAMS = [
         "own ';'",
         "env own",
     ),
+    *("hA", "hA0 x", "-c own"),
 ]
 
 
