@@ -18,7 +18,7 @@ from harness.deadline import Deadline
 from harness.engine.outcome import CheckResult, Observation, Outcome
 from harness.engine.retry import Retry
 from harness.engine.waiting import FirstLook, Waits
-from harness.errors import Cancelled, HarnessError
+from harness.errors import Cancelled, DeadlineExpired, HarnessError
 from harness.events import Emitter
 from harness.target.target import Target
 from harness.transport.contract import CommandResult, Result
@@ -273,7 +273,7 @@ class CheckRun:
                 return Outcome.FAILED, str(error) or "can never pass", True, location(error, code)
             case AssertionError():
                 return Outcome.FAILED, explain(error, code), False, location(error, code)
-            case Timeout():
+            case Timeout() | DeadlineExpired():
                 # The budget's end, not the attempt's own time-out, cut this look short: what was seen before counts.
                 self._cut_short = deadline.at >= self._deadline.at
                 return Outcome.FAILED, error.message, False, location(error, code)

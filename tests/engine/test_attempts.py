@@ -21,7 +21,7 @@ from harness.engine.outcome import CheckResult, Outcome
 from harness.engine.retry import Retry
 from harness.engine.waiting import FirstLook, Signals, Waiter
 from harness.engine.workers import WorkerPool
-from harness.errors import Source
+from harness.errors import DeadlineExpired, Source
 from harness.events import Emitter, NullEmitter
 from harness.target.target import Target
 from harness.transport.contract import CommandResult, Damage, Fallback, Result
@@ -361,16 +361,24 @@ def test_refused_credentials_are_believed_the_second_time() -> None:
     assert result.attempts > 2, "the other transport may still come"
 
 
-def test_a_look_that_the_budget_cuts_short_does_not_hide_what_was_seen() -> None:
-    count = iter(range(1000))
-
+@pytest.mark.parametrize(
+    "cut",
+    [
+        Timeout("`uname` had not ended at its deadline", transport="ssh"),
+        DeadlineExpired("waiting for the answer to a question that is shared"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_look_that_the_budget_cuts_short_does_not_hide_what_was_seen(cut: Exception) -> None:
     def function(target: Target) -> None:
-        if target.deadline.remaining() < 1.0 or next(count) > 3:
-            raise Timeout("`uname` had not ended at its deadline", transport="ssh")
+        if target.deadline.remaining() < 2.0:
+            raise cut
         raise NotYet("the kernel is too old")
 
-    result, _, _ = carry(function, budget=5.0, attempt_timeout=20.0)
-    assert "the kernel is too old" in result.message
+    result, _, _ = carry(function, cost=0.5, budget=5.0, attempt_timeout=20.0)
+    assert result.observations[-1].seen == str(cut), "the last look was cut short"
+    assert result.observations[-2].seen == "the kernel is too old"
+    assert result.message.startswith("the kernel is too old (after 5 s and ")
 
 
 class Incomparable:
