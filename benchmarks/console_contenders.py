@@ -69,7 +69,8 @@ def harness(path: str) -> Iterator[Run]:
     from harness.deadline import Deadline
     from harness.events.emitter import NullEmitter
     from harness.transport.serial.console import Console
-    from harness.transport.serial.transport import SerialSpec, SerialTransport
+    from harness.transport.serial.spec import SerialSpec
+    from harness.transport.serial.transport import SerialTransport
 
     events = NullEmitter()
     console = Console(path, name="benchmark", events=events)

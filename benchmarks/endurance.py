@@ -30,7 +30,8 @@ from harness.testing.pty_guest import PtyGuest
 from harness.transport.contract import Transport
 from harness.transport.errors import Timeout, TransportLost
 from harness.transport.serial.console import Console
-from harness.transport.serial.transport import SerialSpec, SerialTransport
+from harness.transport.serial.spec import SerialSpec
+from harness.transport.serial.transport import SerialTransport
 from harness.transport.ssh.hostkeys import parse_public_keys
 from harness.transport.ssh.transport import SshSpec, SshTransport
 

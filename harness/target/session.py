@@ -32,7 +32,8 @@ from harness.transport.contract import Followed, Result, Transport
 from harness.transport.errors import TransportError, Unavailable
 from harness.transport.link import Link
 from harness.transport.serial.console import Console
-from harness.transport.serial.transport import SerialSpec, SerialTransport
+from harness.transport.serial.spec import SerialSpec
+from harness.transport.serial.transport import SerialTransport
 from harness.transport.ssh import probe as ssh_probe
 from harness.transport.ssh.hostkeys import parse_public_keys
 from harness.transport.ssh.keyring import Keyring

@@ -9,7 +9,7 @@ from harness.errors import UsageError
 from harness.inventory import Host
 from harness.inventory.variables import BY_ANY_NAME
 from harness.machine.spec import MachineSpec
-from harness.transport.serial.transport import SerialSpec
+from harness.transport.serial.spec import SerialSpec
 from harness.transport.ssh.config import SshSpec
 
 _PATHS = ("serial_socket", "ansible_ssh_private_key_file", "ansible_private_key_file")

@@ -17,9 +17,9 @@ import pytest
 from harness.deadline import Deadline
 from harness.events.emitter import Emitter, Level, NullEmitter
 from harness.transport.errors import Cause, Timeout, Unavailable
-from harness.transport.serial.become import Become
 from harness.transport.serial.console import Console
-from harness.transport.serial.transport import SerialSpec, SerialTransport
+from harness.transport.serial.spec import Become, SerialSpec
+from harness.transport.serial.transport import SerialTransport
 
 from .test_link import Guest
 

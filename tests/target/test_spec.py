@@ -12,7 +12,7 @@ from harness.inventory.variables import TABLE
 from harness.machine.spec import VARIABLES, MachineSpec
 from harness.target.settle import WINDOW
 from harness.target.spec import target_spec
-from harness.transport.serial.transport import SerialSpec
+from harness.transport.serial.spec import SerialSpec
 
 
 def host(tmp_path: Path, line: str) -> Host:

@@ -3,67 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
 
 from harness.deadline import Deadline
-from harness.errors import UsageError
 from harness.transport.errors import Cause, Unavailable
 from harness.transport.serial.console import Console, strip_ansi
 from harness.transport.serial.echo import echo_is_off
 from harness.transport.serial.prompts import Prompt, classify
 from harness.transport.serial.reader import Reader
 from harness.transport.serial.requests import Nonce
+from harness.transport.serial.spec import Become
 
 _QUIET = 0.2
 _LONG_QUIET = 0.5
 _SLOW = 10.0  # seconds that a slow machine may take from the password to root's first prompt
 _COLON = re.compile(rb"[^\s:]: *\Z")
-
-
-@dataclass(frozen=True, slots=True)
-class Become:
-    """How to become root: by `sudo` or `su`, with a password where one is asked for."""
-
-    method: Literal["sudo", "su"] = "sudo"
-    password: str | None = None
-
-    def __repr__(self) -> str:
-        return f"Become({self.method!r})"  # never the password
-
-
-def become_from_vars(host_name: str, variables: Mapping[str, object]) -> Become | None:
-    """Reads ansible_become, ansible_become_method and ansible_become_password. Raises UsageError for another method."""
-    wanted = variables.get("ansible_become", False)
-    if str(wanted).strip().lower() not in ("true", "yes", "on", "1", "y", "t"):
-        return None
-    user = str(variables.get("ansible_become_user") or "root")
-    if user != "root":
-        raise UsageError(
-            f"host {host_name}: ansible_become_user is {user!r}; on a console only root can be become",
-            hint="leave the console out with harness_transports=ssh, or run the command with `su` itself",
-        )
-    method = str(variables.get("ansible_become_method") or "sudo")
-    password = variables.get("ansible_become_password") or variables.get("ansible_become_pass")
-    text = None if password in (None, "") else str(password)
-    if method == "sudo":
-        return Become("sudo", text if text is not None else _login_password(variables))
-    if method == "su":
-        return Become("su", text)
-    raise UsageError(
-        f"host {host_name}: ansible_become_method is {method!r}; on a console it can be sudo or su",
-    )
-
-
-def _login_password(variables: Mapping[str, object]) -> str | None:
-    """sudo asks for the user's own password."""
-    for name in ("serial_password", "ansible_password", "ansible_ssh_pass"):
-        value = variables.get(name)
-        if value not in (None, ""):
-            return str(value)
-    return None
 
 
 class RootShell:

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from harness.errors import UsageError
-from harness.transport.serial.become import Become, become_from_vars
+
+
+@dataclass(frozen=True, slots=True)
+class Become:
+    """How to become root: by `sudo` or `su`, with a password where one is asked for."""
+
+    method: Literal["sudo", "su"] = "sudo"
+    password: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Become({self.method!r})"  # never the password
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +72,35 @@ def _number(host_name: str, variables: Mapping[str, object], name: str, default:
     if number <= 0:
         raise UsageError(f"host {host_name}: {name} must be a number above 0, not {value!r}")
     return number
+
+
+def become_from_vars(host_name: str, variables: Mapping[str, object]) -> Become | None:
+    """Reads ansible_become, ansible_become_method and ansible_become_password. Raises UsageError for another method."""
+    wanted = variables.get("ansible_become", False)
+    if str(wanted).strip().lower() not in ("true", "yes", "on", "1", "y", "t"):
+        return None
+    user = str(variables.get("ansible_become_user") or "root")
+    if user != "root":
+        raise UsageError(
+            f"host {host_name}: ansible_become_user is {user!r}; on a console only root can be become",
+            hint="leave the console out with harness_transports=ssh, or run the command with `su` itself",
+        )
+    method = str(variables.get("ansible_become_method") or "sudo")
+    password = variables.get("ansible_become_password") or variables.get("ansible_become_pass")
+    text = None if password in (None, "") else str(password)
+    if method == "sudo":
+        return Become("sudo", text if text is not None else _login_password(variables))
+    if method == "su":
+        return Become("su", text)
+    raise UsageError(
+        f"host {host_name}: ansible_become_method is {method!r}; on a console it can be sudo or su",
+    )
+
+
+def _login_password(variables: Mapping[str, object]) -> str | None:
+    """sudo asks for the user's own password."""
+    for name in ("serial_password", "ansible_password", "ansible_ssh_pass"):
+        value = variables.get(name)
+        if value not in (None, ""):
+            return str(value)
+    return None

@@ -13,7 +13,6 @@ from harness.events.emitter import Emitter
 from harness.transport.contract import CommandResult, Damage, Progress
 from harness.transport.errors import Cause, Damaged, Timeout, TransportError, TransportLost, Unavailable
 from harness.transport.serial.access import Access
-from harness.transport.serial.become import Become
 from harness.transport.serial.command import Command
 from harness.transport.serial.console import Console
 from harness.transport.serial.files import Download, Upload
@@ -313,6 +312,3 @@ class _Guard:
                 transport="serial",
                 seen=self._session.since(0)[-2048:],
             ) from error
-
-
-__all__ = ["Become", "SerialSpec", "SerialTransport"]

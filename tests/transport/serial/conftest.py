@@ -13,7 +13,8 @@ from harness.deadline import Deadline
 from harness.events.emitter import Emitter, Level
 from harness.testing.pty_guest import PtyGuest
 from harness.transport.serial.console import Console
-from harness.transport.serial.transport import SerialSpec, SerialTransport
+from harness.transport.serial.spec import SerialSpec
+from harness.transport.serial.transport import SerialTransport
 
 
 class Recorder:

@@ -15,7 +15,7 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.transport.errors import Cause, Unavailable
-from harness.transport.serial.become import Become
+from harness.transport.serial.spec import Become
 
 from .test_flood import floods
 from .test_login import GETTY, MANY

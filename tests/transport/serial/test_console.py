@@ -18,11 +18,11 @@ from harness.deadline import Deadline
 from harness.errors import UsageError
 from harness.events.emitter import NullEmitter
 from harness.transport.errors import Cause, Eof, TransportError, Unavailable
-from harness.transport.serial.become import Become
 from harness.transport.serial.console import Console, as_text
 from harness.transport.serial.ports import normalise
 from harness.transport.serial.signs import find_sign
-from harness.transport.serial.transport import SerialSpec, SerialTransport
+from harness.transport.serial.spec import Become, SerialSpec
+from harness.transport.serial.transport import SerialTransport
 
 Within = Callable[..., Deadline]
 BASH = ["bash", "--norc", "-i"]

@@ -188,7 +188,7 @@ def test_an_earlier_run_that_was_killed(bench: Any, within: Within) -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to become somebody else first")
 def test_su_makes_root(bench: Any, within: Within) -> None:
     """Somebody who is root already needs nothing; somebody who is not gets told what su said."""
-    from harness.transport.serial.become import Become
+    from harness.transport.serial.spec import Become
 
     argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "bash", "--norc", "-i"]
     guest = bench.guest(argv, env={"HOME": "/tmp"})
