@@ -39,11 +39,10 @@ class Place:
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
         self._made: list[SerialTransport] = []
-        console, image = guest.session._console, guest.session._image
-        assert console is not None
-        assert image is not None
-        self.console: Console = console
-        self.root_password = image.password
+        assert guest.session._own is not None
+        assert guest.session._own.image is not None
+        self.console: Console = guest.session.raw_console
+        self.root_password = guest.session._own.image.password
 
     def ssh(self, command: str) -> str:
         return self._guest.target().run(command, transport="ssh").out

@@ -35,10 +35,9 @@ class Guest:
             host, target_spec(host), folder=folder, events=self.log.bind(target="vm1"), run="r", secrets=self.log
         )
         self.session.start(Deadline.after(900))
-        self.machine = self.session._machine
+        self.machine = self.session.machine
         assert self.machine is not None
-        assert self.session._link is not None
-        self.link = self.session._link
+        self.link = self.session.link
 
     def target(self, seconds: float = 60) -> Target:
         return self.session.target(Deadline.after(seconds), self.log.bind(target="vm1"), self.results.append)
