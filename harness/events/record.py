@@ -44,6 +44,7 @@ _ECS_OUTCOME = {"passed": "success", "failed": "failure", "error": "failure", "u
 
 _NANOSECONDS = 1_000_000_000
 _SMALLEST, _LARGEST = -(2**63), 2**63 - 1
+_AS_IT_IS = frozenset({type(None), bool, float})
 _WITH_LETTERS = frozenset({str, list, dict})
 
 
@@ -57,6 +58,17 @@ class _Places(dict[str, tuple[str, bool]]):
 
 
 _PLACES = _Places()
+
+
+class _Fields(dict[type, tuple[str, ...] | None]):
+    """The names of a dataclass's fields, None for another type. Found once for each type."""
+
+    def __missing__(self, kind: type) -> tuple[str, ...] | None:
+        self[kind] = found = tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
+        return found
+
+
+_FIELDS = _Fields()
 
 
 def to_record(fields: Mapping[str, Any], mask: Callable[[Any], Any] | None = None) -> Record:
@@ -84,23 +96,38 @@ def to_record(fields: Mapping[str, Any], mask: Callable[[Any], Any] | None = Non
 
 def plain(value: Any) -> Any:
     """The value in JSON's own types. Bytes that are no text are shown as ``\\xNN``, never dropped."""
-    if isinstance(value, str):
-        if value.isascii():
-            return value
+    kind = type(value)
+    if kind is str:
         # A lone surrogate is no JSON; it is shown as its escape.
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
-    if isinstance(value, int) and not _SMALLEST <= value <= _LARGEST:
-        return str(value)  # JSON has no bounds, but those who read it have
-    if value is None or isinstance(value, bool | int | float):
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if kind in _AS_IT_IS:
         return value
+    if kind is int:
+        return value if _SMALLEST <= value <= _LARGEST else str(value)  # JSON has no bounds, but its readers have
+    if kind is list or kind is tuple:
+        return [plain(item) for item in value]
+    if kind is dict:
+        return {plain(str(key)): plain(item) for key, item in value.items()}
+    names = _FIELDS[kind]
+    if names is not None:
+        return {name: plain(getattr(value, name)) for name in names}
+    return _plain_of_another(value)
+
+
+def _plain_of_another(value: Any) -> Any:
+    """What is of none of the usual types, but may be of one derived from them."""
+    if isinstance(value, str):
+        return plain(str.__str__(value))
+    if isinstance(value, int):
+        return plain(int(value))
+    if isinstance(value, float):
+        return float(value)
     if isinstance(value, bytes | bytearray):
         return bytes(value).decode("utf-8", "backslashreplace")
     if isinstance(value, Mapping):
         return {plain(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     return str(value)
 
 

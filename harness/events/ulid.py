@@ -9,6 +9,8 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32, as the sp
 _PAIRS = tuple(a + b for a in _ALPHABET for b in _ALPHABET)
 _LAST = 20  # bits that grow from one ULID to the next of the same millisecond; the others are put into letters once
 _RANDOM_BITS = 80
+_RANDOM_BYTES = _RANDOM_BITS // 8
+_AT_A_TIME = 64  # asking the kernel lets other threads in, who do not give the processor back at once
 
 
 class UlidFactory:
@@ -18,6 +20,7 @@ class UlidFactory:
         self._lock = threading.Lock()
         self._last_ms = -1
         self._random = 0
+        self._fresh = b""
         self._head = ""
         self._head_of = -1
 
@@ -29,7 +32,10 @@ class UlidFactory:
                 self._random += 1
             else:
                 # The top bit is left free so that counting up can never overflow into the time.
-                self._random = int.from_bytes(os.urandom(10), "big") >> 1
+                if not self._fresh:
+                    self._fresh = os.urandom(_RANDOM_BYTES * _AT_A_TIME)
+                self._random = int.from_bytes(self._fresh[:_RANDOM_BYTES], "big") >> 1
+                self._fresh = self._fresh[_RANDOM_BYTES:]
                 self._last_ms = milliseconds
                 self._head_of = -1
             head, last = self._random >> _LAST, self._random & (1 << _LAST) - 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from dataclasses import dataclass
 
 from harness.errors import Source, UsageError
@@ -135,6 +134,8 @@ class Reader:
         return draft
 
     def _toml(self, path: str, data: bytes) -> Draft:
+        import tomllib  # few have one
+
         draft = self._draft(path)
         try:
             document: object = tomllib.loads(data.decode("utf-8").removeprefix(_BOM))

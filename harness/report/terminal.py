@@ -6,19 +6,19 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
-
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
+from typing import IO, TYPE_CHECKING, Any
 
 from harness.engine.findings.finding import Finding, Ruling, Severity
 from harness.engine.outcome import CheckResult, Outcome, RunResult, TargetResult
 from harness.events import Record
+from harness.report.lines import Lines, Part, PlainLines, may_be_styled
 from harness.report.reasons import WORTH_NAMING, by_name
-from harness.report.shown import shown
 from harness.target.settle import MODULE
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+    from harness.report.live import Row, StyledLines
 
 _STYLE = {
     Outcome.PASSED: "green",
@@ -49,18 +49,24 @@ class _Row:
 class Terminal:
     """Prints a run. On a TTY one live line for each target, else plain lines; `verbosity` -1 (quiet) to 2."""
 
-    def __init__(self, stream: IO[str], *, verbosity: int = 0, live: bool | None = None) -> None:
-        self._console = Console(file=stream, highlight=False, soft_wrap=True, emoji=False)
+    def __init__(self, stream: IO[str], *, verbosity: int = 0) -> None:
+        self._stream = stream
         self._verbosity = verbosity
-        self._is_terminal = self._console.is_terminal  # rich would ask the environment again for each line
-        self._is_live = (self._is_terminal if live is None else live) and verbosity >= 0
+        self._lines: Lines = PlainLines(stream)
+        self._styled: StyledLines | None = None
+        if may_be_styled(stream):
+            from harness.report.live import StyledLines
+
+            styled = StyledLines(stream)
+            if styled.is_terminal:
+                self._lines = self._styled = styled
         self._lock = threading.Lock()
         self._rows: dict[str, _Row] = {}
         self._live: Live | None = None
 
     def __enter__(self) -> Terminal:
-        if self._is_live:
-            self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=8, transient=True)
+        if self._styled is not None and self._verbosity >= 0:
+            self._live = self._styled.live(self._table)
             self._live.start()
         return self
 
@@ -72,8 +78,8 @@ class Terminal:
     def abandon(self) -> None:
         """Gives the cursor back, for a process that leaves at once. May be called from a signal's handler."""
         if self._live is not None:
-            self._console.file.write("\x1b[?25h\n")
-            self._console.file.flush()
+            self._stream.write("\x1b[?25h\n")
+            self._stream.flush()
 
     def __call__(self, record: Record) -> None:
         """Takes one record; to be subscribed to the event log."""
@@ -92,7 +98,7 @@ class Terminal:
         """Prints what is no event: what a person should know of something beside the run. When quiet, what is bad."""
         if bad or self._verbosity >= 0:
             with self._lock:
-                self._console.print(Text(shown(f"shipping    {words}"), style="yellow" if bad else "dim"))
+                self._write((f"shipping    {words}", "yellow" if bad else "dim"))
 
     def _make_room(self, asking: bool) -> None:
         """A live view would be drawn over what somebody is asked. Not under our lock: drawing takes it."""
@@ -198,32 +204,20 @@ class Terminal:
     def _line(self, target: str, word: str, text: str, style: str, least: int = 0) -> None:
         if self._verbosity < least or (self._verbosity < 0):
             return
-        line = Text()
-        line.append(f"{target or 'run'}  ", "bold")
-        line.append(f"{word:<11} ", style)
-        line.append(text)
-        self._print(line)
+        self._write((f"{target or 'run'}  ", "bold"), (f"{word:<11} ", style), text)
 
-    def _table(self) -> Table:
-        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-        for _ in range(5):
-            table.add_column(no_wrap=True, overflow="ellipsis")
+    def _table(self) -> list[Row]:
         with self._lock:
-            for name, row in self._rows.items():
-                progress = f"{row.passed}✓ {row.bad}✗ of {row.total}"
-                doing = f"{row.check} attempt {row.attempt}" if row.check else ""
-                cells = (row.stage, progress, row.transport, f"{doing} {_short(row.seen)}")
-                table.add_row(Text(shown(name), "bold"), *(Text(shown(cell)) for cell in cells))
-        return table
+            return [(name, _cells(row)) for name, row in self._rows.items()]
 
     def summary(self, result: RunResult, folder: str) -> None:
         """Counts, then what did not pass with what was seen, last: it is what the eye falls on."""
-        write = self._print
+        write = self._write
         if self._verbosity >= 0 or result.exit_code:
             write("")
         for target in result.targets:
             for line in target.reach:
-                write(Text(line))
+                write(line)
         bad = [check for check in result.checks if check.outcome not in (Outcome.PASSED, Outcome.SKIPPED)]
         unreachable = [target for target in result.targets if target.unreachable or target.error]
         reported = {target.target for target in unreachable}
@@ -239,10 +233,10 @@ class Terminal:
             else:
                 self._failure(check, told)
         for (name, why), checks in not_run.items():
-            self._print(Text.assemble(("UNREACHABLE ", _STYLE[Outcome.UNREACHABLE]), (name, "bold")))
-            self._print(Text(f"    {why}"))
-            self._print(Text(f"    no verdict: {', '.join(check.label for check in checks)}"))
-            self._print(Text(""))
+            self._write(("UNREACHABLE ", _STYLE[Outcome.UNREACHABLE]), (name, "bold"))
+            self._write(f"    {why}")
+            self._write(f"    no verdict: {', '.join(check.label for check in checks)}")
+            self._write("")
         for target in result.targets:
             for finding in target.findings:
                 if finding.ruling is Ruling.FORBIDDEN or (
@@ -254,100 +248,93 @@ class Terminal:
 
     def _target_failure(self, target: TargetResult) -> None:
         word = "ERROR (a fault of harness)" if target.error else "UNREACHABLE"
-        self._print(Text.assemble((f"{word} ", "bold magenta"), (target.target, "bold")))
+        self._write((f"{word} ", "bold magenta"), (target.target, "bold"))
         for line in (target.error or target.unreachable).splitlines():
-            self._print(Text(f"    {line}"))
+            self._write(f"    {line}")
         if target.console_log:
-            self._print(Text(f"    console: {target.console_log}"))
+            self._write(f"    console: {target.console_log}")
         without = [check.label for check in target.checks if check.outcome is not Outcome.FAILED]
-        self._print(Text(f"    no verdict: {', '.join(without)}"))
-        self._print(Text(""))
+        self._write(f"    no verdict: {', '.join(without)}")
+        self._write("")
 
     def _failure(self, check: CheckResult, told: dict[str, str]) -> None:
-        self._print(
-            Text.assemble(
-                (f"{check.outcome.value.upper()} ", _STYLE[check.outcome]),
-                (f"{check.target}  {check.label}", "bold"),
-            )
+        self._write(
+            (f"{check.outcome.value.upper()} ", _STYLE[check.outcome]), (f"{check.target}  {check.label}", "bold")
         )
         message = by_name(check.message, told)
         if len(check.message) >= WORTH_NAMING:
             told.setdefault(check.message, f"{check.target} {check.label}")
         for line in message.splitlines():
-            self._print(Text(f"    {line}"))
+            self._write(f"    {line}")
         seen = [
             observation
             for observation in check.observations
             if observation.seen and observation.seen not in check.message
         ]
         for observation in seen:
-            self._print(Text(f"    attempt {observation.attempt} ({observation.at:.1f} s): {observation.seen}", "dim"))
+            self._write((f"    attempt {observation.attempt} ({observation.at:.1f} s): {observation.seen}", "dim"))
         for fallback in check.fallbacks:
-            self._print(Text(f"    fell back from {fallback}", "yellow"))
+            self._write((f"    fell back from {fallback}", "yellow"))
         for finding in check.findings:
-            self._print(Text(f"    finding: {finding}", "yellow"))
+            self._write((f"    finding: {finding}", "yellow"))
         facts = [f"{check.attempts} attempt{'s' if check.attempts != 1 else ''}", f"{check.duration:.1f} s"]
         if check.transports:
             facts.append("over " + ", ".join(check.transports))
         if check.attempts:
-            self._print(Text(f"    {', '.join(facts)}{f'; {_near(check.location)}' if check.location else ''}", "dim"))
+            self._write((f"    {', '.join(facts)}{f'; {_near(check.location)}' if check.location else ''}", "dim"))
         if check.repeat:
-            self._print(Text(f"    repeat: {check.repeat}"))
-        self._print(Text(""))
+            self._write(f"    repeat: {check.repeat}")
+        self._write("")
 
     def _told_finding(self, target: TargetResult, finding: Finding) -> None:
         """A forbidden one with its whole report, another one with its first line."""
         style = "yellow" if finding.severity is Severity.WARNING else "bold red"
-        self._print(Text.assemble(("FINDING ", style), (f"{target.target}  ", "bold"), finding.short))
+        self._write(("FINDING ", style), (f"{target.target}  ", "bold"), finding.short)
         if finding.checks:
-            self._print(Text(f"    while {', '.join(finding.checks)} ran", "dim"))
+            self._write((f"    while {', '.join(finding.checks)} ran", "dim"))
         lines = finding.text.splitlines()
         if finding.ruling is Ruling.FORBIDDEN and len(lines) > 1:
             for line in lines:
-                self._print(Text(f"    {line}"))
+                self._write(f"    {line}")
         elif len(lines) > 1:
-            self._print(Text(f"    {len(lines)} lines, whole in results.json", "dim"))
-        self._print(Text(""))
+            self._write((f"    {len(lines)} lines, whole in results.json", "dim"))
+        self._write("")
 
     def _totals(self, result: RunResult, folder: str) -> None:
         counts = result.counts
         for target in result.targets:
             if target.settled and any(check.outcome is Outcome.FAILED for check in target.checks):
-                self._print(Text.assemble((target.target, "bold"), f" as a whole: {target.settled}"))
+                self._write((target.target, "bold"), f" as a whole: {target.settled}")
         for target in result.targets:
             if target.collected:
                 where = f"{folder}/{target.collected}"
-                self._print(Text.assemble((target.target, "bold"), f" was asked before its end: {where}/summary.md"))
-        line = Text()
+                self._write((target.target, "bold"), f" was asked before its end: {where}/summary.md")
+        line: list[Part] = []
         for outcome in Outcome:
             if counts[outcome.value] or outcome in (Outcome.PASSED, Outcome.FAILED):
-                line.append(
-                    f"{counts[outcome.value]} {outcome.value}",
-                    _STYLE[outcome] if counts[outcome.value] else "dim",
-                )
-                line.append(", ")
+                style = _STYLE[outcome] if counts[outcome.value] else "dim"
+                line += [(f"{counts[outcome.value]} {outcome.value}", style), ", "]
         fallbacks = sum(target.counts.get("fallbacks", 0) for target in result.targets)
         re_reads = sum(target.counts.get("re_reads", 0) for target in result.targets)
         line.append(f"{len(result.targets)} target{'s' if len(result.targets) != 1 else ''}, {result.duration:.1f} s")
         if fallbacks or re_reads:
-            line.append(f" ({fallbacks} fallbacks, {re_reads} re-reads)", "yellow")
+            line.append((f" ({fallbacks} fallbacks, {re_reads} re-reads)", "yellow"))
         found = sum(sum(target.finding_counts.values()) for target in result.targets)
         if found:
-            line.append(f"; {found} finding{'s' if found != 1 else ''} on the console", "yellow")
+            line.append((f"; {found} finding{'s' if found != 1 else ''} on the console", "yellow"))
         if result.interrupted:
-            line.append("; interrupted", "bold yellow")
-        self._print(line)
-        self._print(Text(f"record: {folder}"))
+            line.append(("; interrupted", "bold yellow"))
+        self._write(*line)
+        self._write(f"record: {folder}")
 
-    def _print(self, text: Text | str) -> None:
-        if isinstance(text, str):
-            text = Text(text)
-        text.plain = shown(text.plain)
-        if self._is_terminal:
-            self._console.print(text)
-        else:  # plain lines need none of its drawing, which costs more than the check that a line tells of
-            self._console.file.write(f"{text.plain}\n")
-            self._console.file.flush()
+    def _write(self, *parts: Part) -> None:
+        self._lines.write(*parts)
+
+
+def _cells(row: _Row) -> tuple[str, ...]:
+    """What the live view shows of a target, beside its name."""
+    doing = f"{row.check} attempt {row.attempt}" if row.check else ""
+    return (row.stage, f"{row.passed}✓ {row.bad}✗ of {row.total}", row.transport, f"{doing} {_short(row.seen)}")
 
 
 def _check_line(name: str, notes: list[str], words: str) -> str:

@@ -16,6 +16,8 @@ NAME = "findings"
 
 def with_findings(checks: Iterable[CheckResult], findings: TargetFindings) -> tuple[CheckResult, ...]:
     """The checks' results, each with the findings that began while it ran."""
+    if not findings.found:
+        return tuple(checks)
     return tuple(
         replace(check, findings=tuple(each.short for each in findings.found if check.check_id in each.checks))
         for check in checks

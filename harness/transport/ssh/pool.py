@@ -5,6 +5,7 @@ happens when all is lost.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ STALE_AFTER = 1.0
 """Seconds of silence after which an idle connection is asked for a sign of life before a command is
 entrusted to it.
 """
+FIRST_PATIENCE = 0.05
+"""Seconds that a command waits for a busy shell, before it is known how long a new one takes to start."""
+MOST_PATIENCE = 0.5
 
 
 @dataclass(slots=True)
@@ -42,11 +46,15 @@ class Lease:
     pid: int = 0
     tells: bool = False
     used: float = 0.0
+    is_shell: bool = False
 
 
 class ChannelPool:
     """Connects when it is first asked, and again when the connection was lost. All methods may be called
     from any thread.
+
+    A further shell costs the target a process, and more time than most commands take: who finds all shells at work
+    waits for one of them for twice the time that a new one takes to start, and only then starts it.
     """
 
     def __init__(self, spec: SshSpec, *, events: Emitter, keyring: Keyring) -> None:
@@ -59,6 +67,9 @@ class ChannelPool:
         self._connection: Connection | None = None
         self._idle: list[Lease] = []
         self._open = 0
+        self._at_work = 0
+        self._queue: list[object] = []
+        self._patience = FIRST_PATIENCE
         self._limit = max(1, spec.max_channels)
         self._closed = False
         self.pinned = spec.host_keys
@@ -107,7 +118,7 @@ class ChannelPool:
             if not closed:
                 self._connection = connection
                 self._idle.clear()
-                self._open = 0
+                self._open = self._at_work = 0
                 self._limit = max(1, connection.spec.max_channels)
                 self.counts["connects"] += 1
         if closed:
@@ -134,7 +145,7 @@ class ChannelPool:
             if ours:
                 self._connection = None
                 self._idle.clear()
-                self._open = 0
+                self._open = self._at_work = 0
                 self._lock.notify_all()
         if ours:
             text = f"the SSH connection to {connection.spec.address} was lost: {why}"
@@ -225,8 +236,14 @@ class ChannelPool:
                 self.note_late(sum(map(len, lease.io.drain())))
                 self.release(lease, keep=False)
                 continue
-            opened = self._open_channel(connection, deadline)
+            opened = None
+            try:
+                opened = self._open_channel(connection, deadline)
+            finally:
+                if opened is None:
+                    self._rest(connection)
             if opened is not None:
+                opened.is_shell = True
                 return self._start_shell(opened, deadline)
 
     def _alone(self, begin: Callable[[Lease], None], deadline: Deadline) -> Lease:
@@ -258,11 +275,12 @@ class ChannelPool:
             lease.io.close()
         with self._lock:
             if self._connection is lease.connection:
+                self._at_work -= lease.is_shell
                 if keep:
                     self._idle.append(lease)
                 else:
                     self._open -= 1
-                self._lock.notify()
+                self._lock.notify_all()
 
     def end_remote(self, lease: Lease, deadline: Deadline) -> int | None:
         """Ends what runs on a lease's channel, on the target. How many processes still live; None when
@@ -303,23 +321,41 @@ class ChannelPool:
             self._events.emit("ssh.late_output", text, level="warning", bytes=size)
 
     def _right(self, deadline: Deadline, *, new: bool = False) -> tuple[Connection, Lease | None]:
-        """The right to one channel of a live connection, with an idle shell if there is one. For a `new` channel only
-        where there is no other room."""
+        """The right to one channel of a live connection, with an idle shell if there is one: in the order in which they
+        came. For a `new` channel only where there is no other room."""
         while True:
             connection = self.connected(deadline)
             forget = deadline.cancellation.on_cancel(self._wake)
+            patient_until = time.monotonic() + self._patience
+            turn = object()
             try:
                 with self._lock:
+                    self._queue.append(turn)
                     while self._connection is connection:
-                        if self._idle and not (new and self._open < self._limit):
+                        room = self._open < self._limit
+                        if self._idle and self._queue[0] is turn and not (new and room):
+                            self._at_work += not new
                             return connection, self._idle.pop()
-                        if self._open < self._limit:
+                        none = new or not (self._at_work or self._idle)
+                        patience = 0.0 if none else patient_until - time.monotonic()
+                        if room and patience <= 0:
                             self._open += 1
+                            self._at_work += not new
                             return connection, None
                         self._check(deadline, "all channels of the connection were in use")
-                        self._lock.wait(deadline.remaining())
+                        self._lock.wait(min(patience, deadline.remaining()) if room else deadline.remaining())
             finally:
                 forget()
+                with self._lock:
+                    self._queue.remove(turn)
+                    if self._idle and self._queue:
+                        self._lock.notify_all()
+
+    def _rest(self, connection: Connection) -> None:
+        """No shell came of a right to one."""
+        with self._lock:
+            if self._connection is connection:
+                self._at_work -= 1
 
     def _wake(self) -> None:
         with self._lock:
@@ -329,7 +365,7 @@ class ChannelPool:
         with self._lock:
             if self._connection is connection:
                 self._open -= 1
-                self._lock.notify()
+                self._lock.notify_all()
 
     def _open_channel(self, connection: Connection, deadline: Deadline) -> Lease | None:
         """A channel; None when the server has no more to give while others of ours are open: wait for
@@ -376,9 +412,11 @@ class ChannelPool:
 
     def _start_shell(self, lease: Lease, deadline: Deadline) -> Lease:
         nonce = fresh_nonce()
+        began = time.monotonic()
         with self._starting(lease, deadline):
             self._execute(lease, "exec sh", deadline)
             greeting = lease.io.exchange(AnswerReader(nonce), deadline=deadline, stdin=opening(nonce))
+        self._patience = min(2 * (time.monotonic() - began), MOST_PATIENCE)
         lease.pid, lease.tells = greeting.number, bool(greeting.flags)
         return lease
 

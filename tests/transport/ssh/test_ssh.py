@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -196,6 +197,33 @@ def test_many_at_once_with_stdin_and_timeouts_among_them(ssh: SshTransport) -> N
 
     with ThreadPoolExecutor(12) as pool:
         assert all(pool.map(one, range(60)))
+
+
+def test_short_commands_share_a_shell_and_a_long_one_keeps_nobody_waiting(ssh: SshTransport) -> None:
+    ssh.run(":", deadline=soon())
+    with ThreadPoolExecutor(4) as pool:
+        assert all(result.ok for result in pool.map(lambda _: ssh.run(":", deadline=soon()), range(40)))
+        assert ssh.counts["channels"] <= 3, "each of the four would have one of its own"
+        long = pool.submit(ssh.run, "sleep 3", deadline=soon())
+        time.sleep(0.1)
+        began = time.monotonic()
+        ssh.run(":", deadline=soon())
+        assert time.monotonic() - began < 1.5
+        assert long.result().ok
+
+
+def test_whatever_becomes_of_commands_no_shell_counts_as_at_work_afterwards(ssh: SshTransport) -> None:
+    commands = (":", "sleep 5 &", "kill -9 $PPID", "sleep 9", "exec cat", "head -c 300000 /dev/zero")
+
+    def run(number: int) -> None:
+        stdin = b"x" if number % 3 == 0 else None
+        with contextlib.suppress(Timeout, TransportLost):
+            ssh.run(commands[number % len(commands)], deadline=soon(1.0), stdin=stdin)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(run, range(36)))
+    assert ssh.run("echo yes", deadline=soon()).out == "yes"
+    assert ssh._pool._at_work == 0
 
 
 def test_closing_ends_the_waits_of_others(shared_sshd: Sshd, events: Events) -> None:
