@@ -21,6 +21,9 @@ from typing import Any
 
 from harness.errors import Source
 
+WHOLE_TARGET = "(target)"
+"""Stands for a check module in a verdict on the target as a whole; no file can have this name as a module's."""
+
 CheckFunction = Callable[..., Any]
 Condition = Callable[[Any], object]
 """A question about the target, asked before a check's first look."""

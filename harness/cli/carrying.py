@@ -48,7 +48,9 @@ def leave(code: int) -> int:
 
     from harness.engine import workers
 
-    gc.freeze()  # the interpreter, as it ends, would go through all that there is in search of cycles: a tenth of a second
+    # The interpreter, as it ends, would go through all that there is in search of cycles: a tenth of a second for some
+    # hundred checks.
+    gc.freeze()
     end = time.monotonic() + 1.0
     stuck = [thread for thread in threading.enumerate() if thread.name.startswith(workers.NAME)]
     for thread in stuck:

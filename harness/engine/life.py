@@ -31,7 +31,6 @@ from harness.engine.workers import WorkerPool
 from harness.errors import Cancelled, HarnessError
 from harness.events import Emitter
 from harness.inventory import Host
-from harness.target.settle import settle_check
 from harness.target.target import Target
 from harness.transport.contract import Followed, Result
 
@@ -281,6 +280,8 @@ class Life:
     # -- settling ----------------------------------------------------------------------------------------------
 
     async def _settle(self) -> bool:
+        from harness.target.settle import settle_check
+
         check = settle_check(number(self.host, "settle_timeout"), number(self.host, "settle_window"))
         result = await self.carry(check, check.settings.scaled(scale_for(self.host, self._options)))
         if self.limit.cancellation.cancelled and not self.died:

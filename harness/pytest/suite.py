@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import pytest
 
 from harness import __version__
+from harness.api.check import WHOLE_TARGET
 from harness.deadline import Deadline
 from harness.engine.findings.finding import Ruling
 from harness.engine.findings.rules import finding_rules
@@ -30,7 +31,6 @@ from harness.pytest.witness import Witness
 from harness.report import folder as run_folder
 from harness.report.folder import RunFolder
 from harness.report.write import ReportError, write_reports
-from harness.target.settle import MODULE
 from harness.target.spec import target_spec
 from harness.target.target import Target
 
@@ -272,7 +272,7 @@ class _Progress:
 
 def _of_the_targets(result: RunResult) -> list[CheckResult]:
     """What failed that is no test: a target did not settle, or its findings say so."""
-    return [check for check in result.checks if check.module == MODULE and check.outcome not in GOOD]
+    return [check for check in result.checks if check.module == WHOLE_TARGET and check.outcome not in GOOD]
 
 
 def _shown(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from harness.api.check import WHOLE_TARGET
 from harness.engine.outcome import GOOD, CheckResult, Observation, Outcome
 from harness.errors import UsageError
 from harness.events import Record
@@ -17,7 +18,6 @@ from harness.events.reader import RecordReader, State
 from harness.report.folder import RESULTS, TRIALS
 from harness.soak.trial import Settling, Trial, TrialOutcome, from_document, plausible, to_line, trial
 from harness.soak.trials import Mark, read_trials
-from harness.target.settle import MODULE
 
 _TOLD_AS_MARKS = {
     "link.fallback": "fallback", "link.recovered": "recovered", "finding": "finding", "fault.start": "fault",
@@ -127,11 +127,11 @@ def with_implied(trials: tuple[Trial, ...], ended: Mapping[tuple[int, str], floa
     """The trials, with those that nobody writes: settling and findings are told only where they fail, so they passed in
     all other iterations of that target."""
     made = list(trials)
-    had = {(each.label, each.target, each.iteration): each for each in trials if each.suite == MODULE}
+    had = {(each.label, each.target, each.iteration): each for each in trials if each.suite == WHOLE_TARGET}
     for label, target in dict.fromkeys((label, target) for label, target, _ in had):
         check = label.partition("::")[2]
         made += (
-            Trial(number, target, MODULE, check, TrialOutcome.PASSED, at, 0.0, check_id=label)
+            Trial(number, target, WHOLE_TARGET, check, TrialOutcome.PASSED, at, 0.0, check_id=label)
             for (number, name), at in ended.items()
             if name == target and (label, target, number) not in had
         )
@@ -269,7 +269,7 @@ def _take(told: _Told, event: Record, marks: list[Mark]) -> None:
         told.run, told.started = event["cicd.pipeline.run.id"], at
         argv = [str(word) for word in event.get("harness.argv", [])]
         told.command = shlex.join(["harness", *argv[1:]]) if argv else ""
-    elif action == "check.end" and event.get("test.suite.name") != MODULE:
+    elif action == "check.end" and event.get("test.suite.name") != WHOLE_TARGET:
         told.checks.append(_trial_of(event, at))
     elif action in _TOLD_AS_MARKS:
         name = event.get("harness.finding") or event.get("harness.to_transport") or event.get("harness.fault") or ""

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from harness.api.check import WHOLE_TARGET
 from harness.engine.findings.finding import Finding, Ruling, Severity
 from harness.engine.outcome import CheckResult, Outcome, RunResult, TargetResult
 from harness.events import Record
 from harness.report.lines import Lines, Part, PlainLines, may_be_styled
 from harness.report.reasons import WORTH_NAMING, by_name
-from harness.target.settle import MODULE
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -133,7 +133,7 @@ class Terminal:
 
     def _check_start(self, _target: str, row: _Row, record: Record) -> None:
         row.check, row.attempt = f"{record['test.suite.name']}::{record['test.case.name']}", 1
-        row.stage = "settling" if record["test.suite.name"] == MODULE else "checking"
+        row.stage = "settling" if record["test.suite.name"] == WHOLE_TARGET else "checking"
 
     def _attempt(self, target: str, row: _Row, record: Record) -> None:
         row.attempt, row.seen = record["harness.attempt"] + 1, record["harness.seen"]
@@ -157,7 +157,7 @@ class Terminal:
 
     def _check_end(self, target: str, row: _Row, record: Record) -> None:
         row.check = row.seen = ""
-        if record["test.suite.name"] == MODULE:
+        if record["test.suite.name"] == WHOLE_TARGET:
             return
         outcome = Outcome(record["harness.outcome"])
         if outcome is Outcome.UNREACHABLE and not record["harness.attempts"] and self._verbosity < 1:

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.api.check import WHOLE_TARGET
 from harness.soak.statistics.rates import Rate, wilson
 from harness.soak.trial import JUDGED, Settling, Trial, TrialOutcome
 from harness.soak.trials import Mark
-from harness.target.settle import MODULE
 
 FLAKY = "flaky"
 """How a flaky pass is counted among what is bad."""
@@ -145,7 +145,7 @@ class Tally:
                 check.bad[word] += 1
                 bad[word] += 1
             tally.links.update(commands=trial.commands, re_reads=trial.re_reads, reconnects=trial.reconnects)
-            if trial.suite == MODULE and trial.settling is Settling.SETTLED and trial.seconds is not None:
+            if trial.suite == WHOLE_TARGET and trial.settling is Settling.SETTLED and trial.seconds is not None:
                 tally.settle.add(trial.seconds)
         for mark in marks:
             tally.mark(mark)

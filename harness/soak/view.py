@@ -11,10 +11,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from harness.api.check import WHOLE_TARGET
 from harness.events import Record
 from harness.soak.soak import Soak
 from harness.soak.words import counted, of, quantiles, remaining, span, summary
-from harness.target.settle import MODULE
 
 _STYLE = {"info": "dim", "debug": "dim", "warning": "yellow", "error": "bold red"}
 _GOOD = ("passed", "skipped")
@@ -77,7 +77,11 @@ class SoakView:
                 self._doing[target] = record["message"].removeprefix(f"{target}: ")
         if action == "iteration.end":
             self._iteration(record, target)
-        elif action == "check.end" and record["harness.outcome"] not in _GOOD and record["test.suite.name"] != MODULE:
+        elif (
+            action == "check.end"
+            and record["harness.outcome"] not in _GOOD
+            and record["test.suite.name"] != WHOLE_TARGET
+        ):
             self._say(target, record["harness.outcome"], record["message"], "error", least=0)
         elif (
             (action in _TOLD and record["log.level"] != "debug")

@@ -21,7 +21,6 @@ from harness.target.target import Target
 from harness.transport.contract import Followed, Result, Transport
 from harness.transport.errors import TransportError, Unavailable
 from harness.transport.link import Link
-from harness.transport.ssh import probe as ssh_probe
 from harness.transport.ssh.keyring import Keyring
 from harness.transport.ssh.transport import SshTransport
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from harness.target.renewal import Renewal
     from harness.target.reset import Reset
     from harness.transport.serial.console import Console
+    from harness.transport.ssh.spec import SshSpec
 
 ATTACH_TIMEOUT = 60.0
 """Seconds that attaching to what already runs may take; it opens nothing, so it takes none."""
@@ -204,7 +204,7 @@ class TargetSession:
         """Returns where that transport serves: a command is answered, and sshd takes a new connection too, for an old
         one says nothing of it. Raises TransportError, Cancelled."""
         if transport == "ssh" and self._ssh is not None and self._own is not None:
-            ssh_probe.read_banner(self._ssh.host, self._ssh.port, deadline.clamp(PROBE_TIMEOUT))
+            self._read_banner(self._ssh, deadline.clamp(PROBE_TIMEOUT))
         self.link.run(":", deadline=deadline, transport=transport)
 
     def turn_over(self) -> None:
@@ -353,10 +353,16 @@ class TargetSession:
         if self._ssh is None or "ssh" not in self._spec.transports:
             return False
         try:
-            ssh_probe.read_banner(self._ssh.host, self._ssh.port, Deadline.after(PROBE_TIMEOUT))
+            self._read_banner(self._ssh, Deadline.after(PROBE_TIMEOUT))
         except TransportError:
             return False
         return True
+
+    @staticmethod
+    def _read_banner(ssh: SshSpec, deadline: Deadline) -> None:
+        from harness.transport.ssh import probe
+
+        probe.read_banner(ssh.host, ssh.port, deadline)
 
     def _hang_up(self) -> None:
         self.unlink()

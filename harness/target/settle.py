@@ -6,7 +6,7 @@ import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from harness.api.check import Check, Never, NotYet, Settings
+from harness.api.check import WHOLE_TARGET, Check, Never, NotYet, Settings
 from harness.errors import Source
 from harness.inventory.variables import TABLE
 from harness.target.look import RESTART_SCHEDULED, STARTED, Look
@@ -15,9 +15,6 @@ from harness.target.target import Target
 from harness.target.units import IncompleteAnswer, UnitState
 from harness.target.values import listed, seconds
 from harness.target.why import explain_queue, restarted_within, restarts_told
-
-MODULE = "(target)"
-"""Stands for a check module where there is none; no file can have this name as a module's."""
 
 WINDOW = 2.0
 """Seconds that the state must hold: a unit between two automatic restarts shows no job for at most RestartSec, 100
@@ -109,8 +106,8 @@ def settle_check(timeout: float, window: float = WINDOW) -> Check:
     """The wait for it, as a check like any other: attempts, window, events."""
     return Check(
         name="settled",
-        module=MODULE,
-        path=MODULE,
+        module=WHOLE_TARGET,
+        path=WHOLE_TARGET,
         function=settled_for(window),
         source=Source(str(Path(__file__))),
         settings=Settings(budget=timeout, attempt_timeout=30.0, interval=0.5, interval_max=2.0, window=window),

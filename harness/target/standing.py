@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from harness.target.units import UnitState
 
 
+WINDOW = 3.0
+"""Seconds for which a unit must have stayed the same to count as settled, where nobody says otherwise."""
+
+
 class Standing(StrEnum):
     """Where a unit stands for someone who waits for it."""
 

@@ -18,7 +18,7 @@ from harness.target.look import (
     system_command,
     unit_command,
 )
-from harness.target.standing import Standing, restarts
+from harness.target.standing import WINDOW, Standing, restarts
 from harness.target.units import IncompleteAnswer, UnitState, parse_show
 from harness.target.values import seconds
 from harness.target.why import Why, explain, restarted_within, restarts_told
@@ -26,7 +26,6 @@ from harness.target.why import Why, explain, restarted_within, restarts_told
 if TYPE_CHECKING:
     from harness.target.target import Target
 
-WINDOW = 3.0
 _TEMPLATE = re.compile(r"@\.[a-z]+$")
 
 

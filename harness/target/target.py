@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.api.check import Never, NotYet, Skip
 from harness.deadline import Deadline
@@ -13,18 +13,20 @@ from harness.events import Emitter
 from harness.events.fields import NOTE
 from harness.target.console import ConsoleLines
 from harness.target.faults import ActiveFaults
-from harness.target.jobs import Job
-from harness.target.journal import JournalEntry
 from harness.target.network import SshEndpoint
-from harness.target.observe import SOCKETS, SYSLOG, Listener, last_match, parse_log, parse_sockets
-from harness.target.services import ServiceState, UnknownService, judge_service, of_unit, service_command
 from harness.target.shared import SharedQuestions
-from harness.target.standing import Standing
-from harness.target.systemd import WINDOW, Manager
-from harness.target.units import UnitState
-from harness.target.values import listed
-from harness.target.why import Why
+from harness.target.standing import WINDOW, Standing
 from harness.transport.contract import CommandResult, FileResult
+
+# What asks the service manager is loaded when a check first asks it: many only run a command.
+if TYPE_CHECKING:
+    from harness.target.jobs import Job
+    from harness.target.journal import JournalEntry
+    from harness.target.observe import Listener
+    from harness.target.services import ServiceState
+    from harness.target.systemd import Manager
+    from harness.target.units import UnitState
+    from harness.target.why import Why
 
 ERROR = 3
 """Syslog's priority of an error."""
@@ -150,10 +152,14 @@ class Target:
     @property
     def systemd(self) -> Manager:
         """The system's manager."""
+        from harness.target.systemd import Manager
+
         return Manager(self)
 
     def user_systemd(self, user: str) -> Manager:
         """A user's own manager (`systemctl --user`), asked as that user."""
+        from harness.target.systemd import Manager
+
         return Manager(self, user)
 
     def unit(self, name: str) -> UnitState:
@@ -190,6 +196,8 @@ class Target:
 
         One round trip, or two under systemd.
         """
+        from harness.target.services import UnknownService, judge_service, of_unit, service_command
+
         result = self.run(service_command(name))
         try:
             state = judge_service(name, result.out)
@@ -211,6 +219,9 @@ class Target:
 
         Raises :class:`~harness.NotYet` with who does listen, where nobody does there.
         """
+        from harness.target.observe import SOCKETS, parse_sockets
+        from harness.target.values import listed
+
         there = parse_sockets(self.read(SOCKETS))
         if isinstance(where, str):
             protocol = "unix"
@@ -227,6 +238,8 @@ class Target:
 
         Raises :class:`~harness.NotYet` where there is none.
         """
+        from harness.target.observe import SYSLOG, last_match, parse_log
+
         try:
             entries = self.journal(*units, lines=lines)
         except Skip:

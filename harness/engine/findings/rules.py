@@ -5,14 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
 from harness.engine.findings.finding import Ruling, Severity
-from harness.engine.findings.kinds import BY_NAME, FindingKind
 from harness.inventory import Host
 from harness.inventory.places import did_you_mean
 
+# The table of kinds is loaded when something is held against it, or named: many targets have no console.
+if TYPE_CHECKING:
+    from harness.engine.findings.kinds import FindingKind
+
 FORBIDDEN, EXPECTED, REQUIRED = "findings_forbidden", "findings_expected", "findings_required"
-_WORDS = ("all", "none", *(severity.value for severity in Severity))
+_SEVERITIES = tuple(severity.value for severity in Severity)
+_WORDS = ("all", "none", *_SEVERITIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +26,13 @@ class Selector:
     """One item of a list: a kind's name, a severity (it and all that is graver), `all`, or `~REGEX` on the report."""
 
     word: str
-    kinds: frozenset[str] = frozenset()
     pattern: re.Pattern[str] | None = None
 
     def picks(self, kind: FindingKind, text: str) -> bool:
         """Whether it means this report; a regular expression is searched for in all of its lines."""
         if self.pattern is not None:
             return self.pattern.search(text) is not None
-        return kind.name in self.kinds
+        return kind.name in _kinds(self.word)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +68,23 @@ def _selectors(host: Host, variable: str) -> tuple[Selector, ...]:
 
 def _selector(word: str, error: Callable[[str], Exception]) -> Selector:
     if word.startswith("~"):
-        return Selector(word, pattern=re.compile(word[1:], re.MULTILINE))
-    if word == "all":
-        return Selector(word, frozenset(BY_NAME))
-    if word in (severity.value for severity in Severity):
-        least = Severity(word)
-        return Selector(word, frozenset(kind.name for kind in BY_NAME.values() if kind.severity.reaches(least)))
-    if word not in BY_NAME:
+        return Selector(word, re.compile(word[1:], re.MULTILINE))
+    if word not in _WORDS and not _kinds(word):
+        from harness.engine.findings.kinds import BY_NAME
+
         hint = did_you_mean(word, [*BY_NAME, *_WORDS])
         raise error(f"{word!r} names no finding{f'; {hint}' if hint else ''}")
-    return Selector(word, frozenset((word,)))
+    return Selector(word)
+
+
+@cache
+def _kinds(word: str) -> frozenset[str]:
+    """The names of the kinds that a word means; none where it means nothing."""
+    from harness.engine.findings.kinds import BY_NAME
+
+    if word == "all":
+        return frozenset(BY_NAME)
+    if word in _SEVERITIES:
+        least = Severity(word)
+        return frozenset(kind.name for kind in BY_NAME.values() if kind.severity.reaches(least))
+    return frozenset((word,)) & BY_NAME.keys()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from harness.api.check import WHOLE_TARGET
 from harness.engine.findings.finding import Ruling
 from harness.engine.findings.watch import TargetFindings
 from harness.engine.outcome import CheckResult, Outcome
-from harness.target.settle import MODULE
 
 NAME = "findings"
 """The check that stands for them where they fail a target; like settling, it is no file's."""
@@ -37,7 +37,7 @@ def verdict(target: str, findings: TargetFindings, *, at: float) -> CheckResult 
     if not problems:
         return None
     return CheckResult(
-        target=target, check=NAME, module=MODULE, check_id=f"{MODULE}::{NAME}", outcome=Outcome.FAILED,
+        target=target, check=NAME, module=WHOLE_TARGET, check_id=f"{WHOLE_TARGET}::{NAME}", outcome=Outcome.FAILED,
         message="\n".join(problems), started=at, duration=0.0, attempts=0,
         console=tuple(line for finding in forbidden for line in finding.text.splitlines()),
     )  # fmt: skip

@@ -10,13 +10,17 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from harness.deadline import Cancellation
 from harness.engine.findings.finding import Finding, Ruling, Severity
-from harness.engine.findings.kinds import BY_NAME, FindingKind
-from harness.engine.findings.reader import Line, Report, ReportReader
 from harness.engine.findings.rules import FindingRules
 from harness.events import Emitter, Level, Record
+
+# What reads a console is loaded with its first line.
+if TYPE_CHECKING:
+    from harness.engine.findings.kinds import FindingKind
+    from harness.engine.findings.reader import Line, Report, ReportReader
 
 KEPT = 20
 """Findings of one kind and ruling that are told in full for a target; more of them are counted."""
@@ -68,7 +72,7 @@ class TargetWatch:
         self._events = events
         self._forget = (forget, cancellation.on_cancel(lambda: self.cancellation.cancel(cancellation.reason)))
         self._loop = asyncio.get_running_loop()
-        self._reader = ReportReader()
+        self._reader: ReportReader | None = None
         self._heard: deque[tuple[Line, FindingKind | None, float]] = deque()
         self._running: dict[str, None] = {}
         self._ended: dict[str, float] = {}
@@ -90,8 +94,11 @@ class TargetWatch:
         action = record["event.action"]
         if action == "console.line":
             self._lay_down(record["harness.text"], record, None)
-        elif action == "finding" and "harness.ruling" not in record and record["harness.finding"] in BY_NAME:
-            self._lay_down(record["message"], record, BY_NAME[record["harness.finding"]])
+        elif action == "finding" and "harness.ruling" not in record:
+            from harness.engine.findings.kinds import BY_NAME
+
+            if record["harness.finding"] in BY_NAME:
+                self._lay_down(record["message"], record, BY_NAME[record["harness.finding"]])
         elif action == "check.start":
             check_id = record.get("harness.check_id", "")
             self._running[check_id] = None
@@ -102,6 +109,8 @@ class TargetWatch:
 
     def _lay_down(self, text: str, record: Record, seen: FindingKind | None) -> None:
         """`seen`: what it is, where another room has seen and told it already."""
+        from harness.engine.findings.reader import Line
+
         now = self._loop.time()
         self._ended = {check: at for check, at in self._ended.items() if now - at <= LAG}
         self._heard.append((Line(text, record["event.sequence"], (*self._ended, *self._running)), seen, now))
@@ -117,7 +126,8 @@ class TargetWatch:
             self._timer.cancel()
         while self._heard:
             self._read_one()
-        self._tell(self._reader.flush())
+        if self._reader is not None:
+            self._tell(self._reader.flush())
         missed = tuple(selector.word for selector in self._unmet)
         return TargetFindings(tuple(self._found), dict(self._counts), missed, self.died)
 
@@ -132,7 +142,11 @@ class TargetWatch:
         self._wait()
 
     def _read_one(self) -> None:
+        from harness.engine.findings.reader import Report, ReportReader
+
         line, seen, at = self._heard.popleft()
+        if self._reader is None:
+            self._reader = ReportReader()
         if seen is None:
             self._tell(self._reader.feed(line, at))
         else:
@@ -143,11 +157,12 @@ class TargetWatch:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        due = self._reader.due
+        due = self._reader.due if self._reader is not None else None
         if due is not None:
             self._timer = self._loop.call_at(due, self._silent)
 
     def _silent(self) -> None:
+        assert self._reader is not None, "a report is open"
         self._tell(self._reader.tick(self._loop.time()))
         self._wait()
 
