@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from harness.engine.failed import Collect, Failed
     from harness.events import EventLog
     from harness.operate.collect.catalogue import Recipe
@@ -38,28 +41,40 @@ def collect_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--collect-recipe", metavar="DIAGNOSTICS", help="the recipe (default standard)")
 
 
-def recipe_of(arguments: argparse.Namespace) -> Recipe | None:
-    """The recipe for targets that fail; None where nothing is to be collected. Raises UsageError."""
-    from harness.operate.collect.catalogue import STANDARD, catalogue_of
+def recipe_of(arguments: argparse.Namespace) -> Callable[[], Recipe] | None:
+    """The recipe for targets that fail, read once: what a person wrote or named at once, so that a mistake is told
+    before anything is started, ours with the first failure. None where nothing is to be collected. Raises UsageError.
+    """
+    from harness.operate.collect.beside import files_beside
 
     if not arguments.collect or not arguments.collect_timeout:
         return None
-    return catalogue_of(arguments.inventory).recipe(arguments.collect_recipe or STANDARD)
+
+    @cache
+    def recipe() -> Recipe:
+        from harness.operate.collect.catalogue import STANDARD, catalogue_of
+
+        return catalogue_of(arguments.inventory).recipe(arguments.collect_recipe or STANDARD)
+
+    if arguments.collect_recipe or files_beside(arguments.inventory):
+        recipe()
+    return recipe
 
 
-def collector(recipe: Recipe | None, seconds: float, folder: RunFolder, log: EventLog) -> Collect | None:
+def collector(recipe: Callable[[], Recipe] | None, seconds: float, folder: RunFolder, log: EventLog) -> Collect | None:
     """What collects from a target that failed into `targets/TARGET/collected` of the run's folder; in a soak into a
     folder for each iteration below that."""
     if recipe is None:
         return None
-    from dataclasses import replace
-
-    from harness.deadline import Deadline
-    from harness.operate.collect.collector import Collector
-    from harness.operate.collect.index import Bounds
-    from harness.operate.collect.store import Store
 
     def collect(failed: Failed) -> str:
+        from dataclasses import replace
+
+        from harness.deadline import Deadline
+        from harness.operate.collect.collector import Collector
+        from harness.operate.collect.index import Bounds
+        from harness.operate.collect.store import Store
+
         name = failed.host.name
         path = folder.target(name) / FOLDER
         if failed.iteration:
@@ -71,7 +86,7 @@ def collector(recipe: Recipe | None, seconds: float, folder: RunFolder, log: Eve
         because = ", ".join(each.label for each in failed.failures[:5])
         if len(failed.failures) > 5:
             because += f" and {len(failed.failures) - 5} more"
-        index = Collector(target, recipe, Store(path, log.redact), bounds=bounds, because=because).collect()
+        index = Collector(target, recipe(), Store(path, log.redact), bounds=bounds, because=because).collect()
         return str(path.relative_to(folder.path)) if index.reached else ""
 
     return collect

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TextIO
 
     from harness.engine.outcome import RunResult
@@ -91,7 +92,7 @@ def _leaving_up(arguments: argparse.Namespace) -> None:
         arguments.keep = True
 
 
-def _execute(plan: Plan, sinks: list[str], recipe: Recipe | None, arguments: argparse.Namespace) -> int:
+def _execute(plan: Plan, sinks: list[str], recipe: Callable[[], Recipe] | None, arguments: argparse.Namespace) -> int:
     import contextlib
     import os
     import time

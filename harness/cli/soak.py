@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from harness.engine.plan import Plan
     from harness.operate.collect.catalogue import Recipe
@@ -201,7 +201,7 @@ def _execute(
     ending: Ending,
     known: Sequence[KnownFlake],
     sinks: Sequence[str],
-    recipe: Recipe | None,
+    recipe: Callable[[], Recipe] | None,
     arguments: argparse.Namespace,
     resumed: RunFolder | None,
 ) -> int:

@@ -18,12 +18,11 @@ from harness.inventory.documents import load_document
 from harness.inventory.kinds import seconds as read_seconds
 from harness.inventory.places import Book, Notice, Place, did_you_mean
 from harness.inventory.values import Located, kind
+from harness.operate.collect.beside import NAMES, files_beside
 from harness.operate.collect.bounded import Keep
 
 STANDARD = "standard"
 """The recipe that is meant where none is named; commands beside the inventory are part of it."""
-NAMES = ("collect.yml", "collect.yaml")
-"""The file beside the inventory."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,59}")
 _WORD = re.compile(r"[A-Za-z0-9_./+-]+")
 _SIZE = re.compile(r"([0-9]+)\s*([KMG]?)(?:iB|B)?", re.IGNORECASE)
@@ -93,19 +92,6 @@ def catalogue_of(inventories: Sequence[str], files: Sequence[str] = ()) -> Catal
     for path in (*files_beside(inventories), *map(Path, files)):
         found = read_catalogue(path, found)
     return found
-
-
-def files_beside(inventories: Sequence[str]) -> list[Path]:
-    """`collect.yml` in the folder of each inventory (in it, where it is a folder), where there is one."""
-    found: dict[Path, None] = {}
-    for source in inventories:
-        path = Path(source).expanduser()
-        folder = path if path.is_dir() else path.parent
-        for name in NAMES:
-            if "," not in source and (folder / name).is_file():
-                found[folder / name] = None
-                break
-    return list(found)
 
 
 def read_catalogue(path: Path, base: Catalogue) -> Catalogue:

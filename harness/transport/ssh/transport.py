@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired
@@ -18,7 +19,6 @@ from harness.events.emitter import Emitter
 from harness.transport.contract import CommandResult, Damage, Followed, Progress, Window
 from harness.transport.errors import Timeout, TransportError
 from harness.transport.ssh.channel import ChannelClosedError, PeerSilentError
-from harness.transport.ssh.files import Files
 from harness.transport.ssh.follow import Follower
 from harness.transport.ssh.hostkeys import HostKey
 from harness.transport.ssh.keyring import Keyring
@@ -40,6 +40,9 @@ from harness.transport.ssh.shell import (
 )
 from harness.transport.ssh.spec import SshSpec
 
+if TYPE_CHECKING:
+    from harness.transport.ssh.files import Files
+
 _RESTED = 0.002
 """Seconds between two commands after which others may have started more processes than are worth looking at."""
 
@@ -59,7 +62,7 @@ class SshTransport:
         self.spec = spec
         self._events = events.bind(transport="ssh")
         self._pool = ChannelPool(spec, events=self._events, keyring=keyring or Keyring())
-        self._files = Files(self._pool, self.run, name=spec.name, become=spec.become is not None, events=self._events)
+        self._files: Files | None = None
         self._count_lock = threading.Lock()
         self._externals: dict[str, bool] = {}
         self._commands = 0
@@ -110,11 +113,11 @@ class SshTransport:
         progress: Progress | None = None,
     ) -> None:
         """See :meth:`harness.transport.ssh.files.Files.put`."""
-        self._files.put(data, path, deadline=deadline, mode=mode, progress=progress)
+        self._to_files().put(data, path, deadline=deadline, mode=mode, progress=progress)
 
     def get(self, path: str, *, deadline: Deadline, progress: Progress | None = None) -> bytes:
         """See :meth:`harness.transport.ssh.files.Files.get`."""
-        return self._files.get(path, deadline=deadline, progress=progress)
+        return self._to_files().get(path, deadline=deadline, progress=progress)
 
     def follow(self, command: str, *, deadline: Deadline, on_word: Callable[[], None]) -> Followed:
         """See :class:`~harness.transport.contract.Follows`. It runs as the login user, whoever commands become."""
@@ -150,6 +153,18 @@ class SshTransport:
         """
         if not self._pool.ready:
             self._pool.release(self._pool.shell(deadline), keep=True)
+
+    # -- files
+
+    def _to_files(self) -> Files:
+        """Made with the first file: most connections carry none."""
+        from harness.transport.ssh.files import Files
+
+        with self._count_lock:
+            if self._files is None:
+                become = self.spec.become is not None
+                self._files = Files(self._pool, self.run, name=self.spec.name, become=become, events=self._events)
+            return self._files
 
     # -- commands
 
