@@ -50,8 +50,8 @@ exit codes:
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The whole command line. Cheap: no verb imports more than argparse before it runs."""
+def build_parser(verbs: Sequence[str] = VERBS) -> argparse.ArgumentParser:
+    """The whole command line, or that of some verbs only. Cheap: no verb imports more than argparse before it runs."""
     parser = argparse.ArgumentParser(
         prog="harness",
         description="Tells the truth about Linux machines that are still coming up, over SSH and the serial console.",
@@ -62,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"harness {__version__}")
     subparsers = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
-    for verb in VERBS:
+    for verb in verbs:
         importlib.import_module(f"harness.cli.{verb}").register(subparsers)
     return parser
 
@@ -71,8 +71,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the exit code. No traceback reaches a person: an internal error says how to report it.
     A shell that completes a word is answered instead."""
     _open_streams()
-    parser = build_parser()
-    if "_ARGCOMPLETE" in os.environ:
+    given = sys.argv[1:] if argv is None else argv
+    completing = "_ARGCOMPLETE" in os.environ
+    # A verb that stands first is the only one that this call can mean: the others are not asked for their flags.
+    parser = build_parser(given[:1] if given and given[0] in VERBS and not completing else VERBS)
+    if completing:
         from harness.cli.complete import complete
 
         complete(parser)
