@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,14 +62,14 @@ class ChannelPool:
         self._given = spec
         self._events = events
         self._keyring = keyring
-        self._lock = threading.Condition()
+        self._lock = threading.RLock()
         self._connecting = threading.Lock()
         self._spec: SshSpec | None = None
         self._connection: Connection | None = None
         self._idle: list[Lease] = []
         self._open = 0
         self._at_work = 0
-        self._queue: list[object] = []
+        self._queue: deque[threading.Condition] = deque()
         self._patience = FIRST_PATIENCE
         self._limit = max(1, spec.max_channels)
         self._closed = False
@@ -146,7 +147,7 @@ class ChannelPool:
                 self._connection = None
                 self._idle.clear()
                 self._open = self._at_work = 0
-                self._lock.notify_all()
+                self._wake()
         if ours:
             text = f"the SSH connection to {connection.spec.address} was lost: {why}"
             self._events.emit("ssh.lost", text, level="warning", cause=str(Cause.LOST))
@@ -158,7 +159,7 @@ class ChannelPool:
             self._closed = True
             connection, self._connection = self._connection, None
             self._idle.clear()
-            self._lock.notify_all()
+            self._wake()
         if connection is not None:
             connection.close()
 
@@ -278,9 +279,11 @@ class ChannelPool:
                 self._at_work -= lease.is_shell
                 if keep:
                     self._idle.append(lease)
+                    if self._queue:
+                        self._queue[0].notify()
                 else:
                     self._open -= 1
-                self._lock.notify_all()
+                    self._wake()
 
     def end_remote(self, lease: Lease, deadline: Deadline) -> int | None:
         """Ends what runs on a lease's channel, on the target. How many processes still live; None when
@@ -327,7 +330,7 @@ class ChannelPool:
             connection = self.connected(deadline)
             forget = deadline.cancellation.on_cancel(self._wake)
             patient_until = time.monotonic() + self._patience
-            turn = object()
+            turn = threading.Condition(self._lock)
             try:
                 with self._lock:
                     self._queue.append(turn)
@@ -336,36 +339,39 @@ class ChannelPool:
                         if self._idle and self._queue[0] is turn and not (new and room):
                             self._at_work += not new
                             return connection, self._idle.pop()
-                        none = new or not (self._at_work or self._idle)
-                        patience = 0.0 if none else patient_until - time.monotonic()
+                        is_due = not new and bool(self._at_work or self._idle)
+                        patience = patient_until - time.monotonic() if is_due else 0.0
                         if room and patience <= 0:
                             self._open += 1
                             self._at_work += not new
                             return connection, None
                         self._check(deadline, "all channels of the connection were in use")
-                        self._lock.wait(min(patience, deadline.remaining()) if room else deadline.remaining())
+                        turn.wait(min(patience, deadline.remaining()) if room else deadline.remaining())
             finally:
                 forget()
                 with self._lock:
                     self._queue.remove(turn)
                     if self._idle and self._queue:
-                        self._lock.notify_all()
+                        self._queue[0].notify()
 
     def _rest(self, connection: Connection) -> None:
         """No shell came of a right to one."""
         with self._lock:
             if self._connection is connection:
                 self._at_work -= 1
+                self._wake()
 
     def _wake(self) -> None:
+        """Has all who wait look again."""
         with self._lock:
-            self._lock.notify_all()
+            for turn in self._queue:
+                turn.notify()
 
     def _forgo(self, connection: Connection) -> None:
         with self._lock:
             if self._connection is connection:
                 self._open -= 1
-                self._lock.notify_all()
+                self._wake()
 
     def _open_channel(self, connection: Connection, deadline: Deadline) -> Lease | None:
         """A channel; None when the server has no more to give while others of ours are open: wait for
