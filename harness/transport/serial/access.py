@@ -85,18 +85,25 @@ class Access:
             user = self._get_shell(heard, deadline)
             if user is not None and not self._serves(user):
                 raise self._not_served(user)
-        if become is not None and (user is None or user.uid != 0):
+        if become is None or (user is not None and user.uid == 0):
+            return self._load(deadline)
+        # Where others print without a pause, what sudo or su says may be torn, and its end be missed: then it is the
+        # user's own shell that has answered, and is asked once more.
+        for is_last in (False, True):
             root = RootShell(self._console, reader, become)
             root.start(deadline)
             self._root = root
-        session = self._load(deadline)
-        if become is not None and session.guest is not None and session.guest.uid > 0:
+            session = self._load(deadline)
+            if session.guest is None or session.guest.uid <= 0:
+                break
             session.leave(deadline)
-            raise Unavailable(
-                f"{become.method} did not make the console's shell root (uid {session.guest.uid})",
-                cause=Cause.BECOME,
-                transport="serial",
-            )
+            self._root = None
+            if is_last:
+                raise Unavailable(
+                    f"{become.method} did not make the console's shell root (uid {session.guest.uid})",
+                    cause=Cause.BECOME,
+                    transport="serial",
+                )
         return session
 
     def _get_shell(self, heard: Sieved[Reader], deadline: Deadline) -> User | None:

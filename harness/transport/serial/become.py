@@ -37,28 +37,24 @@ class RootShell:
 
         Raises Unavailable(cause=BECOME) that says what sudo or su answered; Eof; Cancelled; DeadlineExpired.
         """
-        method, password = self._become.method, self._become.password
+        method = self._become.method
         # `-p` gives a prompt that nothing else prints. The shell around it tells us when sudo or su has ended.
         call = f"sudo -k; sudo -p {_apart(self._prompt)} sh" if method == "sudo" else "su root"
         line = f" {call}; echo {_apart(self._ended)}"
         self._type(f"{line}\n", deadline)
         heard = self._listen(line, deadline, patient=True)
-        if heard is _Heard.ASKED and password is None:
-            self._interrupt(deadline)
-            raise self._error(f"{method} asks for a password and none is given")
         if heard is _Heard.ASKED:
-            self._type(f"{password}\n", deadline, secret=True)
-            heard = self._listen("", deadline, patient=False)
-            if heard is _Heard.ASKED:
-                self._interrupt(deadline)
-            if heard in (_Heard.ASKED, _Heard.ENDED):
-                raise self._error(f"{method} refused the password{self._said()}")
+            self._give_password(deadline)
         if heard is _Heard.ENDED:
             raise self._error(f"{method} gave no root shell{self._said()}")
         while not self._answers(deadline):
             deadline.check(f"becoming root by {method}")
-            if self._ended.whole.encode() in self._seen():
+            seen = self._seen()
+            if self._ended.whole.encode() in seen:
                 raise self._error(f"{method} gave no root shell{self._said()}")
+            if method == "sudo" and self._prompt.whole.encode() in seen:
+                # It had asked before, torn by what others print, and has taken our question for an answer.
+                self._give_password(deadline)
 
     def leave(self, reader: Reader, deadline: Deadline) -> bool:
         """Ends it; whether the shell around it says so. `reader` hears the console from now on."""
@@ -67,6 +63,19 @@ class RootShell:
         return reader.wait_until(self._ended.whole.encode(), place, deadline, at_most=3.0)
 
     # -- steps -------------------------------------------------------------------------------------------------
+
+    def _give_password(self, deadline: Deadline) -> None:
+        """To a prompt that stands there. Raises Unavailable(cause=BECOME) where it is refused, or none is given."""
+        method, password = self._become.method, self._become.password
+        if password is None:
+            self._interrupt(deadline)
+            raise self._error(f"{method} asks for a password and none is given")
+        self._type(f"{password}\n", deadline, secret=True)
+        heard = self._listen("", deadline, patient=False)
+        if heard is _Heard.ASKED:
+            self._interrupt(deadline)
+        if heard in (_Heard.ASKED, _Heard.ENDED):
+            raise self._error(f"{method} refused the password{self._said()}")
 
     def _listen(self, typed: str, deadline: Deadline, *, patient: bool) -> _Heard:
         """Waits until it asks, has ended, or says something and then nothing. What was `typed` may come back first.

@@ -45,8 +45,15 @@ if style == "free":
 if style == "forbidden":
     sys.exit(f"joe is not in the {name}ers file.")
 for attempt in range(3 if name == "sudo" else 1):
-    said = ask(sys.argv[2] if name == "sudo" else "Password: ")
+    prompt = sys.argv[2] if name == "sudo" else "Password: "
+    if style == "torn" and attempt == 0:  # by what others print
+        prompt = f"{prompt[:4]}~{prompt[4:]}"
+    said = ask(prompt)
     if said == SECRETS[name]:
+        with open(os.environ["GETTY_HEARD"]) as heard:
+            times = sum(line == f"{name}={said}\n" for line in heard)
+        if style == "never root" or (style == "not root at first" and times == 1):
+            os.execvp("sh", ["sh", "-i"])
         give_root()
     time.sleep(1)
     if name == "sudo" and attempt < 2:

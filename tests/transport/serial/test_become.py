@@ -132,6 +132,33 @@ def test_without_a_password(bench: Any, open_folder: Path, within: Within, metho
     assert transport.run("id -u", deadline=within(60)).stdout == b"0\n"
 
 
+def test_a_question_that_others_have_torn_is_answered_when_it_comes_again(
+    bench: Any, open_folder: Path, within: Within
+) -> None:
+    place = Place(bench, open_folder, style="torn")
+    transport = place.transport(Become("sudo", PASSWORDS["sudo"]))
+    assert transport.run("id -u", deadline=within(60)).stdout == b"0\n"
+    asked = [line for line in place.lines() if line.startswith("sudo=")]
+    assert asked[-1] == f"sudo={PASSWORDS['sudo']}"
+    assert len(asked) == 2
+
+
+def test_a_shell_that_is_not_roots_is_not_taken_for_it(bench: Any, open_folder: Path, within: Within) -> None:
+    """It may be the user's own, where what sudo said at its end was torn: it is asked once more, and no further."""
+    place = Place(bench, open_folder, style="not root at first")
+    transport = place.transport(Become("sudo", PASSWORDS["sudo"]))
+    assert transport.run("id -u", deadline=within(60)).stdout == b"0\n"
+    assert place.lines()[2:] == [f"sudo={PASSWORDS['sudo']}"] * 2
+
+
+def test_sudo_that_gives_no_root_is_an_error(bench: Any, open_folder: Path, within: Within) -> None:
+    place = Place(bench, open_folder, style="never root")
+    with pytest.raises(Unavailable, match=r"sudo did not make the console's shell root \(uid 65534\)") as caught:
+        place.transport(Become("sudo", PASSWORDS["sudo"])).run("id -u", deadline=within(60))
+    assert caught.value.cause is Cause.BECOME
+    assert place.lines()[2:] == [f"sudo={PASSWORDS['sudo']}"] * 2
+
+
 @pytest.mark.parametrize("method", ["su", "sudo"])
 def test_who_may_not(bench: Any, open_folder: Path, within: Within, method: Any) -> None:
     place = Place(bench, open_folder, style="forbidden")
