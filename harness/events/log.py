@@ -15,7 +15,7 @@ from harness.events.emitter import Emitter, Level
 from harness.events.keeper import Acknowledged
 from harness.events.long import LONG, LongTexts
 from harness.events.pieces import PieceMask
-from harness.events.record import ECS_VERSION, SCHEMA_VERSION, Record, Stamps, plain, to_record
+from harness.events.record import ECS_VERSION, ENVELOPE, SCHEMA_VERSION, Record, Stamps, plain, to_record
 from harness.events.redact import Redactor
 from harness.events.ulid import UlidFactory
 from harness.events.writer import RecordWriter, Rotation
@@ -73,9 +73,9 @@ class EventLog:
         self._logger = structlog.wrap_logger(
             self,
             processors=[self._envelope, self._render],
-            wrapper_class=structlog.make_filtering_bound_logger(0),
+            wrapper_class=structlog.BoundLoggerBase,
             cache_logger_on_first_use=True,
-        ).bind(run=run)
+        ).bind(**to_record({"run": run}))
         if self._writer.torn:
             self.emit(
                 "record.torn",
@@ -85,11 +85,11 @@ class EventLog:
 
     def emit(self, action: str, message: str, *, level: Level = "info", **fields: Any) -> None:
         """Records one event. Raises :class:`RecordWriteError` when it cannot be written whole."""
-        self._emit(self._logger, action, message, level, fields)
+        self._emit(self._logger, action, message, level, fields, ())
 
     def bind(self, **fields: Any) -> Emitter:
         """An emitter that adds these fields to each of its events."""
-        return _BoundEmitter(self, self._logger.bind(**fields))
+        return _BoundEmitter(self, self._logger, (), fields)
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Calls `subscriber` with each record after it was written, in order."""
@@ -117,19 +117,23 @@ class EventLog:
         with self._lock:
             self._writer.close()
 
-    def _emit(self, logger: Any, action: str, message: str, level: Level, fields: dict[str, Any]) -> None:
+    def _emit(
+        self, logger: Any, action: str, message: str, level: Level, fields: dict[str, Any], loose: tuple[str, ...]
+    ) -> None:
+        """`logger` is bound to what the record will hold, by its published keys; of those `loose` may hold secrets."""
         with self._lock:
             if self._failed is not None:
                 if self._on_failure is None:
                     raise self._failed
                 return  # it was told; the run is ending
-            getattr(logger, level)(message, action=action, **fields)
+            logger._proxy_to_logger(level, message, action=action, fields=fields, loose=loose)
 
-    def _envelope(self, _logger: Any, level: str, fields: Any) -> Record:
+    def _envelope(self, _logger: Any, level: str, bound: Any) -> Record:
         now = self._clock.time()
-        action, message = fields.pop("action"), fields.pop("event")
+        action, message = bound.pop("action"), bound.pop("event")
+        fields, loose = bound.pop("fields"), bound.pop("loose")
         if action in _IN_PIECES:
-            message = fields["text"] = self._masked_piece(fields, plain(message))
+            message = fields["text"] = self._masked_piece(bound, fields, plain(message))
         else:
             message = self._redact(plain(message))
         record: Record = {
@@ -143,12 +147,14 @@ class EventLog:
             "event.dataset": "harness.events",
             "harness.schema": SCHEMA_VERSION,
         }
-        record.update(to_record(fields, self._redact))
-        return record
+        record.update(bound)
+        for key in loose:
+            record[key] = self._redact(record[key])
+        return to_record(fields, self._redact, record)
 
-    def _masked_piece(self, fields: dict[str, Any], piece: str) -> str:
+    def _masked_piece(self, bound: Record, fields: dict[str, Any], piece: str) -> str:
         """What a console said may be the middle of a line, and a secret may have begun in the piece before."""
-        stream = (fields.get("target"), fields.get("console"))
+        stream = (bound.get("host.name"), fields.get("console", bound.get("harness.console")))
         mask = self._pieces.get(stream)
         if mask is None:
             mask = self._pieces[stream] = PieceMask(self._redact)
@@ -200,12 +206,17 @@ class EventLog:
 class _BoundEmitter:
     """An emitter with fields of its own."""
 
-    def __init__(self, log: EventLog, logger: Any) -> None:
+    __slots__ = ("_log", "_logger", "_loose")
+
+    def __init__(self, log: EventLog, logger: Any, loose: tuple[str, ...], fields: dict[str, Any]) -> None:
+        """`logger` and `loose` are those of the emitter below; see :meth:`EventLog._emit`."""
+        record = to_record(fields)  # once, and not with each event
         self._log = log
-        self._logger = logger
+        self._logger = logger.bind(**record)
+        self._loose = loose + tuple(key for key in record if key not in ENVELOPE)
 
     def emit(self, action: str, message: str, *, level: Level = "info", **fields: Any) -> None:
-        self._log._emit(self._logger, action, message, level, fields)
+        self._log._emit(self._logger, action, message, level, fields, self._loose)
 
     def bind(self, **fields: Any) -> Emitter:
-        return _BoundEmitter(self._log, self._logger.bind(**fields))
+        return _BoundEmitter(self._log, self._logger, self._loose, fields)

@@ -71,14 +71,16 @@ class _Fields(dict[type, tuple[str, ...] | None]):
 _FIELDS = _Fields()
 
 
-def to_record(fields: Mapping[str, Any], mask: Callable[[Any], Any] | None = None) -> Record:
+def to_record(
+    fields: Mapping[str, Any], mask: Callable[[Any], Any] | None = None, record: Record | None = None
+) -> Record:
     """Gives each field its published key and JSON's types, secrets masked by `mask`: durations in seconds become
-    ``event.duration`` in nanoseconds."""
-    record: Record = {}
+    ``event.duration`` in nanoseconds. Where a `record` is given they are put into it; one that is None is taken out."""
+    record = {} if record is None else record
     for name, value in fields.items():
         if value is None:
-            continue
-        if name == "duration":
+            record.pop(_PLACES[name][0], None)
+        elif name == "duration":
             record["event.duration"] = round(value * _NANOSECONDS)
         elif name == "outcome":
             record["harness.outcome"] = str(value)

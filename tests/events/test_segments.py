@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from harness.errors import UsageError
 from harness.events import EventLog
+from harness.events.at_once import write_at_once
 from harness.events.keeper import compress, removable, tend
 from harness.events.lock import has_writer
 from harness.events.log import RecordWriteError
@@ -250,9 +251,7 @@ def test_killed_before_any_system_call_the_record_is_whole(
     rotation = Rotation(size=200, compress=False)
     calls = 0
 
-    def counted(name: str) -> Any:
-        real = getattr(os, name)
-
+    def counted(real: Callable[..., Any]) -> Any:
         def call(*arguments: Any, **keywords: Any) -> Any:
             nonlocal calls
             calls += 1
@@ -274,7 +273,8 @@ def test_killed_before_any_system_call_the_record_is_whole(
     written = 0
     with monkeypatch.context() as patched:
         for name in CALLS:
-            patched.setattr(os, name, counted(name))
+            patched.setattr(os, name, counted(getattr(os, name)))
+        patched.setattr("harness.events.writer.write_at_once", counted(write_at_once))
         try:
             for written in live():  # noqa: B007
                 pass
@@ -534,15 +534,14 @@ def test_a_ctrl_c_in_the_middle_of_a_write_leaves_no_gap_and_no_double(
 ) -> None:
     log = EventLog(tmp_path / LIVE, run="r")
     log.emit("run.note", "one")
-    real = os.write
 
     def interrupted(fd: int, data: bytes) -> int:
         if when != "before":
-            real(fd, data[: len(data) // 2] if when == "half-way" else data)
+            write_at_once(fd, data[: len(data) // 2] if when == "half-way" else data)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "write", interrupted)
+        patched.setattr("harness.events.writer.write_at_once", interrupted)
         with pytest.raises(KeyboardInterrupt):
             log.emit("run.note", "two")
     log.emit("run.note", "three")
