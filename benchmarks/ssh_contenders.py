@@ -111,9 +111,8 @@ def harness_run(load: dict[str, Any]) -> int:
         )
         logs = folder / "logs"
         with contextlib.redirect_stdout(sys.stderr):
-            main(
-                ["run", "-i", str(folder / "inventory"), "--logs", str(logs), "--forks", "50", str(folder / "words.py")]
-            )
+            forks = ["--forks", str(THREADS)]  # as many hosts side by side as the others have
+            main(["run", "-i", str(folder / "inventory"), "--logs", str(logs), *forks, str(folder / "words.py")])
         passed = re.search(r'"passed": (\d+)', (logs / "latest" / "results.json").read_text())
         return int(passed[1]) if passed else 0
 
