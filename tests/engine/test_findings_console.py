@@ -24,10 +24,12 @@ from harness.target.session import TargetSession
 from harness.testing.pty_guest import PtyGuest
 
 CONSOLES = Path(__file__).parent / "consoles"
-# What a UART does, and what a test's own time allows: bytes in small pieces, over and over.
-SAYS = (
-    "import sys, time\nwhile True:\n    sys.stdout.write(open(sys.argv[1]).read()); sys.stdout.flush(); time.sleep(0.5)"
-)
+# What a UART does, and what a test's own time allows: bytes in small pieces, over and over, once the console is heard.
+SAYS = """\
+import os, sys, time
+while not os.path.exists(sys.argv[2]): time.sleep(0.05)
+while True: sys.stdout.write(open(sys.argv[1]).read()); sys.stdout.flush(); time.sleep(0.5)
+"""
 
 
 def carry(folder: Path, socket: Path, check: Check) -> RunResult:
@@ -58,9 +60,11 @@ def recorded(folder: Path, action: str) -> list[dict[str, Any]]:
 def test_a_board_that_panics_is_heard_while_nothing_uses_its_console(tmp_path: Path, trickle: bool) -> None:
     reports = tmp_path / "reports"
     reports.write_bytes((CONSOLES / "reports.log").read_bytes())
-    guest = PtyGuest([sys.executable, "-c", SAYS, str(reports)], tmp_path / "console", trickle=trickle)
+    heard = tmp_path / "heard"
+    guest = PtyGuest([sys.executable, "-c", SAYS, str(reports), str(heard)], tmp_path / "console", trickle=trickle)
 
     def waits(_target: object) -> None:
+        heard.touch()
         raise NotYet("not yet")
 
     try:
