@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from harness.api.assertion import stack
 from harness.api.check import Check, Settings
 from harness.deadline import Deadline
-from harness.engine.attempts import CheckRun, MakeTarget, Workers
+from harness.engine.attempts import CheckRun, MakeTarget, Workers, tell_warnings
 from harness.engine.console import ConsoleTail
 from harness.engine.findings.rules import FindingRules
 from harness.engine.findings.verdict import verdict, with_findings
@@ -350,6 +350,7 @@ def _close(call: Future[Followed | None]) -> None:
 
 def tell(result: CheckResult, events: Emitter) -> None:
     """The event of a verdict that no attempts came to."""
+    tell_warnings(result, events.bind(module=result.module, check=result.check))
     events.emit(
         "check.end",
         f"{result.label} {result.outcome.value}{f': {result.message}' if result.message else ''}",

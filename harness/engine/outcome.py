@@ -42,7 +42,8 @@ class CheckResult:
     `attempts` counts all looks, `unreachable` those that no transport carried, which tell nothing of the target.
     `transports` tells which ones served it, `fallbacks` how often one was left. `flaky` marks a state that changed
     within the window. `findings` are those, in one line each, that began while it ran. `timed_out`: no verdict was
-    final when its time was up, so what it waited for might have come later.
+    final when its time was up, so what it waited for might have come later. `warnings` tell of the verdict's own
+    attempt what its author should know: commands that failed, and whose results the check did not look at.
     """
 
     target: str
@@ -67,6 +68,7 @@ class CheckResult:
     findings: tuple[str, ...] = ()
     timed_out: bool = False
     reconnects: int = 0
+    warnings: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:

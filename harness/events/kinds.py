@@ -244,6 +244,12 @@ KINDS: dict[str, Kind] = dict(
         ),
         _kind("check.error", "A mistake in a check, with its whole traceback.", "error_type error_message stack"),
         _kind(
+            "check.warning",
+            "Something about a check's verdict that its author should look at: a command failed, and the check did not "
+            "look at its result.",
+            "text",
+        ),
+        _kind(
             "check.note",
             "What a check put into the record itself (`target.note`); its fields stand below `harness.note.`.",
             free=True,

@@ -14,6 +14,7 @@ import pytest
 
 from harness import __version__
 from harness.api.check import WHOLE_TARGET
+from harness.api.discovery import refuse_without_assertions
 from harness.deadline import Deadline
 from harness.engine.findings.finding import Ruling
 from harness.engine.findings.rules import finding_rules
@@ -45,6 +46,7 @@ _FAREWELL = 60.0
 
 def open_suite(config: pytest.Config) -> Suite:
     """Reads the inventory and chooses its targets; nothing is touched. Raises HarnessError."""
+    refuse_without_assertions()
     option = config.getoption
     if option("numprocesses", None) or hasattr(config, "workerinput"):
         raise UsageError(
@@ -160,6 +162,10 @@ class Suite:
             for finding in target.findings:
                 if finding.ruling is Ruling.REPORTED:
                     terminalreporter.write_line(f"harness: {target.target}: {_shown(finding.short)}", yellow=True)
+        for check in self._result.checks:
+            for warning in check.warnings:
+                words = f"harness: {check.target}: {check.check}: warning: {_shown(warning)}"
+                terminalreporter.write_line(words, yellow=True)
         for check in _of_the_targets(self._result):
             for line in check.message.splitlines():
                 words = f"harness: {check.target}: {check.check} {check.outcome.value}: {_shown(line)}"
