@@ -19,7 +19,7 @@ from harness.engine.observation import refuse_as_observation
 from harness.engine.outcome import CheckResult, Observation, Outcome
 from harness.engine.retry import Retry
 from harness.engine.waiting import FirstLook, Waits
-from harness.errors import Cancelled, DeadlineExpired, HarnessError
+from harness.errors import Cancelled, DeadlineExpired, HarnessError, UsageError
 from harness.events import Emitter
 from harness.target.target import Target
 from harness.target.tracked_result import TrackedResult, unread
@@ -84,8 +84,8 @@ class CheckRun:
     __slots__ = (
         "_admitted", "_attempts", "_changes", "_check", "_clock", "_cut_short", "_deadline", "_died", "_events",
         "_first_look", "_held", "_held_since", "_jitter", "_limit", "_looked", "_lost", "_make_target",
-        "_observations", "_observed", "_pause", "_pool", "_refusals", "_retry", "_settings", "_started", "_tally",
-        "_target_name", "_transport", "_verdict", "_waits", "_warnings", "_where",
+        "_misconfigured", "_observations", "_observed", "_pause", "_pool", "_refusals", "_retry", "_settings",
+        "_started", "_tally", "_target_name", "_transport", "_unreached", "_verdict", "_waits", "_warnings", "_where",
     )  # fmt: skip
 
     def __init__(
@@ -104,10 +104,12 @@ class CheckRun:
         first_look: FirstLook,
         transport: str | None = None,
         died: Callable[[], str] = lambda: "",
+        unreached: Callable[[TransportError], bool] = lambda _error: False,
     ) -> None:
         """`limit` is the run's and the target's own deadline, with the clock and the cancellation that hold here;
         `jitter` gives the factor by which the pause after an attempt differs; `first_look` is the target's; `died`
-        tells, once the cancellation has ended the waits, why nothing answers on the target any more.
+        tells, once the cancellation has ended the waits, why nothing answers on the target any more; `unreached` is
+        told of each attempt that no transport served, and says whether the target is given up.
         """
         self._check = check
         self._settings = settings
@@ -141,6 +143,8 @@ class CheckRun:
         self._admitted = False
         self._verdict: tuple[Outcome, str, str] | None = None
         self._warnings: tuple[str, ...] = ()
+        self._misconfigured = False
+        self._unreached = unreached
 
     async def run(self) -> CheckResult:
         """The verdict. Every attempt is an event before its outcome is used for anything."""
@@ -185,6 +189,7 @@ class CheckRun:
             timed_out=self._verdict is None,
             reconnects=self._tally.reconnects,
             warnings=self._warnings,
+            misconfigured=self._misconfigured,
         )
         tell_warnings(result, self._events)
         self._events.emit(
@@ -292,7 +297,15 @@ class CheckRun:
                 self._cut_short = deadline.at >= self._deadline.at
                 return Outcome.FAILED, error.message, False, location(error, code)
             case TransportError():
-                return Outcome.UNREACHABLE, error.message, self._is_refused(error), location(error, code)
+                self._misconfigured = _is_misconfigured(error)
+                if self._misconfigured:
+                    return Outcome.ERROR, str(error), True, location(error, code)
+                given_up = self._is_refused(error) or self._unreached(error)
+                return Outcome.UNREACHABLE, error.message, given_up, location(error, code)
+            case UsageError():
+                # Waiting mends no flag, no inventory and no command that nobody can run.
+                self._misconfigured = True
+                return Outcome.ERROR, str(error), True, location(error, code) or str(self._check.source)
             case HarnessError():
                 return Outcome.FAILED, error.message, False, location(error, code)
         # The check's own mistake, `sys.exit()` too: told once, with its place.
@@ -400,6 +413,12 @@ def _look(
         return _Look(observed, str(observed), admitted=True, warnings=warnings)
     except BaseException as error:
         return _Look(error=error, admitted=admitted, warnings=unread(failed) if failed else ())
+
+
+def _is_misconfigured(error: TransportError) -> bool:
+    """Whether no transport can ever serve: each one's own error is one of its configuration."""
+    errors = error.errors if isinstance(error, Unreachable) else (error,)
+    return bool(errors) and all(each.cause is Cause.CONFIG for each in errors)
 
 
 def _same(one: object, other: object) -> bool:

@@ -58,6 +58,17 @@ KINDS: dict[str, Kind] = dict(
         ),
         _kind("target.unreachable", "The target cannot be reached, over no transport.", "target", "error_type"),
         _kind(
+            "target.misconfigured",
+            "What was asked for cannot work on the target, however long one waits: a usage error.",
+            "target",
+        ),
+        _kind(
+            "target.unanswered",
+            "A target that is taken to be up could not be reached at the first try; the message says why, and for how "
+            "long it is tried again.",
+            "target error_type cause",
+        ),
+        _kind(
             "target.not_followed",
             "The target's journal is not followed, so that waits look again by the clock only.",
             "target",

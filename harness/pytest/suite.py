@@ -32,7 +32,7 @@ from harness.pytest.witness import Witness
 from harness.report import folder as run_folder
 from harness.report.folder import RunFolder
 from harness.report.write import ReportError, write_reports
-from harness.target.spec import target_spec
+from harness.target.spec import resolved, target_spec
 from harness.target.target import Target
 
 T = TypeVar("T")
@@ -62,8 +62,8 @@ def open_suite(config: pytest.Config) -> Suite:
         vault_password_file=option("harness_vault_password_file"),
     )
     hosts = inventory.select("all", limit=option("harness_limit"))
-    for host in hosts:  # whatever in them cannot be used is told now
-        target_spec(host)
+    resolved([target_spec(host) for host in hosts])  # whatever in them cannot be used is told now
+    for host in hosts:
         finding_rules(host)
     options = Options(
         forks=option("harness_forks"),

@@ -252,6 +252,8 @@ class Terminal:
 
     def _target_failure(self, target: TargetResult) -> None:
         word = "ERROR (a fault of harness)" if target.error else "UNREACHABLE"
+        if target.misconfigured:
+            word = "ERROR (usage or configuration)"
         self._write((f"{word} ", "bold magenta"), (target.target, "bold"))
         for line in (target.error or target.unreachable).splitlines():
             self._write(f"    {line}")
@@ -371,6 +373,8 @@ _Handler = Callable[[Terminal, str, _Row, Record], Any]
 _HANDLERS: dict[str, _Handler] = {
     "target.start": Terminal._target_start,
     "target.settled": Terminal._settled,
+    "target.misconfigured": Terminal._warn,
+    "target.unanswered": Terminal._warn,
     "target.unreachable": Terminal._warn,
     "target.stop_failed": Terminal._warn,
     "machine.start": Terminal._machine,

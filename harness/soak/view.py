@@ -23,7 +23,7 @@ _TOLD = frozenset(
         "boot.failed", "fault.failed", "fault.not_undone", "fault.unrecovered", "finding", "flake.known",
         "image.build.start", "image.progress", "internal.error", "machine.started", "reset.clock_behind",
         "reset.refused", "snapshot.saved", "soak.resume", "target.stop_failed",
-        "target.unreachable",
+        "target.misconfigured", "target.unanswered", "target.unreachable",
     )
 )  # fmt: skip
 _TOLD_VERBOSELY = frozenset(
