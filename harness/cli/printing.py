@@ -57,6 +57,12 @@ def said(answer: dict[str, Any]) -> None:
     _write(0, json.dumps(plain, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
 
 
+def write_document(text: str) -> None:
+    """Print a document (JSON, XML, HTML) in UTF-8 whatever the terminal's encoding is: an escape for people would make
+    another document of it."""
+    _write(0, text.encode("utf-8", "backslashreplace"))
+
+
 def _write(index: int, data: bytes) -> None:
     if not data:
         return

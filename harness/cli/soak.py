@@ -207,16 +207,17 @@ def _execute(
 ) -> int:
     import contextlib
     import json
-    import os
     import time
     from pathlib import Path
 
     from harness import __version__
     from harness.cli.carrying import leave, until_done
     from harness.cli.collecting import collections_of, collector
+    from harness.cli.deferred_signals import DeferredSignals
     from harness.cli.options import rotation_of
     from harness.cli.planning import repeat_command
     from harness.cli.shipping import begin
+    from harness.cli.streams import give_up_streams
     from harness.deadline import Cancellation
     from harness.engine.console import ConsoleTail
     from harness.engine.findings.watch import Findings
@@ -255,11 +256,14 @@ def _execute(
     verbosity = -1 if arguments.quiet or (arguments.json and not arguments.verbose) else arguments.verbose
     view = SoakView(sys.stderr if arguments.json else sys.stdout, verbosity=verbosity)
     log.subscribe(view)
+    signals = DeferredSignals(cancellation, view.abandon)
+    signals.install()
     escort = begin(folder.path, sinks, arguments.ship_timeout, log, view.say)
     keyring = Keyring(Tty.open)
     collect = collector(recipe, arguments.collect_timeout, folder, log)
     trouble: HarnessError | None = None
     with contextlib.ExitStack() as stack:
+        stack.enter_context(signals)
         stack.callback(log.close)
         stack.callback(keyring.close)
         file = TrialsFile(folder.path)
@@ -315,7 +319,7 @@ def _execute(
             )
         with view:
             try:
-                until_done(soak.run, cancellation, view.abandon)
+                until_done(soak.run)
             except HarnessError as error:
                 trouble = error
         code = ExitCode.INTERRUPTED if cancellation.cancelled else soak.exit_code
@@ -339,8 +343,8 @@ def _execute(
         if arguments.json:
             print(json.dumps(document_of(soak, ending, folder.run, exit_code=int(code)), indent=2))
         sys.stdout.flush()
-    except (OSError, SystemExit):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        give_up_streams()
     if escort is not None:
         escort.finish()
     return leave(int(code))

@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 from harness.api.check import WHOLE_TARGET
 from harness.engine.findings.finding import Finding, Ruling, Severity
 from harness.engine.outcome import CheckResult, Outcome, RunResult, TargetResult
 from harness.events import Record
+from harness.report.lasting import LastingStream
 from harness.report.lines import Lines, Part, PlainLines, may_be_styled
 from harness.report.reasons import WORTH_NAMING, by_name
 
@@ -49,8 +50,9 @@ class _Row:
 class Terminal:
     """Prints a run. On a TTY one live line for each target, else plain lines; `verbosity` -1 (quiet) to 2."""
 
-    def __init__(self, stream: IO[str], *, verbosity: int = 0) -> None:
-        self._stream = stream
+    def __init__(self, given: IO[str], *, verbosity: int = 0) -> None:
+        self._stream = LastingStream(cast("TextIO", given))
+        stream = cast("IO[str]", self._stream)
         self._verbosity = verbosity
         self._lines: Lines = PlainLines(stream)
         self._styled: StyledLines | None = None
@@ -84,6 +86,8 @@ class Terminal:
     def __call__(self, record: Record) -> None:
         """Takes one record; to be subscribed to the event log."""
         handler = _HANDLERS.get(record["event.action"])
+        if self._stream.lost is not None:
+            raise self._stream.lost  # to be told no more
         if record["event.action"] in _AT_THE_TERMINAL:
             self._make_room(record["event.action"] == "ssh.passphrase_wanted")
         with self._lock:
