@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from harness import __version__
-from harness.cli.streams import give_up_streams, open_streams
+from harness.cli.streams import complain, give_up_streams, open_streams
 from harness.errors import ExitCode, HarnessError
 
 VERBS = (
@@ -88,10 +88,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = int(arguments.run(arguments))
         sys.stdout.flush()
     except HarnessError as error:
-        _complain(f"harness: {error}")
+        complain(f"harness: {error}")
         return int(error.exit_code)
     except KeyboardInterrupt:
-        _complain("harness: interrupted")
+        complain("harness: interrupted")
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         # The reader (`| head`) has gone: nobody is left to tell, and Python must not complain at exit either.
@@ -103,19 +103,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         give_up_streams()
         if error.errno == errno.EIO:  # the terminal was closed
             return int(ExitCode.INTERRUPTED)
-        _complain(f"harness: standard output cannot be written: {error.strerror}")
+        complain(f"harness: standard output cannot be written: {error.strerror}")
         return int(ExitCode.INTERNAL)
     except Exception as error:
         return _internal(error)
     return code
-
-
-def _complain(words: str) -> None:
-    """Tell a person, if there is still somebody to be told."""
-    try:
-        print(words, file=sys.stderr, flush=True)
-    except (OSError, ValueError):
-        give_up_streams()
 
 
 def _is_of_our_output(error: OSError) -> bool:
@@ -145,7 +137,7 @@ def _internal(error: Exception) -> int:
 
     with tempfile.NamedTemporaryFile("w", prefix="harness-fault-", suffix=".txt", delete=False) as file:
         traceback.print_exception(error, file=file)
-    _complain(
+    complain(
         f"harness: internal error: {type(error).__name__}: {error}\n"
         f"  This is a fault of harness. The details are in {file.name}; please report it with them."
     )

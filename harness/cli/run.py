@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from harness.engine.plan import Plan
     from harness.operate.collect.catalogue import Recipe
 
+RECORD_PATIENCE = 10.0
+"""Seconds that a run waits for a disk that takes nothing at present."""
 KEPT_FOR = 1800.0
 """Seconds that machines are left up where nobody is at a terminal to end them."""
 
@@ -105,12 +107,13 @@ def _execute(plan: Plan, sinks: list[str], recipe: Callable[[], Recipe] | None, 
     from harness.cli.planning import repeat_command
     from harness.cli.printing import write_document
     from harness.cli.shipping import begin
-    from harness.cli.streams import give_up_streams
+    from harness.cli.streams import give_up_streams, tell_waiting
     from harness.deadline import Cancellation
     from harness.engine.console import ConsoleTail
     from harness.engine.findings.watch import Findings
     from harness.engine.scheduler import Scheduler
     from harness.events import EventLog
+    from harness.events.patience import DiskPatience
     from harness.report import folder as run_folder
     from harness.report.terminal import Terminal
     from harness.report.write import results_json, write_reports
@@ -121,12 +124,14 @@ def _execute(plan: Plan, sinks: list[str], recipe: Callable[[], Recipe] | None, 
 
     folder = run_folder.create(Path(arguments.logs), time.time())
     cancellation = Cancellation()
+    patience = DiskPatience(RECORD_PATIENCE, tell_waiting, is_over=lambda: cancellation.cancelled)
     log = EventLog(
         folder.events,
         run=folder.run,
         on_failure=lambda error: cancellation.cancel(error.message),
         rotation=rotation_of(arguments),
         acknowledged=lambda: acknowledged(folder.path),
+        patience=patience,
     )
     for target in plan.targets:
         for secret in target.host.secret_values:
@@ -173,7 +178,7 @@ def _execute(plan: Plan, sinks: list[str], recipe: Callable[[], Recipe] | None, 
         with terminal, contextlib.closing(keyring):
             result: RunResult = log.redact(until_done(scheduler.run))
             # First of all: whatever else is left to be ended may fail, or be ended itself.
-            trouble = write_reports(result, folder) if log.failed is None else None
+            trouble = write_reports(result, folder, patience=patience) if log.failed is None else None
         log.emit(
             "run.end",
             ", ".join(f"{count} {outcome}" for outcome, count in result.counts.items()),

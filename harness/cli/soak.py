@@ -43,6 +43,10 @@ exit codes, the worst that happened in all iterations:
 """
 
 
+RECORD_PATIENCE = 300.0
+"""Seconds that a soak waits for a disk that takes nothing at present: one such moment is not to end hours."""
+
+
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the verb and its flags."""
     from harness.cli.collecting import collect_options
@@ -217,12 +221,13 @@ def _execute(
     from harness.cli.options import rotation_of
     from harness.cli.planning import repeat_command
     from harness.cli.shipping import begin
-    from harness.cli.streams import give_up_streams
+    from harness.cli.streams import give_up_streams, tell_waiting
     from harness.deadline import Cancellation
     from harness.engine.console import ConsoleTail
     from harness.engine.findings.watch import Findings
     from harness.errors import ExitCode, HarnessError
     from harness.events import EventLog
+    from harness.events.patience import DiskPatience
     from harness.report import folder as run_folder
     from harness.ship.checkpoint import acknowledged
     from harness.soak.befallen import Befallen
@@ -238,12 +243,14 @@ def _execute(
 
     folder = resumed or run_folder.create(Path(arguments.logs), time.time())
     cancellation = Cancellation()
+    patience = DiskPatience(RECORD_PATIENCE, tell_waiting, is_over=lambda: cancellation.cancelled)
     log = EventLog(
         folder.events,
         run=folder.run,
         on_failure=lambda error: cancellation.cancel(error.message),
         rotation=rotation_of(arguments),
         acknowledged=lambda: acknowledged(folder.path),
+        patience=patience,
     )
     for target in plan.targets:
         for secret in target.host.secret_values:
@@ -266,7 +273,7 @@ def _execute(
         stack.enter_context(signals)
         stack.callback(log.close)
         stack.callback(keyring.close)
-        file = TrialsFile(folder.path)
+        file = TrialsFile(folder.path, patience=patience)
         stack.callback(file.close)
         soak = Soak(
             plan,
@@ -293,7 +300,7 @@ def _execute(
             redact=log.redact,
             retries=arguments.retries,
             collect=FirstOfEachKind(collect, lambda name: collections_of(folder, name)) if collect else None,
-            on_progress=lambda: write_status(folder.path, document_of(soak, ending, folder.run)),
+            on_progress=lambda: write_status(folder.path, document_of(soak, ending, folder.run), patience=patience),
         )
         if arguments.metrics is not None:
             stack.callback(Metrics(arguments.metrics, lambda: soak.tally).close)

@@ -28,3 +28,16 @@ def give_up_streams() -> None:
         except (OSError, ValueError):
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def complain(words: str) -> None:
+    """Tell a person, if there is still somebody to be told."""
+    try:
+        print(words, file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        give_up_streams()
+
+
+def tell_waiting(words: str) -> None:
+    """Tell a person what everything waits for. It goes past the live view, whose record is what cannot be written."""
+    complain(f"harness: {words}")

@@ -403,5 +403,6 @@ _HANDLERS: dict[str, _Handler] = {
     "console.unheard": Terminal._warn,
     "finding": Terminal._finding,
     "finding.more": Terminal._warn,
+    "record.waited": Terminal._warn,
     "internal.error": Terminal._warn,
 }

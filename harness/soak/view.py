@@ -22,8 +22,8 @@ _GOOD = ("passed", "skipped")
 _TOLD = frozenset(
     (
         "boot.failed", "fault.failed", "fault.not_undone", "fault.unrecovered", "finding", "flake.known",
-        "image.build.start", "image.progress", "internal.error", "machine.started", "reset.clock_behind",
-        "reset.refused", "snapshot.saved", "soak.resume", "target.stop_failed",
+        "image.build.start", "image.progress", "internal.error", "machine.started", "record.waited",
+        "reset.clock_behind", "reset.refused", "snapshot.saved", "soak.resume", "target.stop_failed",
         "target.misconfigured", "target.unanswered", "target.unreachable",
     )
 )  # fmt: skip
