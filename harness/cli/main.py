@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from harness import __version__
+from harness.cli.options import with_numbers
 from harness.cli.streams import complain, give_up_streams, open_streams
 from harness.errors import ExitCode, HarnessError
 
@@ -83,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from harness.cli.complete import complete
 
         complete(parser)
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(with_numbers(given))
     try:
         code = int(arguments.run(arguments))
         sys.stdout.flush()

@@ -60,8 +60,8 @@ class EventLog:
 
         `on_failure` is told once, from whichever thread it happens in, that the record cannot be written; nothing is
         written after that. Without it, `emit` raises. `acknowledged` gives the highest `event.sequence` that every sink
-        has: nothing behind it is removed.
-        `patience` is had with a disk that takes nothing at present. Raises UsageError where another process writes this record."""
+        has: nothing behind it is removed. `patience` is had with a disk that takes nothing at present. Raises
+        UsageError where another process writes this record."""
         self.path = path
         self._clock = clock
         self._lock = threading.RLock()
