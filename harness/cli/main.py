@@ -84,7 +84,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         from harness.cli.complete import complete
 
         complete(parser)
-    arguments = parser.parse_args(with_numbers(given))
+    try:
+        arguments = parser.parse_args(with_numbers(given))
+    except SystemExit:
+        give_up_streams()  # a help that nobody reads is no error
+        raise
     try:
         code = int(arguments.run(arguments))
         sys.stdout.flush()

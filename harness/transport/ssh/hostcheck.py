@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from harness.errors import UsageError
 from harness.events.emitter import Emitter
@@ -19,6 +18,7 @@ from harness.transport.ssh.hostkeys import (
     look_up,
 )
 from harness.transport.ssh.spec import SshSpec
+from harness.user import expanded
 
 
 class UnknownHostKeyError(Exception):
@@ -36,7 +36,7 @@ def known_keys(spec: SshSpec, pinned: tuple[HostKey, ...]) -> Known:
     """
     if pinned:
         return Known(pinned, origin="pinned", complete=True)
-    files = [Path(file).expanduser() for file in spec.known_hosts]
+    files = [expanded(file) for file in spec.known_hosts]
     try:
         if spec.host_key_alias:
             return look_up(spec.host_key_alias, files)
