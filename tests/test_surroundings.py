@@ -192,13 +192,7 @@ class Place:
                 cwd=line.folder.format(folder=self.folder),
                 env=self.environment(line.environment),
                 preexec_fn=line.before,
-                **{
-                    "stdin": subprocess.DEVNULL,
-                    "stdout": subprocess.PIPE,
-                    "stderr": subprocess.PIPE,
-                    **streams,
-                    **more,
-                },
+                **{**usual, **streams, **more},
             )
         finally:
             for stream in streams.values():
