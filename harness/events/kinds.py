@@ -108,6 +108,18 @@ KINDS: dict[str, Kind] = dict(
         _kind("image.build.end", "An image was built, or could not be.", "image", "duration error_message"),
         _kind("machine.accel", "Whether QEMU runs with KVM, and why.", "accel why"),
         _kind("machine.started", "QEMU runs.", "pid argv console_address", "ssh_port"),
+        _kind(
+            "machine.saving",
+            "The machine is to be restored and is not in the cache: it is booted once to save it, or another process "
+            "does that and is waited for.",
+            "machine_key",
+        ),
+        _kind("machine.saved", "The machine was booted, has settled, and is saved.", "machine_key duration"),
+        _kind(
+            "machine.restored",
+            "The machine goes on from where it was saved, and answers; `harness.duration` is from the start of QEMU.",
+            "machine_key duration",
+        ),
         _kind("machine.stopped", "QEMU has ended.", "pid duration"),
         _kind("machine.kept", "QEMU is left running after the run (`--keep`).", "pid console_address", "ssh_port"),
         _kind(

@@ -381,6 +381,13 @@ _QEMU = (
         "Where QEMU's control socket is made; without it, in the run's private folder.",
     ),
     Variable("qemu_seed", kinds.PATH, None, "seed/", "A folder that is laid over the guest's root at boot."),
+    Variable(
+        "qemu_start",
+        kinds.choice("boot", "snapshot"),
+        "boot",
+        "snapshot",
+        "`boot`, or `snapshot`: booted once, saved when it has settled, and restored from then on, in seconds.",
+    ),
 )
 
 _SHIPPING = (

@@ -47,7 +47,7 @@ def test_what_needs_a_machine_is_carried_out_beside_one(tmp_path: Path) -> None:
     """One machine for all pages: it is up before the first command, and down after the last."""
     pages = [_read(path) for path in PAGES]
     place = Place(tmp_path)
-    wrong = place.carry_out(_ours_alone("harness up -i inventories/local.ini --keep-for 20m"))
+    wrong = place.carry_out(_ours_alone("harness up -i inventories/local.ini -e qemu_start=snapshot --keep-for 20m"))
     assert not wrong, wrong
     done: set[Block] = set()
     try:

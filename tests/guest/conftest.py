@@ -15,6 +15,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 INVENTORIES = ROOT / "inventories"
+RESTORED = Path(__file__).with_name("restored.ini")
+"""The same machine as that of local.ini, restored in seconds: for tests of what comes after the boot."""
 SSHD = str(ROOT / "checks" / "sshd")
 
 

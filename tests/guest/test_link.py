@@ -19,15 +19,15 @@ from harness.target.target import Target
 from harness.transport.contract import CommandResult, Result
 from harness.transport.errors import Cause, TransportError, TransportLost
 
-from .conftest import INVENTORIES
+from .conftest import RESTORED
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(600)]
 
 
 class Guest:
-    """A booted machine, and a way to look at it that counts what was met."""
+    """A machine that is up, and a way to look at it that counts what was met."""
 
-    def __init__(self, folder: Path, inventory: Path = INVENTORIES / "local.ini") -> None:
+    def __init__(self, folder: Path, inventory: Path = RESTORED) -> None:
         host = load([str(inventory)]).host("vm1")
         self.log = EventLog(folder / "events.jsonl", run="r")
         self.results: list[Result] = []

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import INVENTORIES, Run, alive, gone
+from .conftest import RESTORED, Run, alive, gone
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(600)]
 
@@ -29,7 +29,7 @@ def never_so(target):
 def not_looked_at(target):
     raise Never("the run has stopped before")
 """
-LOCAL = str(INVENTORIES / "local.ini")
+LOCAL = str(RESTORED)
 
 
 @dataclass
