@@ -65,7 +65,7 @@ set -m 2>/dev/null;
 # h_pid: the process that the latest command runs in; empty where it took none.     h_run: its number.
 # h_out, h_err: the files that its stdout and stderr are kept in.
 # h_long_command: a command that came in pieces.     h_input_length: how much input is laid down, as it was typed.
-# h_tools: what the guest has, between commas.
+# h_tools: what the guest has, between commas.     h_leaving: set where this shell ends before the command has answered.
 h_bye=;
 h_asked=;
 h_pid=;
@@ -75,6 +75,7 @@ h_err=;
 h_long_command=;
 h_input_length=0;
 h_tools=;
+h_leaving=;
 
 # -- Words -------------------------------------------------------------------------------------------------------------
 
@@ -126,8 +127,13 @@ h_leave() {
     [ "$h_mode" != v ] || kill -s KILL $h_pid;
     [ -n "$h_pid" ] && {
         h_other=TERM;
+        # Whoever is to answer is ended first: it would report what we do here as the command's own end, or, without
+        # the folder below, as a lack of room.
+        h_leaving=;
+        [ -z "$h_folder" ] || [ -s "${h_folder}h$h_run" ] || h_leaving=1;
         set +f;
         h_signal_family;
+        [ -z "$h_leaving" ] || kill -s KILL $h_pid;
     };
     [ -z "$h_carriers" ] || kill $h_carriers;
     h_has rm && [ -n "$h_folder" ] && {
@@ -180,6 +186,7 @@ h_signal_family() {
         [ "$h_this" = "$h_pid" ] && [ $h_other = KILL ] || set -- "$@" "$h_this";
     done;
     [ -n "$h_folder" ] && [ -e "${h_folder}a$h_run" ] && return;
+    [ -z "$h_leaving" ] || kill -s KILL $h_pid;
     [ $# -eq 0 ] || kill -s $h_other -- "$@";
     # A stopped process (it touched the terminal from the background, say) takes a TERM only once it is continued.
     kill -s CONT -- $h_first;
