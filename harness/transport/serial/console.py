@@ -134,8 +134,11 @@ class Console:
                 hint=hint,
             ) from error
         if self._raw_log is not None and self._raw is None:
-            self._raw_log.parent.mkdir(parents=True, exist_ok=True)
-            self._raw = os.open(self._raw_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            try:
+                self._raw_log.parent.mkdir(parents=True, exist_ok=True)
+                self._raw = os.open(self._raw_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                self._log_failed(error)
         self._port = port
         self._line, self._line_recorded = b"", 0
         self._thread = threading.Thread(target=self._read, args=(port,), name=f"console {self.name}", daemon=True)
@@ -269,12 +272,15 @@ class Console:
             # A full disk must not end the run; but it must be said, once.
             self._raw = None
             os.close(raw)
-            self._events.emit(
-                "console.log_failed",
-                f"the raw log {self._raw_log} cannot be written: {error.strerror}",
-                level="error",
-                console=self.name,
-            )
+            self._log_failed(error)
+
+    def _log_failed(self, error: OSError) -> None:
+        self._events.emit(
+            "console.log_failed",
+            f"the raw log {self._raw_log} cannot be written: {error.strerror}",
+            level="error",
+            console=self.name,
+        )
 
     def _split(self, data: bytes) -> None:
         *lines, self._line = (self._line + data).split(b"\n")

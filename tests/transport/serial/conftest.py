@@ -45,11 +45,13 @@ class Bench:
         self.events = Recorder()
         self._closing: list[Callable[[], None]] = []
         self._count = 0
+        self.guests: list[PtyGuest] = []
 
     def guest(self, argv: list[str], **options: Any) -> PtyGuest:
         self._count += 1
         guest = PtyGuest(argv, self.folder / f"console{self._count}", **options)
         self._closing.append(guest.close)
+        self.guests.append(guest)
         return guest
 
     def console(self, guest: PtyGuest, **options: Any) -> Console:
