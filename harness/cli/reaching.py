@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_NEVER = 365 * 86400.0
-"""Seconds; nothing that a hand does takes longer."""
-
 EXIT_CODES = """\
 exit codes:
   0    all went well
@@ -186,8 +183,9 @@ def reach(arguments: argparse.Namespace, pattern: str | None, *, verb: str) -> I
     began = time.monotonic()
     log.emit("operate.start", f"harness {verb}", argv=sys.argv, version=__version__, verb=verb)
     keyring = Keyring(Tty.open)
-    seconds = _NEVER if arguments.deadline is None else arguments.deadline
-    deadline = Deadline.after(seconds, cancellation=cancellation)
+    deadline = Deadline.never(cancellation=cancellation)
+    if arguments.deadline is not None:
+        deadline = deadline.clamp(arguments.deadline)
     with contextlib.closing(log), _signals(cancellation):
         stack = contextlib.ExitStack()
         stack.enter_context(contextlib.closing(keyring))

@@ -58,6 +58,17 @@ KINDS: dict[str, Kind] = dict(
         ),
         _kind("target.unreachable", "The target cannot be reached, over no transport.", "target", "error_type"),
         _kind(
+            "target.misconfigured",
+            "What was asked for cannot work on the target, however long one waits: a usage error.",
+            "target",
+        ),
+        _kind(
+            "target.unanswered",
+            "A target that is taken to be up could not be reached at the first try; the message says why, and for how "
+            "long it is tried again.",
+            "target error_type cause",
+        ),
+        _kind(
             "target.not_followed",
             "The target's journal is not followed, so that waits look again by the clock only.",
             "target",
@@ -255,6 +266,12 @@ KINDS: dict[str, Kind] = dict(
             "transports fallbacks re_reads flaky location",
         ),
         _kind("check.error", "A mistake in a check, with its whole traceback.", "error_type error_message stack"),
+        _kind(
+            "check.warning",
+            "Something about a check's verdict that its author should look at: a command failed, and the check did not "
+            "look at its result.",
+            "text",
+        ),
         _kind(
             "check.note",
             "What a check put into the record itself (`target.note`); its fields stand below `harness.note.`.",

@@ -14,6 +14,7 @@ import pytest
 
 from harness import __version__
 from harness.api.check import WHOLE_TARGET
+from harness.api.discovery import refuse_without_assertions
 from harness.deadline import Deadline
 from harness.engine.findings.finding import Ruling
 from harness.engine.findings.rules import finding_rules
@@ -31,7 +32,7 @@ from harness.pytest.witness import Witness
 from harness.report import folder as run_folder
 from harness.report.folder import RunFolder
 from harness.report.write import ReportError, write_reports
-from harness.target.spec import target_spec
+from harness.target.spec import resolved, target_spec
 from harness.target.target import Target
 
 T = TypeVar("T")
@@ -45,6 +46,7 @@ _FAREWELL = 60.0
 
 def open_suite(config: pytest.Config) -> Suite:
     """Reads the inventory and chooses its targets; nothing is touched. Raises HarnessError."""
+    refuse_without_assertions()
     option = config.getoption
     if option("numprocesses", None) or hasattr(config, "workerinput"):
         raise UsageError(
@@ -60,8 +62,8 @@ def open_suite(config: pytest.Config) -> Suite:
         vault_password_file=option("harness_vault_password_file"),
     )
     hosts = inventory.select("all", limit=option("harness_limit"))
-    for host in hosts:  # whatever in them cannot be used is told now
-        target_spec(host)
+    resolved([target_spec(host) for host in hosts])  # whatever in them cannot be used is told now
+    for host in hosts:
         finding_rules(host)
     options = Options(
         forks=option("harness_forks"),
@@ -160,6 +162,10 @@ class Suite:
             for finding in target.findings:
                 if finding.ruling is Ruling.REPORTED:
                     terminalreporter.write_line(f"harness: {target.target}: {_shown(finding.short)}", yellow=True)
+        for check in self._result.checks:
+            for warning in check.warnings:
+                words = f"harness: {check.target}: {check.check}: warning: {_shown(warning)}"
+                terminalreporter.write_line(words, yellow=True)
         for check in _of_the_targets(self._result):
             for line in check.message.splitlines():
                 words = f"harness: {check.target}: {check.check} {check.outcome.value}: {_shown(line)}"

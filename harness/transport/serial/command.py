@@ -58,8 +58,8 @@ class Command:
         self._mode = mode
         self._deadline = deadline
         self._clock = deadline.clock
-        left = deadline.remaining()
-        self._kill_at = deadline.at - min(_RESERVE, left * 0.1)
+        self._reserve = min(_RESERVE, deadline.remaining() * 0.1)
+        self._kill_at = deadline.at - self._reserve
         self._killed = 0
         self._re_reads = 0
         self._sent = 0
@@ -203,7 +203,7 @@ class Command:
     def _wake_at(self) -> float:
         if not self._killed:
             return self._kill_at
-        return min(self._deadline.at, self._kill_at + (self._deadline.at - self._kill_at) * 0.4 * self._killed)
+        return min(self._deadline.at, self._kill_at + self._reserve * 0.4 * self._killed)
 
     def _take_state(self, exchange: Exchange, message: str) -> None:
         """Reads a state: ``*`` runs, ``*a`` answers, ``*s`` ended (a child holds its output), ``*x`` nobody runs."""
