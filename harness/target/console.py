@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from typing import Any
 
 from harness.events import Emitter
 from harness.events.emitter import Level
+from harness.patterns import LinearPattern
 
 KEPT = 20_000
 """Lines; a boot has a thousand or two."""
@@ -41,7 +41,7 @@ class ConsoleLines:
 
     def last(self, pattern: str) -> str | None:
         """The newest line that holds the pattern, a regular expression."""
-        sought = re.compile(pattern)
+        sought = LinearPattern(pattern)
         return next((line for line in reversed(tuple(self._lines)) if sought.search(line)), None)
 
     @property

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from harness.patterns import LinearPattern
 from harness.target.journal import JournalEntry
 
 SOCKETS = (
@@ -72,7 +73,7 @@ def parse_log(text: str) -> tuple[JournalEntry, ...]:
 
 def last_match(entries: Iterable[JournalEntry], pattern: str) -> JournalEntry | None:
     """The newest entry whose message holds the pattern, a regular expression."""
-    sought = re.compile(pattern)
+    sought = LinearPattern(pattern)
     return next((entry for entry in reversed(tuple(entries)) if sought.search(entry.message)), None)
 
 
