@@ -23,6 +23,7 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, UsageError
 from harness.transport.ssh.options import apply_options, first_of
 from harness.transport.ssh.spec import KNOWN_HOSTS, SshSpec, port_of
+from harness.transport.ssh.valid_names import check_host_name, check_user_name
 
 __all__ = ["SshSpec", "expand_tokens", "jumps", "parse_dash_g", "replace_jump", "resolve"]
 
@@ -43,6 +44,7 @@ def resolve(spec: SshSpec, *, deadline: Deadline, home: Path | None = None) -> S
 
     What the inventory says wins over the configuration, as with `ssh -o`.
     """
+    check_names(spec)
     user_config = (home or Path.home()) / ".ssh" / "config"
     has_file = bool(spec.config_file) or user_config.is_file()
     if not spec.use_config or spec.config_file in ("none", os.devnull) or not has_file:
@@ -69,11 +71,27 @@ def resolve(spec: SshSpec, *, deadline: Deadline, home: Path | None = None) -> S
         if merged.get(name) == [default]:
             merged.pop(name)
     resolved = apply_options(spec, merged)
+    check_names(resolved)
     return replace(
         resolved,
         key_files=tuple(_expand_path(name, resolved) for name in resolved.key_files),
         certificate_files=tuple(_expand_path(name, resolved) for name in resolved.certificate_files),
     )
+
+
+def check_names(spec: SshSpec) -> None:
+    """Raise UsageError for a host or user name that ssh refuses, wherever it stands: no shell and no expansion ever
+    meets one."""
+    check_host_name(spec.name, "ansible_host", spec.host)
+    check_user_name(spec.name, "ansible_user", spec.user)
+    check_host_name(spec.name, "HostKeyAlias", spec.host_key_alias or "")
+    for option, value in spec.options:
+        if option in ("hostname", "hostkeyalias"):
+            check_host_name(spec.name, option, value.removeprefix("[").removesuffix("]"))
+        elif option == "user":
+            check_user_name(spec.name, option, value)
+        elif option == "proxyjump" and value.lower() != "none":
+            jumps(replace(spec, proxy_jump=value))
 
 
 def _expand_path(text: str, spec: SshSpec) -> str:
@@ -162,6 +180,7 @@ def _ask_paramiko(spec: SshSpec, user_config: Path) -> dict[str, list[str]]:
 
 def expand_tokens(text: str, spec: SshSpec) -> str:
     """Expands the tokens of ProxyCommand (ssh_config(5), TOKENS): %h %p %r %n %%."""
+    check_names(spec)
     tokens = _tokens(spec)
     out, at = [], 0
     while at < len(text):
@@ -171,6 +190,13 @@ def expand_tokens(text: str, spec: SshSpec) -> str:
                 raise UsageError(
                     f"{spec.name}: %{token} in ProxyCommand {text!r} is not supported",
                     hint="Known: %h %p %r %n %%.",
+                )
+            if token == "n":
+                check_host_name(spec.name, "the name in the inventory (%n)", spec.name)
+            elif token == "r" and not {"$", "\\"}.isdisjoint(spec.login):
+                raise UsageError(
+                    f"{spec.name}: the user {spec.login!r} cannot stand for %r in ProxyCommand {text!r}: a shell runs it",
+                    hint="Write the user into the ProxyCommand, quoted for the shell.",
                 )
             out.append(tokens[token])
             at += 2
@@ -210,6 +236,8 @@ def jumps(spec: SshSpec) -> tuple[SshSpec, ...]:
             host, _, port = place.partition(":")
         if not host:
             raise UsageError(f"{spec.name}: the jump host {text!r} has no name", hint="Write [user@]host[:port].")
+        check_host_name(spec.name, "the jump host", host)
+        check_user_name(spec.name, "the jump host's user", user)
         found.append(
             SshSpec(
                 name=host,

@@ -99,6 +99,7 @@ def _connect_once(
 ) -> Connection:
     below: Connection | None = None
     wire: Wire
+    ssh_config.check_names(spec)
     hosts = ssh_config.jumps(spec)
     if hosts:
         if hops + len(hosts) > 8:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from harness.errors import UsageError
 from harness.transport.ssh.hostkeys import HostKey
+from harness.transport.ssh.valid_names import check_host_name, check_user_name
 
 HostKeyPolicy = Literal["strict", "accept-new", "off"]
 
@@ -144,7 +145,10 @@ class SshSpec:
             args += " " + _text(vars, name)
         from harness.transport.ssh.options import apply_arguments
 
-        return apply_arguments(spec, args)
+        spec = apply_arguments(spec, args)
+        check_host_name(host_name, "ansible_host", spec.host)
+        check_user_name(host_name, "ansible_user", spec.user)
+        return spec
 
 
 def _text(vars: Mapping[str, object], *names: str) -> str:  # noqa: A002
