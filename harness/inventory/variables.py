@@ -192,6 +192,13 @@ _SERIAL = (
         "{{ vaulted_password }}",
         "The password there; without it `ansible_password`.",
     ),
+    Variable(
+        "serial_trusted",
+        kinds.BOOLEAN,
+        False,
+        "yes",
+        "The network to a console at `socket://` or `rfc2217://` is trusted: host keys read there are believed.",
+    ),
     Variable("serial_login_timeout", kinds.SECONDS, 60, "30", "How long logging in on the console may take."),
     Variable(
         "harness_transports",

@@ -185,20 +185,20 @@ def expand_tokens(text: str, spec: SshSpec) -> str:
     out, at = [], 0
     while at < len(text):
         if text[at] == "%" and at + 1 < len(text):
-            token = text[at + 1]
-            if token not in tokens:
+            letter = text[at + 1]
+            if letter not in tokens:
                 raise UsageError(
-                    f"{spec.name}: %{token} in ProxyCommand {text!r} is not supported",
+                    f"{spec.name}: %{letter} in ProxyCommand {text!r} is not supported",
                     hint="Known: %h %p %r %n %%.",
                 )
-            if token == "n":
+            if letter == "n":
                 check_host_name(spec.name, "the name in the inventory (%n)", spec.name)
-            elif token == "r" and not {"$", "\\"}.isdisjoint(spec.login):
+            elif letter == "r" and not {"$", "\\"}.isdisjoint(spec.login):
                 raise UsageError(
-                    f"{spec.name}: the user {spec.login!r} cannot stand for %r in ProxyCommand {text!r}: a shell runs it",
+                    f"{spec.name}: the user {spec.login!r} cannot stand for %r in a ProxyCommand: a shell runs it",
                     hint="Write the user into the ProxyCommand, quoted for the shell.",
                 )
-            out.append(tokens[token])
+            out.append(tokens[letter])
             at += 2
         else:
             out.append(text[at])
@@ -250,8 +250,9 @@ def jumps(spec: SshSpec) -> tuple[SshSpec, ...]:
                 agent_socket=spec.agent_socket,
                 connect_timeout=spec.connect_timeout,
                 config_file=spec.config_file,
-                known_hosts=spec.known_hosts,
-                host_key_policy=spec.host_key_policy,
+                # As with ssh's -J: what is said of the target's keys says nothing of the jump host's. Its own
+                # configuration does, and a file that knows it may be one that was named for the target.
+                known_hosts=tuple(dict.fromkeys((*KNOWN_HOSTS, *spec.known_hosts))),
             )
         )
     return tuple(found)

@@ -63,6 +63,9 @@ class SshSpec:
     host_key_alias: str | None = None
     host_key_policy: HostKeyPolicy = "strict"
     known_hosts: tuple[str, ...] = KNOWN_HOSTS
+    learned_hosts: str = KNOWN_HOSTS[0]
+    """The file to which `accept-new` adds a host's key: the first one of UserKnownHostsFile."""
+    hash_known_hosts: bool = False
     address_family: Literal["any", "inet", "inet6"] = "any"
     connect_timeout: float = 10.0
     alive_interval: float = 5.0
@@ -96,6 +99,11 @@ class SshSpec:
     def with_host_keys(self, keys: Sequence[HostKey]) -> SshSpec:
         """The same with the machine's own host keys pinned: no other key will do."""
         return replace(self, host_keys=tuple(keys))
+
+    def without_passwords(self) -> SshSpec:
+        """The same with no password to give away, neither for logging in nor for becoming another user."""
+        become = None if self.become is None else replace(self.become, password=None)
+        return replace(self, password=None, become=become)
 
     def with_key(self, *, path: str | None = None, text: str | None = None) -> SshSpec:
         """The same with one client key, and no other way in: no agent, no keys of the user."""
