@@ -207,6 +207,13 @@ _SERIAL = (
         "serial",
         "The transports of the target in order of preference; those without an address are left out.",
     ),
+    Variable(
+        "harness_answer_limit",
+        kinds.MEMORY,
+        256,
+        "1G",
+        "The most that one command may print, or one file may hold that is read: MiB, or with a unit.",
+    ),
 )
 
 _TIMES = (

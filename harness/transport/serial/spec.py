@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.errors import UsageError
+from harness.transport.limits import ANSWER_LIMIT, answer_limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,14 @@ class SerialSpec:
     baudrate: int = 115200
     login_timeout: float = 60.0
     become: Become | None = None
+    answer_limit: int = ANSWER_LIMIT
+    """Bytes of one answer, stdout and stderr together."""
     trusted: bool = False
     """The network between here and the console can be trusted: nobody else answers there."""
 
     @property
     def authenticated(self) -> bool:
-        """Whether what answers on the console is the machine: a device and a Unix socket are this machine's own, a network
+        """Whether what answers on the console is the machine: devices and Unix sockets are this machine's, a network
         (`socket://`, `rfc2217://`) authenticates nobody unless the inventory says that it is trusted."""
         return self.trusted or not self.address.lower().startswith(("socket://", "rfc2217://"))
 
@@ -62,6 +65,7 @@ class SerialSpec:
             baudrate=int(_number(host_name, variables, "serial_baudrate", 115200)),
             login_timeout=_number(host_name, variables, "serial_login_timeout", 60.0),
             become=become_from_vars(host_name, variables),
+            answer_limit=answer_limit(host_name, variables),
             trusted=_truth(host_name, variables, "serial_trusted"),
         )
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from harness.errors import UsageError
+from harness.transport.limits import ANSWER_LIMIT, answer_limit
 from harness.transport.ssh.hostkeys import HostKey
 from harness.transport.ssh.valid_names import check_host_name, check_user_name
 
@@ -74,6 +75,8 @@ class SshSpec:
     become: Become | None = None
     shell: str = "sh"
     """What runs commands: a POSIX shell on the target."""
+    answer_limit: int = ANSWER_LIMIT
+    """Bytes of one answer, stdout and stderr together, and of a file that is read."""
     retries: int = 0
     """How often a server that cannot be reached is tried again, within the deadline."""
     config_file: str | None = None
@@ -134,6 +137,7 @@ class SshSpec:
             key=_text(vars, "ansible_ssh_private_key", "ansible_private_key") or None,
             passphrase=_text(vars, *_PASSPHRASES) or None,
             become=_become(host_name, vars),
+            answer_limit=answer_limit(host_name, vars),
             shell=_text(vars, "ansible_shell_executable", "ansible_executable") or "sh",
         )
         if retries := _text(vars, "ansible_ssh_retries"):

@@ -30,7 +30,7 @@ def user_name_problem(name: str) -> str:
 
 
 def check_host_name(owner: str, variable: str, name: str) -> None:
-    """Raise UsageError where ssh would refuse `name`. `owner` is the host of the inventory, `variable` what named it."""
+    """Raise UsageError where ssh would refuse `name`. `owner` is the inventory's host, `variable` what named it."""
     if problem := host_name_problem(name):
         raise UsageError(
             f"{owner!r}: {variable} is {name!r}, which ssh refuses as a host name: {problem}",
