@@ -11,6 +11,8 @@ from harness.patterns import LinearPattern
 
 KEPT = 20_000
 """Lines; a boot has a thousand or two."""
+LONGEST = 4096
+"""Characters that are kept of a line."""
 
 
 class ConsoleLines:
@@ -23,7 +25,7 @@ class ConsoleLines:
     def emit(self, action: str, message: str, *, level: Level = "info", **fields: Any) -> None:
         """Passes an event on."""
         if action == "console.line":
-            self._lines.append(message)
+            self._lines.append(message[:LONGEST])
         self._events.emit(action, message, level=level, **fields)
 
     @property
