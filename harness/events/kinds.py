@@ -161,6 +161,11 @@ KINDS: dict[str, Kind] = dict(
         _kind("console.closed", "The console was closed by us.", "console"),
         _kind("console.unheard", "The console cannot be opened now; it is tried again when it is needed.", "cause"),
         _kind(
+            "console.listener_failed",
+            "What reads the console for a transport failed on what it said; the transport is lost, the record goes on.",
+            "console",
+        ),
+        _kind(
             "console.log_failed", "The raw log of the console cannot be written any more; the run goes on.", "console"
         ),
         _kind(
@@ -282,6 +287,11 @@ KINDS: dict[str, Kind] = dict(
             "Something was seen that is no check's own verdict. `harness.text` is the whole report.",
             "target finding",
             "severity ruling text checks first_line last_line reference shown expected known_from",
+        ),
+        _kind(
+            "finding.lines_skipped",
+            "The console says more than can be searched for findings; lines were skipped, the record has them.",
+            "target",
         ),
         _kind(
             "finding.more",

@@ -12,6 +12,7 @@ from harness.api.check import WHOLE_TARGET
 from harness.engine.findings.finding import Finding, Ruling, Severity
 from harness.engine.outcome import CheckResult, Outcome, RunResult, TargetResult
 from harness.events import Record
+from harness.printing import styled
 from harness.report.lines import Lines, Part, PlainLines, may_be_styled
 from harness.report.reasons import WORTH_NAMING, by_name
 
@@ -78,7 +79,7 @@ class Terminal:
     def abandon(self) -> None:
         """Gives the cursor back, for a process that leaves at once. May be called from a signal's handler."""
         if self._live is not None:
-            self._stream.write("\x1b[?25h\n")
+            styled(self._stream).write("\x1b[?25h\n")
             self._stream.flush()
 
     def __call__(self, record: Record) -> None:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from harness.api.check import WHOLE_TARGET
 from harness.events import Record
+from harness.printing import styled
 from harness.soak.soak import Soak
 from harness.soak.words import counted, of, quantiles, remaining, span, summary
 
@@ -37,7 +38,7 @@ class SoakView:
     """Prints a soak. `verbosity` is -1 (nothing but the end) to 2."""
 
     def __init__(self, stream: IO[str], *, verbosity: int = 0, live: bool | None = None) -> None:
-        self._console = Console(file=stream, highlight=False, soft_wrap=True, emoji=False)
+        self._console = Console(file=styled(stream), highlight=False, soft_wrap=True, emoji=False)
         self._verbosity = verbosity
         self._is_live = (self._console.is_terminal if live is None else live) and verbosity >= 0
         self._lock = threading.Lock()

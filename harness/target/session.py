@@ -270,7 +270,11 @@ class TargetSession:
         """A new link, with nothing left of the one before."""
         self.unlink()
         self._shared = SharedQuestions()
-        self._link = Link(self._transports(), events=self._events, name=self._spec.name)
+        serial = self._spec.serial
+        unauthenticated = ("serial",) if serial is not None and not serial.authenticated else ()
+        self._link = Link(
+            self._transports(), events=self._events, name=self._spec.name, unauthenticated=unauthenticated
+        )
 
     def restart(self, deadline: Deadline, load: Callable[[], None]) -> None:
         """Ends QEMU and starts a new one with the same disks; `load` fills it before its console is opened. Its CPUs

@@ -9,7 +9,8 @@ from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired
 from harness.transport.contract import Damage
 from harness.transport.errors import Cause, Damaged, Timeout, TransportLost
-from harness.transport.serial.frames import Answer, Exchange, Missing
+from harness.transport.limits import too_long
+from harness.transport.serial.frames import Answer, AnswerTooLongError, Exchange, Missing
 from harness.transport.serial.reader import woken_by
 from harness.transport.serial.requests import Nonce
 from harness.transport.serial.session import Session
@@ -86,6 +87,11 @@ class Command:
                     exchange = self._type()
                 else:
                     self._read_again(exchange, answer)
+        except AnswerTooLongError:
+            self._abandon()
+            raise too_long(
+                "the console", self._shown[:200], self._session.answer_limit, "serial", self._session.since(0)
+            ) from None
         except Cancelled:
             self._abandon()
             raise
