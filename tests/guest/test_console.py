@@ -80,7 +80,8 @@ def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
 
 @pytest.fixture
 def place(booted: Guest) -> Iterator[Place]:
-    """Begins and ends with nobody logged in."""
+    """Begins and ends with nobody logged in, and with an sshd that answers: one of the tests resets the machine."""
+    booted.until("ssh", 240)
     found = Place(booted)
     yield found
     found.close()

@@ -18,6 +18,7 @@ from harness.target.spec import target_spec
 from harness.target.target import Target
 from harness.transport.contract import CommandResult, Result
 from harness.transport.errors import Cause, TransportError, TransportLost
+from harness.transport.link import Link
 from tests.patience import scaled
 
 from .conftest import RESTORED
@@ -38,7 +39,11 @@ class Guest:
         self.session.start(Deadline.after(scaled(900)))
         self.machine = self.session.machine
         assert self.machine is not None
-        self.link = self.session.link
+
+    @property
+    def link(self) -> Link:
+        """The link in use; a restored machine has a new one."""
+        return self.session.link
 
     def target(self, seconds: float = 60) -> Target:
         return self.session.target(Deadline.after(scaled(seconds)), self.log.bind(target="vm1"), self.results.append)

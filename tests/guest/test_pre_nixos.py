@@ -112,7 +112,15 @@ def test_a_lan_without_an_address_is_told_and_keeps_nobody_out(story: Run) -> No
     assert "address (missing: lan got no address" in of(story, "no-lan")["oneshot::tells_its_steps"]["message"]
 
 
-def test_the_deadlock_is_named_at_once_in_one_sentence(blocked: Path) -> None:
+def test_the_one_that_hangs_is_mended_by_hand_and_then_slow_and_then_failing(blocked: Path) -> None:
+    """One machine, and one thing after the other."""
+    the_deadlock_is_named_at_once_in_one_sentence(blocked)
+    the_way_out_is_a_command_over_the_console(blocked)
+    what_is_slow_is_waited_for(blocked)
+    what_failed_is_told_in_its_own_words(blocked)
+
+
+def the_deadlock_is_named_at_once_in_one_sentence(blocked: Path) -> None:
     run = call(blocked, "run", "-i", INVENTORY, CHECKS, "--limit", "blocking")
     assert run.process.returncode == 1, run.stdout + run.stderr
     results = of(run, "blocking")
@@ -151,7 +159,7 @@ def test_the_deadlock_is_named_at_once_in_one_sentence(blocked: Path) -> None:
     assert why.process.returncode == 1
 
 
-def test_the_way_out_is_a_command_over_the_console(blocked: Path) -> None:
+def the_way_out_is_a_command_over_the_console(blocked: Path) -> None:
     why = call(blocked, "why", "-i", INVENTORY, "blocking", "ssh.service")
     assert re.search(BLOCKED, why.stdout), why.stdout + why.stderr
     status = call(blocked, "exec", "-i", INVENTORY, "blocking", "--", "cat", "/run/pre-nixos/status")
@@ -166,7 +174,7 @@ def test_the_way_out_is_a_command_over_the_console(blocked: Path) -> None:
     assert set(run.outcomes().values()) == {"passed"}
 
 
-def test_what_is_slow_is_waited_for(blocked: Path) -> None:
+def what_is_slow_is_waited_for(blocked: Path) -> None:
     """After the way out: its sshd is up."""
     script = """\
     echo pre_nixos.sshd=no-block pre_nixos.delay=45 > /etc/pre-nixos.conf
@@ -187,7 +195,7 @@ def test_what_is_slow_is_waited_for(blocked: Path) -> None:
     assert any(re.search(pending, words) for words in waits), waits
 
 
-def test_what_failed_is_told_in_its_own_words(blocked: Path) -> None:
+def what_failed_is_told_in_its_own_words(blocked: Path) -> None:
     script = "/usr/sbin/mkswap /dev/vdb; echo > /etc/pre-nixos.conf; systemctl restart pre-nixos"
     again = call(blocked, "exec", "-i", INVENTORY, "blocking", "--", script)
     assert again.process.returncode == 1, again.stdout + again.stderr
