@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -24,6 +25,10 @@ from harness.events.reader import RecordReader
 from tests import patience
 from tests.patience import PatientTimer
 from tests.scheduling import has_guest
+
+# What pytest has made of a test file is kept, whatever the environment says to the processes that tests start: each
+# worker reads all files, and took nine seconds for that instead of three.
+sys.dont_write_bytecode = False
 
 _LAST = 60.0
 """Seconds that a test has at least, when the time of the whole run is nearly over."""
