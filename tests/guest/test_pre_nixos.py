@@ -37,8 +37,9 @@ PATIENT = ("--at-once", "2", "--collect-recipe", "quick", "-e", "pre_nixos_longe
 def call(folder: Path, verb: str, *arguments: str, seconds: float = 400) -> Run:
     """One call of `harness`, to its end: no terminal, no stdin, its output in pipes."""
     if verb == "run":
-        # Twice the time: a look over the console takes seconds on a busy emulated machine, and they queue there.
-        arguments = (*arguments, *PATIENT, "--timeout-scale", f"{2 * factor():.1f}")
+        # Twice the time: a look over the console takes seconds on a busy emulated machine, and they queue there. Not
+        # more than six times: some of the checks look again until their budget is spent.
+        arguments = (*arguments, *PATIENT, "--timeout-scale", f"{2 * min(3.0, factor()):.1f}")
     run = Run(folder, *arguments, verb=verb)
     try:
         run.finish(seconds)
