@@ -56,7 +56,7 @@ class Place:
         return self._made[-1]
 
     def typed(self, text: bytes) -> None:
-        self.console.write(text, deadline=Deadline.after(20))
+        self.console.write(text, deadline=Deadline.after(scaled(20)))
 
     def close(self) -> None:
         for transport in self._made:

@@ -124,7 +124,7 @@ def test_a_reset_in_mid_command_is_a_lost_transport_and_no_answer(guest: Guest) 
     threading.Timer(1.0, guest.monitor, args=("system_reset",)).start()
     with pytest.raises(TransportLost) as caught:
         # Not a check's command, which would be run again: one that must not be.
-        guest.link.run("sleep 50; echo never", deadline=Deadline.after(60), transport="serial")
+        guest.link.run("sleep 50; echo never", deadline=Deadline.after(scaled(60)), transport="serial")
     assert caught.value.cause in (Cause.REBOOT, Cause.NO_SHELL, Cause.EOF)
     assert caught.value.may_have_run
     guest.until("serial", 240)

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import scaled
+
 from .conftest import INVENTORIES, RESTORED, ROOT, SSHD, Run, alive, gone
 
 pytestmark = pytest.mark.guest
@@ -176,7 +178,7 @@ def test_a_kept_machine_can_be_attached_to(harness: Callable[..., Run], tmp_path
         assert socket
         printed = shlex.split(command.partition("ssh:")[2])
         typed = subprocess.run(
-            [*printed, "id", "-un"], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+            [*printed, "id", "-un"], stdin=subprocess.DEVNULL, capture_output=True, timeout=scaled(60), check=False
         )
         assert (typed.returncode, typed.stdout) == (0, b"root\n"), typed.stderr
         inventory = tmp_path / "attach.ini"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.patience import factor
+from tests.patience import factor, scaled
 
 from .conftest import INVENTORIES, ROOT, Run, gone
 
@@ -46,7 +46,7 @@ def call(folder: Path, verb: str, *arguments: str, seconds: float = 400) -> Run:
     finally:
         if run.process.poll() is None:
             run.process.terminate()
-            run.process.communicate(timeout=60)
+            run.process.communicate(timeout=scaled(60))
     return run
 
 
