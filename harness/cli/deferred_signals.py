@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
+from harness.cli.interrupts import ENDING, reset_after_one
 from harness.deadline import Cancellation
 from harness.errors import ExitCode
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ONE_EVENT = 2.0
 """Seconds within which several signals are one event: a terminal that is closed sends SIGHUP, its shell sends it once
 more, and the session's manager SIGTERM (systemd.kill(5), SendSIGHUP)."""
@@ -47,6 +47,7 @@ class DeferredSignals:
         for number, before in zip(ENDING, self._before, strict=True):
             if before is not signal.SIG_IGN:
                 signal.signal(number, self._take)
+                reset_after_one(number)
 
     def _is_second(self, number: int) -> bool:
         """Take a signal; whether it is one more that somebody sends to have the process end at once."""
@@ -61,8 +62,12 @@ class DeferredSignals:
 
     def _take(self, number: int, _frame: FrameType | None) -> None:
         if self._is_second(number):
+            # What gives the cursor back may wait for a lock that the interrupted code holds.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(2)
             self._abandon()
             os._exit(int(ExitCode.INTERRUPTED))  # machines end by themselves: their supervisors see that we are gone
+        self.install()
         # In a thread of its own: the code that was interrupted may hold the lock that cancelling takes.
         reason = f"interrupted by {signal.Signals(number).name}"
         threading.Thread(target=self._cancellation.cancel, args=(reason,), daemon=True).start()

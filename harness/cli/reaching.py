@@ -232,20 +232,15 @@ def reach(arguments: argparse.Namespace, pattern: str | None, *, verb: str) -> I
 @contextlib.contextmanager
 def _signals(cancellation: Cancellation) -> Iterator[None]:
     import os
-    import signal
 
-    def interrupted(number: int, _frame: object) -> None:
-        if cancellation.cancelled:
-            os._exit(130)  # machines end by themselves: their supervisors see that we are gone
-        cancellation.cancel(f"interrupted by {signal.Signals(number).name}")
+    from harness.cli.interrupts import ending_signals
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, interrupted) for number in numbers]
-    try:
+    def interrupted(name: str) -> None:
+        cancellation.cancel(f"interrupted by {name}")
+
+    # Machines end by themselves: their supervisors see that we are gone.
+    with ending_signals(interrupted, lambda: os._exit(130)):
         yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 def typed_inventory(arguments: argparse.Namespace) -> list[str]:

@@ -125,6 +125,18 @@ KINDS: dict[str, Kind] = dict(
         _kind("image.build.end", "An image was built, or could not be.", "image", "duration error_message"),
         _kind("machine.accel", "Whether QEMU runs with KVM, and why.", "accel why"),
         _kind("machine.started", "QEMU runs.", "pid argv console_address", "ssh_port"),
+        _kind(
+            "machine.saving",
+            "The machine is to be restored and is not in the cache: it is booted once to save it, or another process "
+            "does that and is waited for.",
+            "machine_key",
+        ),
+        _kind("machine.saved", "The machine was booted, has settled, and is saved.", "machine_key duration"),
+        _kind(
+            "machine.restored",
+            "The machine goes on from where it was saved, and answers; `harness.duration` is from the start of QEMU.",
+            "machine_key duration",
+        ),
         _kind("machine.stopped", "QEMU has ended.", "pid duration"),
         _kind("machine.kept", "QEMU is left running after the run (`--keep`).", "pid console_address", "ssh_port"),
         _kind(
@@ -154,6 +166,11 @@ KINDS: dict[str, Kind] = dict(
         _kind("console.lost", "The console's other end has gone away.", "console"),
         _kind("console.closed", "The console was closed by us.", "console"),
         _kind("console.unheard", "The console cannot be opened now; it is tried again when it is needed.", "cause"),
+        _kind(
+            "console.listener_failed",
+            "What reads the console for a transport failed on what it said; the transport is lost, the record goes on.",
+            "console",
+        ),
         _kind(
             "console.log_failed", "The raw log of the console cannot be written any more; the run goes on.", "console"
         ),
@@ -276,6 +293,11 @@ KINDS: dict[str, Kind] = dict(
             "Something was seen that is no check's own verdict. `harness.text` is the whole report.",
             "target finding",
             "severity ruling text checks first_line last_line reference shown expected known_from",
+        ),
+        _kind(
+            "finding.lines_skipped",
+            "The console says more than can be searched for findings; lines were skipped, the record has them.",
+            "target",
         ),
         _kind(
             "finding.more",

@@ -192,6 +192,13 @@ _SERIAL = (
         "{{ vaulted_password }}",
         "The password there; without it `ansible_password`.",
     ),
+    Variable(
+        "serial_trusted",
+        kinds.BOOLEAN,
+        False,
+        "yes",
+        "The network to a console at `socket://` or `rfc2217://` is trusted: host keys read there are believed.",
+    ),
     Variable("serial_login_timeout", kinds.SECONDS, 60, "30", "How long logging in on the console may take."),
     Variable(
         "harness_transports",
@@ -199,6 +206,13 @@ _SERIAL = (
         "ssh,serial",
         "serial",
         "The transports of the target in order of preference; those without an address are left out.",
+    ),
+    Variable(
+        "harness_answer_limit",
+        kinds.MEMORY,
+        256,
+        "1G",
+        "The most that one command may print, or one file may hold that is read: MiB, or with a unit.",
     ),
 )
 
@@ -395,6 +409,13 @@ _QEMU = (
         "Where QEMU's control socket is made; without it, in the run's private folder.",
     ),
     Variable("qemu_seed", kinds.PATH, None, "seed/", "A folder that is laid over the guest's root at boot."),
+    Variable(
+        "qemu_start",
+        kinds.choice("boot", "snapshot"),
+        "boot",
+        "snapshot",
+        "`boot`, or `snapshot`: booted once, saved when it has settled, and restored from then on, in seconds.",
+    ),
 )
 
 _SHIPPING = (

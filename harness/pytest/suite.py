@@ -24,6 +24,7 @@ from harness.engine.plan import Options
 from harness.errors import HarnessError, UsageError
 from harness.events import EventLog, Level, Record
 from harness.inventory import Host, load
+from harness.printing import harmless, printable
 from harness.pytest.moment import Moment
 from harness.pytest.targets import Targets
 from harness.pytest.trial import TRIAL, Trial, trial_of
@@ -158,22 +159,24 @@ class Suite:
         for target in self._result.targets:
             counts.update(target.counts)
             for line in target.reach:
-                terminalreporter.write_line(line)
+                terminalreporter.write_line(_shown(line))
             for finding in target.findings:
                 if finding.ruling is Ruling.REPORTED:
-                    terminalreporter.write_line(f"harness: {target.target}: {_shown(finding.short)}", yellow=True)
+                    terminalreporter.write_line(
+                        f"harness: {_shown(target.target)}: {_shown(finding.short)}", yellow=True
+                    )
         for check in self._result.checks:
             for warning in check.warnings:
-                words = f"harness: {check.target}: {check.check}: warning: {_shown(warning)}"
+                words = f"harness: {_shown(check.target)}: {check.check}: warning: {_shown(warning)}"
                 terminalreporter.write_line(words, yellow=True)
         for check in _of_the_targets(self._result):
             for line in check.message.splitlines():
-                words = f"harness: {check.target}: {check.check} {check.outcome.value}: {_shown(line)}"
+                words = f"harness: {_shown(check.target)}: {check.check} {check.outcome.value}: {_shown(line)}"
                 terminalreporter.write_line(words, red=True)
         facts = f"{counts['commands']} commands, {counts['fallbacks']} fallbacks, {counts['re_reads']} re-reads"
         terminalreporter.write_line(f"harness: {facts}; record: {self._folder.path}")
         if self._not_written:
-            terminalreporter.write_line(f"harness: {self._not_written}", red=True)
+            terminalreporter.write_line(f"harness: {_shown(self._not_written)}", red=True)
 
     def _open(self) -> None:
         """Makes the record and starts the targets that a selected test looks at."""
@@ -270,7 +273,7 @@ class _Progress:
         if self._terminal is not None and not self.over and record["event.action"] in self._told:
             target = record.get("host.name", "")
             text = record["message"].partition("\n")[0].removeprefix(f"{target}: ")
-            self._terminal.write_line(f"{target}: {_shown(text)}")
+            self._terminal.write_line(f"{_shown(target)}: {_shown(text)}")
 
 
 def _of_the_targets(result: RunResult) -> list[CheckResult]:
@@ -280,4 +283,4 @@ def _of_the_targets(result: RunResult) -> list[CheckResult]:
 
 def _shown(text: str) -> str:
     """What a machine says must not drive the person's terminal."""
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+    return harmless("".join(char if char.isprintable() else printable(char) for char in text).replace("\n", "\\x0a"))

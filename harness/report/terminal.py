@@ -6,13 +6,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TextIO, cast
+from typing import IO, TYPE_CHECKING, Any
 
 from harness.api.check import WHOLE_TARGET
 from harness.engine.findings.finding import Finding, Ruling, Severity
 from harness.engine.outcome import CheckResult, Outcome, RunResult, TargetResult
 from harness.events import Record
-from harness.report.lasting import LastingStream
+from harness.printing import styled
+from harness.report.lasting import lasting
 from harness.report.lines import Lines, Part, PlainLines, may_be_styled
 from harness.report.reasons import WORTH_NAMING, by_name
 
@@ -51,8 +52,7 @@ class Terminal:
     """Prints a run. On a TTY one live line for each target, else plain lines; `verbosity` -1 (quiet) to 2."""
 
     def __init__(self, given: IO[str], *, verbosity: int = 0) -> None:
-        self._stream = LastingStream(cast("TextIO", given))
-        stream = cast("IO[str]", self._stream)
+        self._stream = stream = lasting(given)
         self._verbosity = verbosity
         self._lines: Lines = PlainLines(stream)
         self._styled: StyledLines | None = None
@@ -80,7 +80,7 @@ class Terminal:
     def abandon(self) -> None:
         """Gives the cursor back, for a process that leaves at once. May be called from a signal's handler."""
         if self._live is not None:
-            self._stream.write("\x1b[?25h\n")
+            styled(self._stream).write("\x1b[?25h\n")
             self._stream.flush()
 
     def __call__(self, record: Record) -> None:
@@ -384,6 +384,9 @@ _HANDLERS: dict[str, _Handler] = {
     "machine.start": Terminal._machine,
     "machine.started": Terminal._machine,
     "machine.attached": Terminal._machine,
+    "machine.saving": Terminal._machine,
+    "machine.saved": Terminal._machine,
+    "machine.restored": Terminal._machine,
     "image.build": Terminal._machine,
     "image.progress": Terminal._machine,
     "boot.stage": Terminal._stage,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -107,13 +107,17 @@ class Link:
         open_bound: float = 15.0,
         background: bool = True,
         chance: Callable[[], float] = random.random,
+        unauthenticated: Collection[str] = (),
     ) -> None:
+        """`unauthenticated` names the transports on which anybody may answer in the target's place: host keys are not
+        learnt over them."""
         if not transports:
             raise UsageError(f"{name or 'the target'} has no transport", hint="Give it ansible_host or serial_socket.")
         self._transports = tuple(transports)
         self._events = events
         self._clock = clock
         self._name = name
+        self._unauthenticated = frozenset(unauthenticated)
         self._open_share = open_share
         self._open_bound = open_bound
         self._pinning = threading.Lock()
@@ -279,7 +283,7 @@ class Link:
             return one.interactive(command, window, deadline=deadline, on_word=on_word)
         except Unavailable as error:
             if not self._learn_host_key(one, error, deadline):
-                raise
+                raise self._not_believed(one, error) from None
             return one.interactive(command, window, deadline=deadline, on_word=on_word)
 
     def close(self) -> None:
@@ -375,7 +379,7 @@ class Link:
             opener.open(bound)
         except Unavailable as error:
             if not self._learn_host_key(one, error, deadline):
-                raise
+                raise self._not_believed(one, error) from None
             opener.open(deadline)
 
     def _call_again_once(
@@ -390,6 +394,16 @@ class Link:
             self._ledger.repeated()
             return call(one, deadline)
 
+    def _not_believed(self, one: Transport, error: Unavailable) -> Unavailable:
+        """The error, with why an unknown host key was not read over another transport where that could have been."""
+        others = [other.name for other in self._transports if other is not one and other.name in self._unauthenticated]
+        if error.cause is Cause.HOST_KEY and others and isinstance(one, PinsHostKeys) and one.unknown_host_key:
+            error.hint = (
+                f"{error.hint} It is not read over {others[0]}: anybody in the network may answer there. Where that"
+                " network can be trusted, say serial_trusted=true."
+            ).strip()
+        return error
+
     def _learn_host_key(self, one: Transport, error: Unavailable, deadline: Deadline) -> bool:
         """An unknown host key is read from the machine itself, over another transport, and pinned. True
         when it was.
@@ -401,7 +415,7 @@ class Link:
             if shown is None:
                 return False
             for other in self._transports:
-                if other is one:
+                if other is one or other.name in self._unauthenticated:
                     continue
                 try:
                     keys = read_host_keys(partial(other.run, deadline=deadline))

@@ -165,8 +165,11 @@ class Console:
                 hint=hint,
             ) from error
         if self._raw_log is not None and self._raw is None:
-            self._raw_log.parent.mkdir(parents=True, exist_ok=True)
-            self._raw = os.open(self._raw_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            try:
+                self._raw_log.parent.mkdir(parents=True, exist_ok=True)
+                self._raw = os.open(self._raw_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                self._log_failed(error)
         self._port = port
         self._line, self._line_recorded = b"", 0
         self._thread = threading.Thread(target=self._read, args=(port,), name=f"console {self.name}", daemon=True)
@@ -267,6 +270,12 @@ class Console:
                 self._events.emit("console.line", text, text=text, console=self.name)
 
     def _read(self, port: Port) -> None:
+        try:
+            self._hear(port)
+        except Exception as error:  # whatever it is: a console without a reader must not count as open
+            self._ended(port, PortClosed(f"reading failed: {type(error).__name__}: {error}"))
+
+    def _hear(self, port: Port) -> None:
         while True:
             try:
                 waits = _QUIET_SECONDS if len(self._line) > self._line_recorded else None
@@ -287,7 +296,18 @@ class Console:
             if data:
                 at = time.monotonic()
                 for listener in listeners:
-                    listener.feed(data, at)
+                    try:
+                        listener.feed(data, at)
+                    except Exception as error:
+                        self._drop(listener, error)
+
+    def _drop(self, listener: Listener, error: Exception) -> None:
+        """A listener that failed hears no more, and is told so; the others, and the record, go on."""
+        with self._lock:
+            self._listeners = [kept for kept in self._listeners if kept is not listener]
+        why = f"what the console {self.name} said could not be read: {type(error).__name__}: {error}"
+        self._events.emit("console.listener_failed", why, level="error", console=self.name)
+        _tell_lost([listener], TransportLost(why, cause=Cause.DAMAGED, transport="serial"))
 
     def _log(self, data: bytes) -> None:
         raw = self._raw
@@ -300,12 +320,15 @@ class Console:
             # A full disk must not end the run; but it must be said, once.
             self._raw = None
             os.close(raw)
-            self._events.emit(
-                "console.log_failed",
-                f"the raw log {self._raw_log} cannot be written: {error.strerror}",
-                level="error",
-                console=self.name,
-            )
+            self._log_failed(error)
+
+    def _log_failed(self, error: OSError) -> None:
+        self._events.emit(
+            "console.log_failed",
+            f"the raw log {self._raw_log} cannot be written: {error.strerror}",
+            level="error",
+            console=self.name,
+        )
 
     def _split(self, data: bytes) -> None:
         *lines, self._line = (self._line + data).split(b"\n")

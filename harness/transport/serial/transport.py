@@ -11,7 +11,7 @@ from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired, UsageError
 from harness.events.emitter import Emitter
 from harness.transport.contract import CommandResult, Damage, Progress
-from harness.transport.errors import Cause, Damaged, Timeout, TransportError, TransportLost, Unavailable
+from harness.transport.errors import Cause, Damaged, Eof, Timeout, TransportError, TransportLost, Unavailable
 from harness.transport.serial.access import Access
 from harness.transport.serial.command import Command
 from harness.transport.serial.console import Console
@@ -23,6 +23,7 @@ from harness.transport.serial.spec import SerialSpec
 from harness.transport.serial.transfer import send_command, send_input
 
 _RESYNC = 3.0
+_FIRST_REST, _LONGEST_REST = 0.05, 2.0  # seconds between logins on a console that goes away during each
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 # Linux takes no longer argument (MAX_ARG_STRLEN, 128 KiB), so such a command cannot be given to `sh -c`: it runs in a
@@ -227,8 +228,7 @@ class SerialTransport:
         limit = deadline.clamp(self._spec.login_timeout)
         started = deadline.clock.monotonic()
         try:
-            self._console.reopen(limit)
-            session = self._access.enter(limit)
+            session = self._enter(limit)
         except DeadlineExpired as error:
             raise Unavailable(
                 f"no shell on the console {self._console.name} within "
@@ -254,6 +254,29 @@ class SerialTransport:
         if rebooted:
             self._events.emit("serial.rebooted", "the machine has booted anew since the last login", level="warning")
         return session
+
+    def _enter(self, limit: Deadline) -> Session:
+        """Return a loaded session; start again where the console goes away meanwhile and comes back in time.
+
+        Raises Unavailable, DeadlineExpired, Cancelled.
+        """
+        rest = _FIRST_REST
+        while True:
+            self._console.reopen(limit)
+            try:
+                return self._access.enter(limit)
+            except TransportLost as error:
+                gone = isinstance(error, Eof) and not self._closed
+                if not gone or limit.remaining() <= rest:
+                    raise Unavailable(
+                        f"the console {self._console.name} was lost during the login: {error.message}",
+                        cause=error.cause,
+                        transport="serial",
+                        seen=error.seen,
+                        hint=error.hint,
+                    ) from error
+            limit.sleep(rest)
+            rest = min(rest * 2, _LONGEST_REST)
 
     def _drop(self) -> None:
         if self._session is not None:

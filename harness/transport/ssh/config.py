@@ -22,6 +22,7 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, UsageError
 from harness.transport.ssh.options import apply_options, first_of
 from harness.transport.ssh.spec import KNOWN_HOSTS, SshSpec, port_of
+from harness.transport.ssh.valid_names import check_host_name, check_user_name
 from harness.user import home as user_home
 from harness.user import user_name
 
@@ -50,6 +51,7 @@ def resolve(spec: SshSpec, *, deadline: Deadline, home: Path | None = None) -> S
 
     What the inventory says wins over the configuration, as with `ssh -o`.
     """
+    check_names(spec)
     if not _is_configured(spec, home):
         return spec
     user_config = (home or user_home()) / ".ssh" / "config"
@@ -75,6 +77,7 @@ def resolve(spec: SshSpec, *, deadline: Deadline, home: Path | None = None) -> S
         if merged.get(name) == [default]:
             merged.pop(name)
     resolved = apply_options(spec, merged)
+    check_names(resolved)
     return replace(
         resolved,
         key_files=tuple(_expand_path(name, resolved) for name in resolved.key_files),
@@ -86,6 +89,21 @@ def _is_configured(spec: SshSpec, home: Path | None) -> bool:
     """Whether there is a configuration that holds for it."""
     has_file = bool(spec.config_file) or ((home or user_home()) / ".ssh" / "config").is_file()
     return spec.use_config and spec.config_file not in ("none", os.devnull) and has_file
+
+
+def check_names(spec: SshSpec) -> None:
+    """Raise UsageError for a host or user name that ssh refuses, wherever it stands: no shell and no expansion ever
+    meets one."""
+    check_host_name(spec.name, "ansible_host", spec.host)
+    check_user_name(spec.name, "ansible_user", spec.user)
+    check_host_name(spec.name, "HostKeyAlias", spec.host_key_alias or "")
+    for option, value in spec.options:
+        if option in ("hostname", "hostkeyalias"):
+            check_host_name(spec.name, option, value.removeprefix("[").removesuffix("]"))
+        elif option == "user":
+            check_user_name(spec.name, option, value)
+        elif option == "proxyjump" and value.lower() != "none":
+            jumps(replace(spec, proxy_jump=value))
 
 
 def _expand_path(text: str, spec: SshSpec) -> str:
@@ -183,17 +201,25 @@ def _ask_paramiko(spec: SshSpec, user_config: Path) -> dict[str, list[str]]:
 
 def expand_tokens(text: str, spec: SshSpec) -> str:
     """Expands the tokens of ProxyCommand (ssh_config(5), TOKENS): %h %p %r %n %%."""
+    check_names(spec)
     tokens = _tokens(spec)
     out, at = [], 0
     while at < len(text):
         if text[at] == "%" and at + 1 < len(text):
-            token = text[at + 1]
-            if token not in tokens:
+            letter = text[at + 1]
+            if letter not in tokens:
                 raise UsageError(
-                    f"{spec.name}: %{token} in ProxyCommand {text!r} is not supported",
+                    f"{spec.name}: %{letter} in ProxyCommand {text!r} is not supported",
                     hint="Known: %h %p %r %n %%.",
                 )
-            out.append(tokens[token])
+            if letter == "n":
+                check_host_name(spec.name, "the name in the inventory (%n)", spec.name)
+            elif letter == "r" and not {"$", "\\"}.isdisjoint(spec.login):
+                raise UsageError(
+                    f"{spec.name}: the user {spec.login!r} cannot stand for %r in a ProxyCommand: a shell runs it",
+                    hint="Write the user into the ProxyCommand, quoted for the shell.",
+                )
+            out.append(tokens[letter])
             at += 2
         else:
             out.append(text[at])
@@ -237,6 +263,8 @@ def jumps(spec: SshSpec) -> tuple[SshSpec, ...]:
             host, _, port = place.partition(":")
         if not host:
             raise UsageError(f"{spec.name}: the jump host {text!r} has no name", hint="Write [user@]host[:port].")
+        check_host_name(spec.name, "the jump host", host)
+        check_user_name(spec.name, "the jump host's user", user)
         found.append(
             SshSpec(
                 name=host,
@@ -249,8 +277,9 @@ def jumps(spec: SshSpec) -> tuple[SshSpec, ...]:
                 agent_socket=spec.agent_socket,
                 connect_timeout=spec.connect_timeout,
                 config_file=spec.config_file,
-                known_hosts=spec.known_hosts,
-                host_key_policy=spec.host_key_policy,
+                # As with ssh's -J: what is said of the target's keys says nothing of the jump host's. Its own
+                # configuration does, and a file that knows it may be one that was named for the target.
+                known_hosts=tuple(dict.fromkeys((*KNOWN_HOSTS, *spec.known_hosts))),
             )
         )
     return tuple(found)

@@ -99,6 +99,7 @@ def _connect_once(
 ) -> Connection:
     below: Connection | None = None
     wire: Wire
+    ssh_config.check_names(spec)
     hosts = ssh_config.jumps(spec)
     if hosts:
         ssh_config.check_jumps(spec, hops + len(hosts))
@@ -115,7 +116,8 @@ def _connect_once(
         forget = deadline.cancellation.on_cancel(wire.close)
         known = known_keys(spec, pinned)
         key = handshake(connection, deadline, types=known.types, certified=bool(known.authorities))
-        check_host_key(spec, key, connection.certificate, known, events)
+        if not check_host_key(spec, key, connection.certificate, known, events):
+            connection.spec = spec.without_passwords()
         from harness.transport.ssh.auth import authenticate
 
         authenticate(connection, keyring, deadline)

@@ -18,7 +18,8 @@ from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired
 from harness.events.emitter import Emitter
 from harness.transport.contract import CommandResult, Damage, Followed, Progress, Window
-from harness.transport.errors import Timeout, TransportError
+from harness.transport.errors import Cause, Damaged, Timeout, TransportError
+from harness.transport.limits import too_long
 from harness.transport.ssh.channel import ChannelClosedError, PeerSilentError
 from harness.transport.ssh.follow import Follower
 from harness.transport.ssh.hostkeys import HostKey
@@ -31,6 +32,7 @@ from harness.transport.ssh.shell import (
     LEFTOVERS,
     Answer,
     AnswerReader,
+    AnswerTooLongError,
     check_command,
     encode,
     first_word,
@@ -95,6 +97,13 @@ class SshTransport:
             answer = self._on_its_own(command, stdin or b"", deadline)
         with self._count_lock:
             self._commands += 1
+        if answer.number > 255:
+            raise Damaged(
+                f"{self.spec.name}: this ended with the status {answer.number}, which is none: {_shorten(command)}",
+                cause=Cause.DAMAGED,
+                transport=self.name,
+                may_have_run=True,
+            )
         return CommandResult(
             command=command,
             stdout=answer.stdout,
@@ -171,7 +180,14 @@ class SshTransport:
         with self._count_lock:
             if self._files is None:
                 become = self.spec.become is not None
-                self._files = Files(self._pool, self._run, name=self.spec.name, become=become, events=self._events)
+                self._files = Files(
+                    self._pool,
+                    self._run,
+                    name=self.spec.name,
+                    become=become,
+                    events=self._events,
+                    most=self.spec.answer_limit,
+                )
             return self._files
 
     # -- commands
@@ -179,7 +195,7 @@ class SshTransport:
     def _on_shell(self, command: str, deadline: Deadline) -> Answer:
         lease = self._pool.shell(deadline)
         nonce = fresh_nonce()
-        reader = AnswerReader(nonce)
+        reader = AnswerReader(nonce, limit=self.spec.answer_limit)
         word = first_word(command)
         rested = time.monotonic() - lease.used > _RESTED
         text = request(command, nonce, external=self._externals.get(word), rested=rested, shell=self.spec.shell)
@@ -198,7 +214,7 @@ class SshTransport:
     def _on_its_own(self, command: str, stdin: bytes, deadline: Deadline) -> Answer:
         lease = self._pool.alone(one_shot_program(command, shell=self.spec.shell), deadline)
         nonce = fresh_nonce()
-        reader = AnswerReader(nonce)
+        reader = AnswerReader(nonce, limit=self.spec.answer_limit)
         try:
             greeting = lease.io.exchange(AnswerReader(nonce), deadline=deadline, stdin=one_shot_request(command, nonce))
             lease.pid = greeting.number
@@ -218,9 +234,14 @@ class SshTransport:
         import paramiko
 
         connection = lease.connection
-        stdout, stderr = reader.partial
         text = _shorten(command)
         try:
+            if isinstance(error, AnswerTooLongError):
+                seen = reader.give_up()
+                lease.io.close()  # so that what prints without end is refused its next byte
+                self._pool.end_remote(lease, Deadline.after(END_GRACE))
+                return too_long(self.spec.name, text, self.spec.answer_limit, self.name, seen)
+            stdout, stderr = reader.partial
             if isinstance(error, DeadlineExpired):
                 return self._timed_out(lease, text, stdout, stderr)
             if isinstance(error, Cancelled):
