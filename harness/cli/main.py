@@ -47,7 +47,7 @@ EXIT_CODES = """\
 exit codes:
   0    all checks passed (skipped ones do not count against it)
   1    a check failed, or a console said what is forbidden
-  2    usage or inventory error; nothing was started
+  2    usage, inventory or configuration error; nothing was started, or it was of no use
   3    a target could not be reached at all
   4    nothing was selected
   5    internal error: a fault of harness itself, or a record that cannot be written

@@ -33,7 +33,7 @@ faults (--fault, or soak_faults in the inventory):
 exit codes, the worst that happened in all iterations:
   0    nothing failed (known flakes, and flaky passes without --fail-on-flaky, do not count)
   1    a check failed, or has a mistake, or a console said what is forbidden
-  2    usage or inventory error; nothing was started
+  2    usage, inventory or configuration error; nothing was started, or it was of no use
   3    a target could not be reached, and nothing worse
   4    nothing was selected
   5    internal error: a fault of harness itself, or a record that cannot be written
