@@ -26,10 +26,10 @@ class DeferredSignals:
     which nobody sends by hand.
     """
 
-    def __init__(self, cancellation: Cancellation, abandon: Callable[[], None]) -> None:
-        """`abandon` is called before the process ends at once."""
+    def __init__(self, cancellation: Cancellation) -> None:
         self._cancellation = cancellation
-        self._abandon = abandon
+        self.abandon: Callable[[], None] = lambda: None
+        """Called before the process ends at once: gives a terminal back, say."""
         self._before = [signal.getsignal(number) for number in ENDING]
         self._first: tuple[int, float] | None = None
 
@@ -65,7 +65,7 @@ class DeferredSignals:
             # What gives the cursor back may wait for a lock that the interrupted code holds.
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(2)
-            self._abandon()
+            self.abandon()
             os._exit(int(ExitCode.INTERRUPTED))  # machines end by themselves: their supervisors see that we are gone
         self.install()
         # In a thread of its own: the code that was interrupted may hold the lock that cancelling takes.

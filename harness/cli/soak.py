@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from harness.cli.deferred_signals import DeferredSignals
+    from harness.deadline import Cancellation
     from harness.engine.plan import Plan
     from harness.operate.collect.catalogue import Recipe
     from harness.report.folder import RunFolder
@@ -209,6 +211,26 @@ def _execute(
     arguments: argparse.Namespace,
     resumed: RunFolder | None,
 ) -> int:
+    from harness.cli.deferred_signals import DeferredSignals
+    from harness.deadline import Cancellation
+
+    cancellation = Cancellation()
+    with DeferredSignals(cancellation) as signals:
+        return _carry_out(plan, terms, ending, known, sinks, recipe, arguments, resumed, cancellation, signals)
+
+
+def _carry_out(
+    plan: Plan,
+    terms: Mapping[str, Terms],
+    ending: Ending,
+    known: Sequence[KnownFlake],
+    sinks: Sequence[str],
+    recipe: Callable[[], Recipe] | None,
+    arguments: argparse.Namespace,
+    resumed: RunFolder | None,
+    cancellation: Cancellation,
+    signals: DeferredSignals,
+) -> int:
     import contextlib
     import json
     import time
@@ -217,12 +239,10 @@ def _execute(
     from harness import __version__
     from harness.cli.carrying import leave, until_done
     from harness.cli.collecting import collections_of, collector
-    from harness.cli.deferred_signals import DeferredSignals
     from harness.cli.options import rotation_of
     from harness.cli.planning import repeat_command
     from harness.cli.shipping import begin
     from harness.cli.streams import give_up_streams, tell_waiting
-    from harness.deadline import Cancellation
     from harness.engine.console import ConsoleTail
     from harness.engine.findings.watch import Findings
     from harness.errors import ExitCode, HarnessError
@@ -242,7 +262,6 @@ def _execute(
     from harness.transport.ssh.tty import Tty
 
     folder = resumed or run_folder.create(Path(arguments.logs), time.time())
-    cancellation = Cancellation()
     patience = DiskPatience(RECORD_PATIENCE, tell_waiting, is_over=lambda: cancellation.cancelled)
     log = EventLog(
         folder.events,
@@ -263,8 +282,7 @@ def _execute(
     verbosity = -1 if arguments.quiet or (arguments.json and not arguments.verbose) else arguments.verbose
     view = SoakView(sys.stderr if arguments.json else sys.stdout, verbosity=verbosity)
     log.subscribe(view)
-    signals = DeferredSignals(cancellation, view.abandon)
-    signals.install()
+    signals.abandon = view.abandon
     escort = begin(folder.path, sinks, arguments.ship_timeout, log, view.say)
     keyring = Keyring(Tty.open)
     collect = collector(recipe, arguments.collect_timeout, folder, log)
