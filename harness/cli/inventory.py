@@ -83,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         playbook_dirs=args.playbook_dir,
         vault_password_file=args.vault_password_file,
         validate=False,
+        untrusted=args.untrusted,
     )
     return _check(inventory, args.limit) if check else _show(inventory, args)
 

@@ -24,7 +24,10 @@ class Variable:
 
     def read(self, value: object) -> object:
         """The value in its own type. Raises ValueError, saying what was expected."""
-        return self.kind.read(value)
+        try:
+            return self.kind.read(value)
+        except (OverflowError, RecursionError):
+            raise ValueError(f"expected {self.kind}, got a value beyond any use") from None
 
     @property
     def ours(self) -> bool:
