@@ -16,7 +16,6 @@ from harness.inventory.templates import Templater
 from harness.inventory.varsfiles import VarsFiles
 from harness.inventory.vault import load_vault
 
-
 MOST_DEPTH = 200
 """Groups in groups."""
 

@@ -376,6 +376,13 @@ _QEMU = (
         "More forwarded TCP ports, HOST:GUEST; put them in quotes in YAML.",
     ),
     Variable(
+        "qemu_restrict",
+        kinds.BOOLEAN,
+        True,
+        "no",
+        "Whether the guest's network is cut off from this machine and all behind it, but for the forwarded ports.",
+    ),
+    Variable(
         "qemu_console",
         kinds.choice("serial", "virtio"),
         "serial",
