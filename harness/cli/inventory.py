@@ -122,7 +122,7 @@ def _check(inventory: Inventory, limit: str | None) -> int:
     found = problems(inventory, hosts) or _target_problems(hosts)
     _warn(inventory)
     for problem in found:
-        print(f"error: {problem}", file=sys.stderr)
+        print(f"error: {inventory.templater.masked(str(problem))}", file=sys.stderr)
     targets = f"{len(hosts)} target{'s' if len(hosts) != 1 else ''}"
     if found:
         print(f"{targets}: {len(found)} problem{'s' if len(found) != 1 else ''}", file=sys.stderr)

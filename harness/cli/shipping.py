@@ -61,13 +61,13 @@ def sinks_of(arguments: argparse.Namespace, hosts: Iterable[Host]) -> list[str]:
         print(f"harness: shipping where {settings.path} says", file=sys.stderr)
     for host in hosts:
         urls += sinks_of_host(host, secrets=arguments.inventory_ship_secrets)
-    _point_out_plain_tokens(urls)
+    point_out_plain_tokens(urls)
     if arguments.ship_timeout is None:
         arguments.ship_timeout = settings.ship_timeout
     return opened(urls)
 
 
-def _point_out_plain_tokens(urls: Iterable[str]) -> None:
+def point_out_plain_tokens(urls: Iterable[str]) -> None:
     """A token or password that goes over a network unencrypted can be read there."""
     from harness.ship.registry import open_sink
 

@@ -54,6 +54,8 @@ class _Environment(SandboxedEnvironment):
     """A sandbox in which no single step takes all memory, or all time."""
 
     code_generator_class = _CodeGenerator
+    looked_up: set[str]
+    """What templates have read of this machine's files and environment: not to be shown."""
     intercepted_binops = frozenset(("*", "**", "<<", "%"))
 
     @cached_property
@@ -110,9 +112,10 @@ def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
     return bounded
 
 
-def make_environment() -> SandboxedEnvironment:
+def make_environment() -> _Environment:
     """A sandbox with strict undefined names, set up as Ansible sets up Jinja."""
     environment = _Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    environment.looked_up = set()
     for name in ("center", "indent", "wordwrap", "batch", "slice", "truncate"):
         environment.filters[name] = _bounded(environment.filters[name])
     formats = environment.filters["format"]
@@ -121,7 +124,17 @@ def make_environment() -> SandboxedEnvironment:
     )
     environment.filters.update(_FILTERS)
     environment.tests.update(_TESTS)
-    environment.globals.update(lookup=_lookup, query=_query, q=_query)
+
+    def query(name: str, *terms: Any, default: Any = "", **options: Any) -> list[Any]:
+        found = _query(name, *terms, default=default, **options)
+        environment.looked_up.update(str(each) for each in found)
+        return found
+
+    def lookup(name: str, *terms: Any, **options: Any) -> Any:
+        found = query(name, *terms, **options)
+        return found[0] if len(found) == 1 else ",".join(map(str, found))
+
+    environment.globals.update(lookup=lookup, query=query, q=query)
     return environment
 
 
@@ -330,8 +343,3 @@ def _query(name: str, *terms: Any, default: Any = "", **options: Any) -> list[An
     for term in terms:
         found.append(read_text(os.path.expanduser(str(term)), most=_MOST_FILE).rstrip())
     return found
-
-
-def _lookup(name: str, *terms: Any, **options: Any) -> Any:
-    found = _query(name, *terms, **options)
-    return found[0] if len(found) == 1 else ",".join(map(str, found))

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.errors import UsageError
-from harness.inventory.places import Assigned, Book
+from harness.inventory.places import MASK, Assigned, Book
 from harness.inventory.values import Unsafe, Vaulted
 from harness.inventory.vault import Vault, VaultError, vault_hint
 
@@ -61,6 +61,15 @@ class Templater:
         self._busy: list[tuple[str, str]] = []
         self._environment: SandboxedEnvironment | None = None
         self._compiled: Callable[[str], Any] | None = None
+
+    def masked(self, text: str) -> str:
+        """Return a text for a person without what templates have read of this machine's files and environment."""
+        found: set[str] = getattr(self._environment, "looked_up", set())
+        lines = {line.strip() for value in found for line in (value, *value.splitlines()) if len(line.strip()) >= 3}
+        for line in sorted(lines, key=len, reverse=True):
+            for form in (line, repr(line)[1:-1]):
+                text = text.replace(form, MASK)
+        return text
 
     def resolve(self, scope: Scope, name: str) -> object:
         """A variable's final value, as new plain data. Raises UsageError with its place; KeyError."""
