@@ -44,6 +44,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
         extra_vars=arguments.extra_vars,
         playbook_dirs=folders,
         vault_password_file=arguments.vault_password_file,
+        untrusted=arguments.untrusted,
     )
     hosts = inventory.select("all", limit=arguments.limit)
     for warning in inventory.warnings:
