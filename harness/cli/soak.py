@@ -43,6 +43,10 @@ exit codes, the worst that happened in all iterations:
 """
 
 
+RECORD_PATIENCE = 300.0
+"""Seconds that a soak waits for a disk that takes nothing at present: one such moment is not to end hours."""
+
+
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the verb and its flags."""
     from harness.cli.collecting import collect_options
@@ -207,21 +211,23 @@ def _execute(
 ) -> int:
     import contextlib
     import json
-    import os
     import time
     from pathlib import Path
 
     from harness import __version__
     from harness.cli.carrying import leave, until_done
     from harness.cli.collecting import collections_of, collector
+    from harness.cli.deferred_signals import DeferredSignals
     from harness.cli.options import rotation_of
     from harness.cli.planning import repeat_command
     from harness.cli.shipping import begin
+    from harness.cli.streams import give_up_streams, tell_waiting
     from harness.deadline import Cancellation
     from harness.engine.console import ConsoleTail
     from harness.engine.findings.watch import Findings
     from harness.errors import ExitCode, HarnessError
     from harness.events import EventLog
+    from harness.events.patience import DiskPatience
     from harness.report import folder as run_folder
     from harness.ship.checkpoint import acknowledged
     from harness.soak.befallen import Befallen
@@ -237,12 +243,14 @@ def _execute(
 
     folder = resumed or run_folder.create(Path(arguments.logs), time.time())
     cancellation = Cancellation()
+    patience = DiskPatience(RECORD_PATIENCE, tell_waiting, is_over=lambda: cancellation.cancelled)
     log = EventLog(
         folder.events,
         run=folder.run,
         on_failure=lambda error: cancellation.cancel(error.message),
         rotation=rotation_of(arguments),
         acknowledged=lambda: acknowledged(folder.path),
+        patience=patience,
     )
     for target in plan.targets:
         for secret in target.host.secret_values:
@@ -255,14 +263,17 @@ def _execute(
     verbosity = -1 if arguments.quiet or (arguments.json and not arguments.verbose) else arguments.verbose
     view = SoakView(sys.stderr if arguments.json else sys.stdout, verbosity=verbosity)
     log.subscribe(view)
+    signals = DeferredSignals(cancellation, view.abandon)
+    signals.install()
     escort = begin(folder.path, sinks, arguments.ship_timeout, log, view.say)
     keyring = Keyring(Tty.open)
     collect = collector(recipe, arguments.collect_timeout, folder, log)
     trouble: HarnessError | None = None
     with contextlib.ExitStack() as stack:
+        stack.enter_context(signals)
         stack.callback(log.close)
         stack.callback(keyring.close)
-        file = TrialsFile(folder.path)
+        file = TrialsFile(folder.path, patience=patience)
         stack.callback(file.close)
         soak = Soak(
             plan,
@@ -289,7 +300,7 @@ def _execute(
             redact=log.redact,
             retries=arguments.retries,
             collect=FirstOfEachKind(collect, lambda name: collections_of(folder, name)) if collect else None,
-            on_progress=lambda: write_status(folder.path, document_of(soak, ending, folder.run)),
+            on_progress=lambda: write_status(folder.path, document_of(soak, ending, folder.run), patience=patience),
         )
         if arguments.metrics is not None:
             stack.callback(Metrics(arguments.metrics, lambda: soak.tally).close)
@@ -315,7 +326,7 @@ def _execute(
             )
         with view:
             try:
-                until_done(soak.run, cancellation, view.abandon)
+                until_done(soak.run)
             except HarnessError as error:
                 trouble = error
         code = ExitCode.INTERRUPTED if cancellation.cancelled else soak.exit_code
@@ -339,8 +350,8 @@ def _execute(
         if arguments.json:
             print(json.dumps(document_of(soak, ending, folder.run, exit_code=int(code)), indent=2))
         sys.stdout.flush()
-    except (OSError, SystemExit):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        give_up_streams()
     if escort is not None:
         escort.finish()
     return leave(int(code))

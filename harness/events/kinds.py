@@ -48,6 +48,12 @@ KINDS: dict[str, Kind] = dict(
         _kind(
             "record.trouble", "A file of the record could not be turned over, compressed or removed. Nothing is lost."
         ),
+        _kind(
+            "record.waited",
+            "The record could not be written for a while (a full disk), and everything waited for it. Nothing of it is "
+            "missing.",
+            "duration",
+        ),
         _kind("internal.error", "A mistake in harness itself, with its whole traceback.", "stack"),
         # a target
         _kind("target.start", "The target is begun with.", "target check_count"),

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from harness.errors import UsageError
 from harness.inventory.kinds import boolean
 from harness.machine.recipe import is_recipe, parse_size, recipe_names
+from harness.user import expanded
 
 Accel = Literal["auto", "kvm", "tcg"]
 ConsoleKind = Literal["serial", "virtio"]
@@ -198,7 +199,7 @@ class _Reader:
         return UsageError(f"host {self._host!r}: {name}={self._vars.get(name)!r} {why}", hint=hint)
 
     def _path(self, value: object) -> Path:
-        return self._base / Path(str(value)).expanduser()
+        return self._base / expanded(str(value))
 
     def _file(self, name: str) -> Path | None:
         if not self._given(name):

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, UsageError
+from harness.events.patience import NO_PATIENCE, DiskPatience
 from harness.events.record import plain
 from harness.report.folder import write_private
 from harness.soak.ending import Ending
@@ -52,11 +54,11 @@ def read_begun(folder: Path) -> Begun:
         raise UsageError(f"{folder / NAME} cannot be read: {error}") from None
 
 
-def write_status(folder: Path, document: dict[str, Any]) -> None:
+def write_status(folder: Path, document: dict[str, Any], *, patience: DiskPatience = NO_PATIENCE) -> None:
     """Writes `status.json`. Raises StateError."""
     text = json.dumps(plain({**document, "written": time.time()}), indent=1)
     try:
-        write_private(folder / STATUS, text + "\n")
+        patience.write(partial(write_private, folder / STATUS, text + "\n"), str(folder / STATUS))
     except OSError as error:
         raise StateError(
             f"cannot write {folder / STATUS}: {error.strerror}",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from harness.deadline import Deadline
 from harness.transport.errors import Cause, Unavailable
 from harness.transport.ssh.keyring import Keyring, LockedKeyError, UnusableKeyError, WrongPassphraseError
+from harness.user import expanded, home
 
 if TYPE_CHECKING:
     import paramiko
@@ -137,7 +138,7 @@ def attempts(
                 yield by_key(f"agent key {agent_key.comment or agent_key.get_name()}", agent_key)
     if spec.default_keys and not spec.key_files:
         for short in _DEFAULT_KEYS:
-            path = Path.home() / ".ssh" / short
+            path = home() / ".ssh" / short
             if path.is_file():
                 key = _load_key(str(path), spec, problems, agent_keys, keyring)
                 if key is not None and key.asbytes() not in used:
@@ -209,7 +210,7 @@ def _load_key(
     """
     import paramiko
 
-    path = Path(name).expanduser()
+    path = expanded(name)
     if not path.is_file():
         problems.append(f"The key file {path} is not there")
         return None
