@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from harness.soak.known import KnownFlake
     from harness.soak.target_soak import Terms
 
+LOST_NAMED = 20
+"""Iterations to be run again that are reported one by one."""
+
 EPILOG = """\
 resets (--reset, or soak_reset in the inventory):
   none             nothing is done
@@ -228,9 +231,10 @@ def _execute(
     from harness.soak.collecting import FirstOfEachKind
     from harness.soak.metrics import Metrics
     from harness.soak.soak import Soak
-    from harness.soak.state import Begun, document_of, write_begun, write_status
-    from harness.soak.trials import TrialsFile, read_trials
+    from harness.soak.state import Begun, StateError, StatusWriter, document_of, write_begun, write_status
+    from harness.soak.trials import TrialsFile, stream_trials
     from harness.soak.view import SoakView
+    from harness.soak.words import plural
     from harness.target.session import TargetSession
     from harness.transport.ssh.keyring import Keyring
     from harness.transport.ssh.tty import Tty
@@ -259,17 +263,24 @@ def _execute(
     keyring = Keyring(Tty.open)
     collect = collector(recipe, arguments.collect_timeout, folder, log)
     trouble: HarnessError | None = None
+
+    def cannot_write(error: StateError) -> None:
+        nonlocal trouble
+        trouble = trouble or error
+        cancellation.cancel(error.message)
+
     with contextlib.ExitStack() as stack:
         stack.callback(log.close)
         stack.callback(keyring.close)
         file = TrialsFile(folder.path)
         stack.callback(file.close)
+        had = stream_trials(folder.path)
         soak = Soak(
             plan,
             terms,
             ending,
             file=file,
-            had=read_trials(folder.path),
+            had=had,
             known=known,
             open_session=lambda target, events, scale: TargetSession(
                 target.host,
@@ -289,8 +300,9 @@ def _execute(
             redact=log.redact,
             retries=arguments.retries,
             collect=FirstOfEachKind(collect, lambda name: collections_of(folder, name)) if collect else None,
-            on_progress=lambda: write_status(folder.path, document_of(soak, ending, folder.run)),
+            on_progress=lambda: status.changed(),
         )
+        status = StatusWriter(folder.path, lambda: document_of(soak, ending, folder.run), cannot_write)
         if arguments.metrics is not None:
             stack.callback(Metrics(arguments.metrics, lambda: soak.tally).close)
         view.watch(soak, ending.iterations, ending.seconds)
@@ -313,11 +325,26 @@ def _execute(
                 terms=doing,
                 iterations=counts,
             )
+            lost = had.lost()
+            for name, number in lost[:LOST_NAMED]:
+                log.bind(target=name).emit(
+                    "iteration.lost",
+                    f"{name}: iteration {number} cannot be read whole in {file.path.name}; it is run again",
+                    level="warning",
+                    iteration=number,
+                )
+            if len(lost) > LOST_NAMED:
+                words = f"{len(lost) - LOST_NAMED} more iterations cannot be read whole; they are run again"
+                log.emit("record.trouble", words, level="warning")
+            if had.unreadable_count:
+                places = ", ".join(map(str, had.unreadable))
+                words = f"{plural(had.unreadable_count, 'line')} of {file.path.name} cannot be read (line {places})"
+                log.emit("record.trouble", words, level="warning")
         with view:
             try:
                 until_done(soak.run, cancellation, view.abandon)
             except HarnessError as error:
-                trouble = error
+                trouble = trouble or error
         code = ExitCode.INTERRUPTED if cancellation.cancelled else soak.exit_code
         if trouble is None and log.failed is None:
             write_status(folder.path, document_of(soak, ending, folder.run, exit_code=int(code)))

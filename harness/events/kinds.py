@@ -91,7 +91,12 @@ KINDS: dict[str, Kind] = dict(
         ),
         _kind("fault.start", "A fault is being done to the target from now on.", "fault"),
         _kind("fault.end", "The fault is over; the duration is how long it lasted.", "fault duration"),
-        _kind("fault.missed", "A fault was due when the checks had ended already; it was not done.", "fault"),
+        _kind(
+            "iteration.lost",
+            "Lines of an earlier iteration are damaged or missing in trials.jsonl: a resumed soak runs it again.",
+            "target",
+        ),
+        _kind("fault.missed", "A fault was drawn and not injected; the message says why.", "fault"),
         _kind("fault.failed", "A fault could not be done; the message says why.", "fault"),
         _kind(
             "fault.recovered",

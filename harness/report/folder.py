@@ -118,15 +118,16 @@ def _some(names: list[str], most: int = 10) -> str:
     return ("… " if len(names) > most else "") + ", ".join(names[-most:])
 
 
-def write_private(path: Path, text: str) -> None:
-    """Writes a whole file or none, readable by its owner only."""
+def write_private(path: Path, text: str, *, sync: bool = True) -> None:
+    """Write a whole file or none, readable by its owner only; `sync` says whether it is on the disk then."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(fd, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

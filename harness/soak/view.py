@@ -21,7 +21,7 @@ _GOOD = ("passed", "skipped")
 _TOLD = frozenset(
     (
         "boot.failed", "fault.failed", "fault.not_undone", "fault.unrecovered", "finding", "flake.known",
-        "image.build.start", "image.progress", "internal.error", "machine.started", "reset.clock_behind",
+        "image.build.start", "image.progress", "internal.error", "iteration.lost", "machine.started", "record.trouble", "reset.clock_behind",
         "reset.refused", "snapshot.saved", "soak.resume", "target.stop_failed",
         "target.unreachable",
     )
