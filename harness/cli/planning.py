@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from harness.engine.plan import Options, Plan
 
 
-def plan_of(arguments: argparse.Namespace) -> Plan:
-    """The plan of what was typed. Raises UsageError, NothingSelected; nothing is started yet."""
+def plan_of(
+    arguments: argparse.Namespace, found_as: Callable[[tuple[Check, ...]], tuple[Check, ...]] = lambda found: found
+) -> Plan:
+    """Return the plan of what was typed. Raises UsageError, NothingSelected; nothing is started yet. `found_as` changes
+    the checks that were found."""
     from pathlib import Path
 
     from harness.api.discovery import discover, select
@@ -30,7 +33,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
         raise UsageError("no CHECKS were given", hint="Name files or folders of checks, such as checks/sshd")
     paths = [Path(each.partition("::")[0]) for each in arguments.checks]
     folders = list(dict.fromkeys(str(path if path.is_dir() else path.parent) for path in paths))
-    found = discover(arguments.checks)
+    found = found_as(discover(arguments.checks))
     checks = select(
         found, keyword=arguments.keyword, tags=_words(arguments.tags), skip_tags=_words(arguments.skip_tags)
     )

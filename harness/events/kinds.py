@@ -92,6 +92,11 @@ KINDS: dict[str, Kind] = dict(
         _kind("fault.start", "A fault is being done to the target from now on.", "fault"),
         _kind("fault.end", "The fault is over; the duration is how long it lasted.", "fault duration"),
         _kind(
+            "soak.inputs_changed",
+            "Inventory or check files differ from those that the soak began with; a resumed soak uses the kept copies.",
+            "paths",
+        ),
+        _kind(
             "iteration.lost",
             "Lines of an earlier iteration are damaged or missing in trials.jsonl: a resumed soak runs it again.",
             "target",

@@ -22,7 +22,7 @@ _TOLD = frozenset(
     (
         "boot.failed", "fault.failed", "fault.not_undone", "fault.unrecovered", "finding", "flake.known",
         "image.build.start", "image.progress", "internal.error", "iteration.lost", "machine.started", "record.trouble", "reset.clock_behind",
-        "reset.refused", "snapshot.saved", "soak.resume", "target.stop_failed",
+        "reset.refused", "snapshot.saved", "soak.inputs_changed", "soak.resume", "target.stop_failed",
         "target.unreachable",
     )
 )  # fmt: skip
