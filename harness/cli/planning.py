@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import IO
 
     from harness.api.check import Check
     from harness.engine.plan import Options, Plan
@@ -66,21 +67,21 @@ def _options(arguments: argparse.Namespace) -> Options:
     return Options(**{field.name: given[field.name] for field in fields(Options) if field.name in given})
 
 
-def list_plan(plan: Plan, *, as_json: bool) -> int:
-    """Prints targets and checks; returns the exit code."""
+def list_plan(plan: Plan, stream: IO[str], *, as_json: bool) -> int:
+    """Print targets and checks; returns the exit code."""
     import json
 
     document = plan.plain()
     if as_json:
-        print(json.dumps(document, indent=2))
+        print(json.dumps(document, indent=2), file=stream)
         return 0
     for target in document["targets"]:
-        print(target["target"])
+        print(target["target"], file=stream)
         for check in target["checks"]:
             tags = f"  [{', '.join(check['tags'])}]" if check["tags"] else ""
-            print(f"  {check['id']}{tags}")
+            print(f"  {check['id']}{tags}", file=stream)
             if check["description"]:
-                print(f"      {check['description']}")
+                print(f"      {check['description']}", file=stream)
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from typing import Any
+    from typing import IO, Any
 
     from harness.api.check import Check
     from harness.engine.plan import Plan
@@ -113,7 +113,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Everything that can be wrong with what was typed is told before any machine is started."""
+    """Run a soak. Everything that can be wrong with what was typed is reported before any machine is started."""
+    from harness.engine.captured import document_only
+
+    with document_only(arguments.json) as document:
+        return _run(arguments, document)
+
+
+def _run(arguments: argparse.Namespace, document: IO[str]) -> int:
     from harness.cli.collecting import recipe_of
     from harness.cli.planning import list_plan, plan_of
     from harness.cli.shipping import sinks_of, without_passwords
@@ -133,14 +140,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.metrics is not None:
         check_address(arguments.metrics)
     if arguments.list_only:
-        return list_plan(plan, as_json=arguments.json)
+        return list_plan(plan, document, as_json=arguments.json)
     if not ending.named:
         raise UsageError(
             "nothing says when the soak ends", hint="Give --iterations N, --for 8h, --until-fail or --max-failures K."
         )
     sinks = sinks_of(arguments, [target.host for target in plan.targets])
     without_passwords(sinks)
-    return _execute(plan, terms, ending, known, sinks, recipe_of(arguments), typed, folder, changed)
+    return _execute(plan, terms, ending, known, sinks, recipe_of(arguments), typed, folder, changed, document)
 
 
 MAY_CHANGE = frozenset(
@@ -299,6 +306,7 @@ def _execute(
     arguments: argparse.Namespace,
     resumed: RunFolder | None,
     changed: Sequence[str],
+    document: IO[str],
 ) -> int:
     import contextlib
     import json
@@ -313,6 +321,7 @@ def _execute(
     from harness.cli.planning import repeat_command
     from harness.cli.shipping import begin
     from harness.deadline import Cancellation
+    from harness.engine.captured import attributed
     from harness.engine.console import ConsoleTail
     from harness.engine.findings.watch import Findings
     from harness.errors import ExitCode, HarnessError
@@ -437,7 +446,7 @@ def _execute(
                 places = ", ".join(map(str, had.unreadable))
                 words = f"{plural(had.unreadable_count, 'line')} of {file.path.name} cannot be read (line {places})"
                 log.emit("record.trouble", words, level="warning")
-        with view:
+        with view, attributed():
             try:
                 until_done(soak.run, cancellation, view.abandon)
             except HarnessError as error:
@@ -461,7 +470,8 @@ def _execute(
     try:
         view.end(str(folder.path), go_on if cancellation.cancelled else "")
         if arguments.json:
-            print(json.dumps(document_of(soak, ending, folder.run, exit_code=int(code)), indent=2))
+            print(json.dumps(document_of(soak, ending, folder.run, exit_code=int(code)), indent=2), file=document)
+        document.flush()
         sys.stdout.flush()
     except (OSError, SystemExit):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

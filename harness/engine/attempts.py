@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 from harness.api.assertion import explain, location, stack
 from harness.api.check import Check, Condition, Never, Settings, Skip
 from harness.deadline import Deadline
+from harness.engine.captured import Capture, shortened
 from harness.engine.outcome import CheckResult, Observation, Outcome
 from harness.engine.retry import Retry
 from harness.engine.waiting import FirstLook, Waits
@@ -75,9 +76,9 @@ class CheckRun:
     """Carries one check on one target to its verdict. Thousands may be waiting at once, so it is kept small."""
 
     __slots__ = (
-        "_admitted", "_attempts", "_changes", "_check", "_clock", "_cut_short", "_deadline", "_died", "_events",
+        "_admitted", "_attempts", "_capture", "_changes", "_check", "_clock", "_cut_short", "_deadline", "_died", "_events",
         "_first_look", "_held", "_held_since", "_jitter", "_limit", "_looked", "_lost", "_make_target",
-        "_observations", "_observed", "_pause", "_pool", "_refusals", "_retry", "_settings", "_started", "_tally",
+        "_observations", "_observed", "_output", "_pause", "_pool", "_refusals", "_retry", "_settings", "_started", "_tally",
         "_target_name", "_transport", "_verdict", "_waits", "_where",
     )  # fmt: skip
 
@@ -129,6 +130,8 @@ class CheckRun:
         self._held_since: float | None = None
         self._changes: list[float] = []
         self._where = ""
+        self._capture = Capture()
+        self._output = ""
         self._cut_short = False
         self._refusals = 0
         self._admitted = False
@@ -176,6 +179,7 @@ class CheckRun:
             flaky=bool(self._changes),
             timed_out=self._verdict is None,
             reconnects=self._tally.reconnects,
+            output=self._output,
         )
         self._events.emit(
             "check.end",
@@ -214,9 +218,11 @@ class CheckRun:
             began = self._clock.monotonic()
             outcome, seen, final, where = await self._once(self._attempts)
         self._where = where or self._where
+        self._report_output()
         ended = self._clock.monotonic()
         self._looked = ended - began
         self._lost += outcome is Outcome.UNREACHABLE
+        whole, seen = seen, shortened(seen)
         observation = Observation(self._attempts, ended - self._started, outcome, seen)
         self._observations = (*self._observations[1 - KEPT_OBSERVATIONS :], observation)
         if not final and outcome is Outcome.PASSED:
@@ -229,12 +235,26 @@ class CheckRun:
             attempt=self._attempts,
             outcome=outcome.value,
             duration=ended - began,
-            seen=seen,
+            seen=whole,
             final=final,
         )
         if final:
             self._verdict = (outcome, seen, where)
         return final
+
+    def _report_output(self) -> None:
+        """Record what the attempt has printed; the result keeps the last of it."""
+        text = self._capture.text
+        if not text:
+            return
+        self._events.emit(
+            "check.output",
+            f"{self._check.label} attempt {self._attempts} printed {len(text)} characters",
+            level="debug",
+            attempt=self._attempts,
+            text=text,
+        )
+        self._output = shortened(f"{self._output}{text}")
 
     # -- one look --------------------------------------------------------------------------------------------
 
@@ -244,7 +264,9 @@ class CheckRun:
         made = self._make_target(deadline, self._events.bind(attempt=number), self._tally.count)
         insisted = self._check.transport or self._transport
         target = made if insisted is None else made.over(insisted)
-        call = self._pool.submit(_look, self._check.function, target, None if self._admitted else self._check.when)
+        self._capture = Capture()
+        when = None if self._admitted else self._check.when
+        call = self._pool.submit(_look, self._check.function, target, when, self._capture)
         if not await self._waits.call(call, deadline.remaining() + GRACE):
             self._pool.replace()  # the thread is given up, and its place is filled
             deadline.cancellation.check()
@@ -359,8 +381,14 @@ class _Look:
     admitted: bool = False
 
 
-def _look(function: Callable[[Target], Any], target: Target, condition: Condition | None) -> _Look:
-    """Calls a check, once its condition (where one is left to ask) holds; on a worker thread, and never raises."""
+def _look(function: Callable[[Target], Any], target: Target, condition: Condition | None, capture: Capture) -> _Look:
+    """Call a check, once its condition (where one is left to ask) holds; on a worker thread, and never raise. What it
+    prints goes to `capture`."""
+    with capture.active():
+        return _call(function, target, condition)
+
+
+def _call(function: Callable[[Target], Any], target: Target, condition: Condition | None) -> _Look:
     admitted = False
     try:
         if condition is not None and not condition(target):

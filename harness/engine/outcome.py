@@ -42,7 +42,8 @@ class CheckResult:
     `attempts` counts all looks, `unreachable` those that no transport carried, which tell nothing of the target.
     `transports` tells which ones served it, `fallbacks` how often one was left. `flaky` marks a state that changed
     within the window. `findings` are those, in one line each, that began while it ran. `timed_out`: no verdict was
-    final when its time was up, so what it waited for might have come later.
+    final when its time was up, so what it waited for might have come later. `output` is what its attempts printed,
+    shortened where it is long.
     """
 
     target: str
@@ -67,6 +68,7 @@ class CheckResult:
     findings: tuple[str, ...] = ()
     timed_out: bool = False
     reconnects: int = 0
+    output: str = ""
 
     @property
     def label(self) -> str:
