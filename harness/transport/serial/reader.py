@@ -55,6 +55,19 @@ class Reader:
         """Bytes heard so far; a place in the stream for `since`."""
         return self._total
 
+    @property
+    def last(self) -> float:
+        """When something was heard last, by the monotonic clock; 0 for never."""
+        return self._last
+
+    def wait_for_more(self, place: int, deadline: Deadline, *, at_most: float) -> None:
+        """Wait until anything stands after `place`; at most `at_most` seconds, or until the deadline."""
+        end = deadline.clamp(at_most)
+        with _woken_by(deadline, self._condition), self._condition:
+            while self._total <= place and not end.expired:
+                self._check(deadline)
+                self._condition.wait(end.remaining())
+
     def since(self, place: int) -> bytes:
         """What was heard after that place (at most the last 16 KiB)."""
         with self._condition:
