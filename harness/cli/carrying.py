@@ -23,17 +23,24 @@ def until_done(
     import os
     import signal
 
-    def interrupted(name: str) -> None:
-        if cancellation.cancelled:
-            abandon()
-            os._exit(130)  # machines end by themselves: their supervisors see that we are gone
-        cancellation.cancel(f"interrupted by {name}")
+    from harness.cli.interrupts import ending_signals
+
+    def leave_at_once() -> None:
+        # What gives the cursor back may wait for a lock that the interrupted code holds.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(2)
+        abandon()
+        os._exit(130)  # machines end by themselves: their supervisors see that we are gone
 
     async def main() -> T:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, interrupted, signal.Signals(number).name)
-        return await work()
+
+        def interrupted(name: str) -> None:
+            # On the loop: here the main thread may hold the very lock that cancelling takes.
+            loop.call_soon_threadsafe(cancellation.cancel, f"interrupted by {name}")
+
+        with ending_signals(interrupted, leave_at_once):
+            return await work()
 
     return asyncio.run(main())
 

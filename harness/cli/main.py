@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from harness import __version__
 from harness.errors import ExitCode, HarnessError
+from harness.printing import safe
 
 VERBS = (
     "run",
@@ -71,6 +73,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the exit code. No traceback reaches a person: an internal error says how to report it.
     A shell that completes a word is answered instead."""
     _open_streams()
+    with _safe_streams():
+        return _run(argv)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     given = sys.argv[1:] if argv is None else argv
     completing = "_ARGCOMPLETE" in os.environ
     # A verb that stands first is the only one that this call can mean: the others are not asked for their flags.
@@ -96,6 +103,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _internal(error)
     return code
+
+
+@contextlib.contextmanager
+def _safe_streams() -> Iterator[None]:
+    """Whatever is printed meanwhile, nothing that others wrote is obeyed by a terminal or a CI system."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = safe(sys.stdout), safe(sys.stderr)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
 
 
 def _open_streams() -> None:

@@ -74,6 +74,12 @@ def target_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         "--target-deadline", type=seconds, metavar="S", help="end each target after so many seconds, boot included"
     )
     how.add_argument(
+        "--reach-timeout",
+        type=seconds,
+        metavar="S",
+        help="give up a host that is up already and refuses after so many seconds (default 30); see expect_boot",
+    )
+    how.add_argument(
         "--transport",
         choices=("ssh", "serial"),
         help="insist on one transport for every check that does not itself",

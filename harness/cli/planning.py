@@ -50,7 +50,19 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
         print(f"harness: warning: {warning}", file=sys.stderr)
     if not hosts:
         raise NothingSelected("the inventory has no hosts", hint="Look at it with: harness inventory --graph -i …")
-    return make_plan(hosts, checks, _options(arguments), available=found)
+    plan = make_plan(hosts, checks, _options(arguments), available=found)
+    return plan if arguments.list_only else _resolved(plan)
+
+
+def _resolved(plan: Plan) -> Plan:
+    """Return the plan with each host's ssh configuration applied. Raises UsageError where one cannot be used."""
+    from dataclasses import replace
+
+    from harness.target.spec import resolved
+
+    specs = resolved([target.spec for target in plan.targets])
+    targets = tuple(replace(target, spec=spec) for target, spec in zip(plan.targets, specs, strict=True))
+    return replace(plan, targets=targets)
 
 
 def _options(arguments: argparse.Namespace) -> Options:
@@ -94,7 +106,7 @@ def repeat_command(arguments: argparse.Namespace) -> Callable[[str, Check], str]
             words += ["-e", assignment]
         if arguments.vault_password_file:
             words += ["--vault-password-file", arguments.vault_password_file]
-        for flag in ("transport", "budget", "window", "timeout_scale", "target_deadline"):
+        for flag in ("transport", "budget", "window", "timeout_scale", "target_deadline", "reach_timeout"):
             value = getattr(arguments, flag)
             if value is not None:
                 words += [f"--{flag.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else value]

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_NEVER = 365 * 86400.0
-"""Seconds; nothing that a hand does takes longer."""
-
 EXIT_CODES = """\
 exit codes:
   0    all went well
@@ -186,8 +183,9 @@ def reach(arguments: argparse.Namespace, pattern: str | None, *, verb: str) -> I
     began = time.monotonic()
     log.emit("operate.start", f"harness {verb}", argv=sys.argv, version=__version__, verb=verb)
     keyring = Keyring(Tty.open)
-    seconds = _NEVER if arguments.deadline is None else arguments.deadline
-    deadline = Deadline.after(seconds, cancellation=cancellation)
+    deadline = Deadline.never(cancellation=cancellation)
+    if arguments.deadline is not None:
+        deadline = deadline.clamp(arguments.deadline)
     with contextlib.closing(log), _signals(cancellation):
         stack = contextlib.ExitStack()
         stack.enter_context(contextlib.closing(keyring))
@@ -214,20 +212,15 @@ def reach(arguments: argparse.Namespace, pattern: str | None, *, verb: str) -> I
 @contextlib.contextmanager
 def _signals(cancellation: Cancellation) -> Iterator[None]:
     import os
-    import signal
 
-    def interrupted(number: int, _frame: object) -> None:
-        if cancellation.cancelled:
-            os._exit(130)  # machines end by themselves: their supervisors see that we are gone
-        cancellation.cancel(f"interrupted by {signal.Signals(number).name}")
+    from harness.cli.interrupts import ending_signals
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, interrupted) for number in numbers]
-    try:
+    def interrupted(name: str) -> None:
+        cancellation.cancel(f"interrupted by {name}")
+
+    # Machines end by themselves: their supervisors see that we are gone.
+    with ending_signals(interrupted, lambda: os._exit(130)):
         yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 def typed_inventory(arguments: argparse.Namespace) -> list[str]:

@@ -97,6 +97,7 @@ def _one(found: Run, form: str, demand: Demand, output: str | None) -> int:
     import os
     import time
 
+    from harness.printing import unguarded
     from harness.report import github
     from harness.report.visible import visible
     from harness.soak.summary import summarise
@@ -133,7 +134,7 @@ def _one(found: Run, form: str, demand: Demand, output: str | None) -> int:
         from harness.report.markdown import report_markdown
 
         for line in github.annotate(found, Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd())):
-            print(line, file=told)
+            print(line, file=unguarded(told))
         github.add_summary(os.environ, report_markdown(found, summary))
     return 0
 

@@ -192,6 +192,13 @@ _SERIAL = (
         "{{ vaulted_password }}",
         "The password there; without it `ansible_password`.",
     ),
+    Variable(
+        "serial_trusted",
+        kinds.BOOLEAN,
+        False,
+        "yes",
+        "The network to a console at `socket://` or `rfc2217://` is trusted: host keys read there are believed.",
+    ),
     Variable("serial_login_timeout", kinds.SECONDS, 60, "30", "How long logging in on the console may take."),
     Variable(
         "harness_transports",
@@ -199,6 +206,13 @@ _SERIAL = (
         "ssh,serial",
         "serial",
         "The transports of the target in order of preference; those without an address are left out.",
+    ),
+    Variable(
+        "harness_answer_limit",
+        kinds.MEMORY,
+        256,
+        "1G",
+        "The most that one command may print, or one file may hold that is read: MiB, or with a unit.",
     ),
 )
 
@@ -216,6 +230,20 @@ _TIMES = (
         90,
         "2m",
         "How long a booting console may stay silent before it counts as stuck.",
+    ),
+    Variable(
+        "reach_timeout",
+        kinds.SECONDS,
+        30,
+        "2m",
+        "How long a host that is up already is tried again when it refuses; then it is unreachable.",
+    ),
+    Variable(
+        "expect_boot",
+        kinds.BOOLEAN,
+        False,
+        "yes",
+        "Whether the host may still be booting, so that a refusal means nothing yet; a described machine always may.",
     ),
     Variable("settle", kinds.BOOLEAN, True, "no", "Whether checks wait until the system has settled."),
     Variable("settle_timeout", kinds.SECONDS, 180, "5m", "How long settling may take."),
@@ -381,6 +409,13 @@ _QEMU = (
         "Where QEMU's control socket is made; without it, in the run's private folder.",
     ),
     Variable("qemu_seed", kinds.PATH, None, "seed/", "A folder that is laid over the guest's root at boot."),
+    Variable(
+        "qemu_start",
+        kinds.choice("boot", "snapshot"),
+        "boot",
+        "snapshot",
+        "`boot`, or `snapshot`: booted once, saved when it has settled, and restored from then on, in seconds.",
+    ),
 )
 
 _SHIPPING = (

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from harness.api.check import WHOLE_TARGET
 from harness.events import Record
+from harness.printing import styled
 from harness.soak.soak import Soak
 from harness.soak.words import counted, of, quantiles, remaining, span, summary
 
@@ -23,12 +24,13 @@ _TOLD = frozenset(
         "boot.failed", "fault.failed", "fault.not_undone", "fault.unrecovered", "finding", "flake.known",
         "image.build.start", "image.progress", "internal.error", "machine.started", "reset.clock_behind",
         "reset.refused", "snapshot.saved", "soak.resume", "target.stop_failed",
-        "target.unreachable",
+        "target.misconfigured", "target.unanswered", "target.unreachable",
     )
 )  # fmt: skip
 _TOLD_VERBOSELY = frozenset(
     ("boot.stage", "fault.start", "fault.end", "fault.recovered", "link.fallback", "link.recovered", "reset.end")
 )
+_MOST_WARNINGS = 1000
 _NANOSECONDS = 1_000_000_000
 
 
@@ -36,11 +38,12 @@ class SoakView:
     """Prints a soak. `verbosity` is -1 (nothing but the end) to 2."""
 
     def __init__(self, stream: IO[str], *, verbosity: int = 0, live: bool | None = None) -> None:
-        self._console = Console(file=stream, highlight=False, soft_wrap=True, emoji=False)
+        self._console = Console(file=styled(stream), highlight=False, soft_wrap=True, emoji=False)
         self._verbosity = verbosity
         self._is_live = (self._console.is_terminal if live is None else live) and verbosity >= 0
         self._lock = threading.Lock()
         self._doing: dict[str, str] = {}
+        self._warned: set[tuple[str, str]] = set()
         self._soak: Soak | None = None
         self._iterations: int | None = None
         self._seconds: float | None = None
@@ -83,6 +86,8 @@ class SoakView:
             and record["test.suite.name"] != WHOLE_TARGET
         ):
             self._say(target, record["harness.outcome"], record["message"], "error", least=0)
+        elif action == "check.warning":
+            self._warn_once(target, record)
         elif (
             (action in _TOLD and record["log.level"] != "debug")
             or (action in _TOLD_VERBOSELY and self._verbosity >= 1)
@@ -120,6 +125,13 @@ class SoakView:
         clean = f"{tally.iterations - tally.bad_iterations} of {tally.iterations} clean{of(tally.rate)}"
         told = f"{number}: {counts}{flaky} in {seconds:.1f} s; {clean}"
         self._say(target, "iteration", told, record["log.level"], least=0)
+
+    def _warn_once(self, target: str, record: Record) -> None:
+        """Print a check's warning the first time that it comes, not with each iteration."""
+        key = (target, record["message"])
+        if key not in self._warned and len(self._warned) < _MOST_WARNINGS:
+            self._warned.add(key)
+            self._say(target, "warning", record["message"], "warning", least=0)
 
     def _say(self, target: str, word: str, text: str, level: str, *, least: int) -> None:
         if self._verbosity < least:

@@ -20,6 +20,7 @@ from harness.transport.errors import Cause, Timeout, Unavailable
 from harness.transport.serial.console import Console
 from harness.transport.serial.spec import Become, SerialSpec
 from harness.transport.serial.transport import SerialTransport
+from tests.patience import scaled
 
 from .test_link import Guest
 
@@ -48,7 +49,9 @@ class Place:
         return self._guest.target().run(command, transport="ssh").out
 
     def transport(self, user: str, password: str | None, become: Become | None = None, seconds: float = 90) -> Any:
-        spec = SerialSpec(self.console.address, user=user, password=password, become=become, login_timeout=seconds)
+        spec = SerialSpec(
+            self.console.address, user=user, password=password, become=become, login_timeout=scaled(seconds)
+        )
         self._made.append(SerialTransport(self.console, spec, events=NullEmitter()))
         return self._made[-1]
 
@@ -81,14 +84,14 @@ def place(booted: Guest) -> Iterator[Place]:
     found = Place(booted)
     yield found
     found.close()
-    end = time.monotonic() + 60
+    end = time.monotonic() + scaled(60)
     while found.who_is_on_it() not in (["agetty"], ["login"]):
         assert time.monotonic() < end, f"somebody is still on the console: {found.who_is_on_it()}"
         time.sleep(0.5)
 
 
 def soon(seconds: float = 90) -> Deadline:
-    return Deadline.after(seconds)
+    return Deadline.after(scaled(seconds))
 
 
 def test_a_user_logs_in_through_agetty_and_login(place: Place) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.patience import factor
+
 from .conftest import INVENTORIES, ROOT, Run, gone
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(900)]
@@ -29,12 +31,14 @@ BLOCKED = (
 )
 
 
-# Twice the time: a look over the console takes seconds on a busy emulated machine, and they queue there.
-PATIENT = ("--at-once", "2", "--timeout-scale", "2", "--collect-recipe", "quick", "-e", "pre_nixos_longest=600")
+PATIENT = ("--at-once", "2", "--collect-recipe", "quick", "-e", "pre_nixos_longest=600")
 
 
 def call(folder: Path, verb: str, *arguments: str, seconds: float = 400) -> Run:
     """One call of `harness`, to its end: no terminal, no stdin, its output in pipes."""
+    if verb == "run":
+        # Twice the time: a look over the console takes seconds on a busy emulated machine, and they queue there.
+        arguments = (*arguments, *PATIENT, "--timeout-scale", f"{2 * factor():.1f}")
     run = Run(folder, *arguments, verb=verb)
     try:
         run.finish(seconds)
@@ -48,7 +52,7 @@ def call(folder: Path, verb: str, *arguments: str, seconds: float = 400) -> Run:
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """One that comes up, and one whose LAN never gets an address, in one run."""
-    arguments = ("-i", INVENTORY, CHECKS, "--limit", "no-block,no-lan", "--forks", "2", *PATIENT)
+    arguments = ("-i", INVENTORY, CHECKS, "--limit", "no-block,no-lan", "--forks", "2")
     return call(tmp_path_factory.mktemp("pre_nixos"), "run", *arguments, seconds=850)
 
 
@@ -109,7 +113,7 @@ def test_a_lan_without_an_address_is_told_and_keeps_nobody_out(story: Run) -> No
 
 
 def test_the_deadlock_is_named_at_once_in_one_sentence(blocked: Path) -> None:
-    run = call(blocked, "run", "-i", INVENTORY, CHECKS, "--limit", "blocking", *PATIENT)
+    run = call(blocked, "run", "-i", INVENTORY, CHECKS, "--limit", "blocking")
     assert run.process.returncode == 1, run.stdout + run.stderr
     results = of(run, "blocking")
     stuck = ("sshd::no_job_left", "sshd::settled", "sshd::answers", "oneshot::has_done_its_work")
@@ -156,7 +160,7 @@ def test_the_way_out_is_a_command_over_the_console(blocked: Path) -> None:
     ended = call(blocked, "exec", "-i", INVENTORY, "blocking", "--", "systemctl", "kill", "pre-nixos.service")
     assert ended.process.returncode == 0, ended.stderr
     # The oneshot has failed now; sshd, which only came after it, comes up.
-    arguments = ("-i", INVENTORY, f"{CHECKS}/sshd.py", "--limit", "blocking", "--no-settle", *PATIENT)
+    arguments = ("-i", INVENTORY, f"{CHECKS}/sshd.py", "--limit", "blocking", "--no-settle")
     run = call(blocked, "run", *arguments)
     assert run.process.returncode == 0, run.stdout + run.stderr
     assert set(run.outcomes().values()) == {"passed"}
@@ -169,7 +173,7 @@ def test_what_is_slow_is_waited_for(blocked: Path) -> None:
     systemctl stop ssh; systemctl reset-failed; systemctl start --no-block pre-nixos ssh"""
     again = call(blocked, "exec", "-i", INVENTORY, "blocking", "--", script)
     assert again.process.returncode == 0, again.stderr
-    run = call(blocked, "run", "-i", INVENTORY, CHECKS, "--limit", "blocking", *PATIENT)
+    run = call(blocked, "run", "-i", INVENTORY, CHECKS, "--limit", "blocking")
     assert run.process.returncode == 0, run.stdout + run.stderr
     assert list(outcomes(run, "blocking")) == ["passed"]
     results = of(run, "blocking")
@@ -187,7 +191,7 @@ def test_what_failed_is_told_in_its_own_words(blocked: Path) -> None:
     script = "/usr/sbin/mkswap /dev/vdb; echo > /etc/pre-nixos.conf; systemctl restart pre-nixos"
     again = call(blocked, "exec", "-i", INVENTORY, "blocking", "--", script)
     assert again.process.returncode == 1, again.stdout + again.stderr
-    run = call(blocked, "run", "-i", INVENTORY, CHECKS, "--limit", "blocking", *PATIENT)
+    run = call(blocked, "run", "-i", INVENTORY, CHECKS, "--limit", "blocking")
     assert run.process.returncode == 1, run.stdout + run.stderr
     results = of(run, "blocking")
     assert outcomes(run, "blocking")["failed"] == [

@@ -21,6 +21,7 @@ from harness.target.standing import Standing
 from harness.target.target import Target
 from harness.target.units import UnitState
 from harness.target.why import Why, explain
+from tests.patience import scaled
 
 from .settling_units import busy as fill_the_queue
 from .settling_units import quiet
@@ -237,7 +238,7 @@ def busy(guest: Guest) -> Guest:
 
 def until(look: Callable[[], T | None], seconds: float = 60) -> T:
     """The first answer that is one."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + scaled(seconds)
     while True:
         try:
             found = look()
@@ -328,7 +329,7 @@ def test_what_flaps_is_told_with_the_times_and_does_not_settle(flapping: Guest) 
     assert isinstance(until(lambda: guest.target().unit_up("flapper.service")), UnitState)
     until(lambda: "restart counter is at 3" in guest.target().run("journalctl -b -u flapper").out or None)
     told: set[str] = set()
-    end = time.monotonic() + 60
+    end = time.monotonic() + scaled(60)
     while len(told - {"job"}) < 2 and time.monotonic() < end:
         with pytest.raises(NotYet) as caught:
             guest.target().unit_settled("flapper.service", 2.0)

@@ -9,7 +9,8 @@ from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired
 from harness.transport.contract import Damage
 from harness.transport.errors import Cause, Damaged, Timeout, TransportLost
-from harness.transport.serial.frames import Answer, Exchange, Missing
+from harness.transport.limits import too_long
+from harness.transport.serial.frames import Answer, AnswerTooLongError, Exchange, Missing
 from harness.transport.serial.reader import woken_by
 from harness.transport.serial.requests import Nonce
 from harness.transport.serial.session import Session
@@ -58,8 +59,8 @@ class Command:
         self._mode = mode
         self._deadline = deadline
         self._clock = deadline.clock
-        left = deadline.remaining()
-        self._kill_at = deadline.at - min(_RESERVE, left * 0.1)
+        self._reserve = min(_RESERVE, deadline.remaining() * 0.1)
+        self._kill_at = deadline.at - self._reserve
         self._killed = 0
         self._re_reads = 0
         self._sent = 0
@@ -86,6 +87,11 @@ class Command:
                     exchange = self._type()
                 else:
                     self._read_again(exchange, answer)
+        except AnswerTooLongError:
+            self._abandon()
+            raise too_long(
+                "the console", self._shown[:200], self._session.answer_limit, "serial", self._session.since(0)
+            ) from None
         except Cancelled:
             self._abandon()
             raise
@@ -203,7 +209,7 @@ class Command:
     def _wake_at(self) -> float:
         if not self._killed:
             return self._kill_at
-        return min(self._deadline.at, self._kill_at + (self._deadline.at - self._kill_at) * 0.4 * self._killed)
+        return min(self._deadline.at, self._kill_at + self._reserve * 0.4 * self._killed)
 
     def _take_state(self, exchange: Exchange, message: str) -> None:
         """Reads a state: ``*`` runs, ``*a`` answers, ``*s`` ended (a child holds its output), ``*x`` nobody runs."""

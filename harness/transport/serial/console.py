@@ -239,6 +239,12 @@ class Console:
                 self._events.emit("console.line", text, text=text, console=self.name)
 
     def _read(self, port: Port) -> None:
+        try:
+            self._hear(port)
+        except Exception as error:  # whatever it is: a console without a reader must not count as open
+            self._ended(port, PortClosed(f"reading failed: {type(error).__name__}: {error}"))
+
+    def _hear(self, port: Port) -> None:
         while True:
             try:
                 waits = _QUIET_SECONDS if len(self._line) > self._line_recorded else None
@@ -259,7 +265,18 @@ class Console:
             if data:
                 at = time.monotonic()
                 for listener in listeners:
-                    listener.feed(data, at)
+                    try:
+                        listener.feed(data, at)
+                    except Exception as error:
+                        self._drop(listener, error)
+
+    def _drop(self, listener: Listener, error: Exception) -> None:
+        """A listener that failed hears no more, and is told so; the others, and the record, go on."""
+        with self._lock:
+            self._listeners = [kept for kept in self._listeners if kept is not listener]
+        why = f"what the console {self.name} said could not be read: {type(error).__name__}: {error}"
+        self._events.emit("console.listener_failed", why, level="error", console=self.name)
+        _tell_lost([listener], TransportLost(why, cause=Cause.DAMAGED, transport="serial"))
 
     def _log(self, data: bytes) -> None:
         raw = self._raw

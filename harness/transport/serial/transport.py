@@ -59,6 +59,7 @@ class SerialTransport:
         self._dirty = False
         self._closed = False
         self._logins = 0
+        self._reconnects = 0
         self._boot_id = ""
 
     @property
@@ -106,6 +107,11 @@ class SerialTransport:
         download = Download(path, progress)
         with self._in_turn(deadline):
             return self._carry(download, deadline)
+
+    def take_reconnects(self) -> int:
+        """See :class:`~harness.transport.contract.CountsReconnects`."""
+        taken, self._reconnects = self._reconnects, 0
+        return taken
 
     def close(self) -> None:
         """Ends the shell on the console (logs out where we logged in); the console itself stays open."""
@@ -159,7 +165,7 @@ class SerialTransport:
             started=started,
             ended=time.time(),
             duration=deadline.clock.monotonic() - clock,
-            damage=before + outcome.damage + Damage(late_answers=late),
+            damage=before + outcome.damage + Damage(late_answers=late, reconnects=self.take_reconnects()),
         )
 
     def _carry(self, carried: Carried[T], deadline: Deadline) -> T:
@@ -201,7 +207,7 @@ class SerialTransport:
         if session is None:
             again = self._logins > 0
             session = self._open(deadline)
-            damage += Damage(reconnects=int(again))
+            self._reconnects += again
         return session, damage
 
     def _resync(self, session: Session, deadline: Deadline) -> Session | None:

@@ -120,7 +120,7 @@ def attempts(
 
     used: set[bytes] = set()
     if spec.key is not None:
-        yield by_key("the key given", _parse_key(spec, spec.key))
+        yield by_key("the key given", parse_key(spec, spec.key))
     for name in spec.key_files:
         key = _load_key(name, spec, problems, agent_keys, keyring)
         if key is not None:
@@ -183,7 +183,8 @@ class _Agent:
             self._connection.close()
 
 
-def _parse_key(spec: SshSpec, text: str) -> paramiko.PKey:
+def parse_key(spec: SshSpec, text: str) -> paramiko.PKey:
+    """Return the key that a text holds. Raises Unavailable where it holds none, or a passphrase does not open it."""
     import paramiko
 
     for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):

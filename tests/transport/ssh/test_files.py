@@ -21,6 +21,7 @@ import pytest
 from harness.deadline import Cancellation, Deadline
 from harness.errors import Cancelled, UsageError
 from harness.transport.errors import Damaged, Timeout, TransportLost, Unavailable
+from harness.transport.limits import ANSWER_LIMIT
 from harness.transport.ssh import files as files_module
 from harness.transport.ssh.files_shell import errno_of
 from harness.transport.ssh.spec import Become
@@ -251,8 +252,8 @@ def test_what_would_wait_for_ever_or_fill_all_memory(box: SshTransport, tmp_path
         with pytest.raises(OSError, match="no regular file"):
             box.get(str(path), deadline=soon())
     with (tmp_path / "large").open("wb") as file:
-        file.truncate(files_module.MOST + 1)
-    with pytest.raises(OSError, match="more than 1024 MiB") as caught:
+        file.truncate(ANSWER_LIMIT + 1)
+    with pytest.raises(OSError, match="more than 256 MiB") as caught:
         box.get(str(tmp_path / "large"), deadline=soon())
     assert caught.value.errno == errno.EFBIG
 
