@@ -29,6 +29,7 @@ from harness.transport.serial.sieve import Sieved
 
 _QUIET = 0.12
 _SLICE = 0.6  # seconds: in a flood a prompt is soon out of what is kept
+_FIRST_WORD = 4.5  # seconds, beyond the first half one, that a console is given to say anything at all
 _PROBE_WAIT = 1.5
 _BURST = 4.0
 _ECHO_QUIET, _ECHO_AT_MOST = 0.4, 5.0  # seconds for an echo: without a word from the console, and with many
@@ -77,6 +78,7 @@ class Login:
         self._sure_names = 0  # of those, given at a prompt that was no mere likelihood
         self._passwords = 0
         self._timeouts = 0
+        self._probed: list[bytes] = []
         self._place = 0
         self._lines = 0  # of others, when we last typed
         self._expected: tuple[Prompt, ...] = (Prompt.NAME,)  # what may be in the answer to what we typed last
@@ -105,8 +107,7 @@ class Login:
             raise self._no_shell(deadline.clock.monotonic() - start) from None
 
     def _get_shell(self, deadline: Deadline) -> None:
-        self._type(_WAKE, deadline, expected=(Prompt.NAME,))
-        self._settle(deadline, 0.5)
+        self._wake(deadline)
         rescues = iter(_RESCUES)
         logged_in_at: float | None = None
         silent_probes = 0
@@ -170,6 +171,18 @@ class Login:
     def _classify(self) -> Prompt:
         return classify(self._reader.since(self._place), amid=self._amid)
 
+    def _wake(self, deadline: Deadline) -> None:
+        """Types a newline, and measures how long the first answer takes. A line that has not said anything yet may be a
+        slow one: nothing more is typed at once."""
+        began = deadline.clock.monotonic()
+        self._type(_WAKE, deadline, expected=(Prompt.NAME,))
+        self._settle(deadline, 0.5)
+        if self._reader.total == self._place:
+            self._reader.wait_for_more(self._place, deadline, at_most=_FIRST_WORD)
+            self._settle(deadline, 0.5)
+        if self._reader.total > self._place and not self._amid:
+            self._console.timing.note_answer(max(0.0, self._reader.first_after(self._place) - began))
+
     def _wait_out_a_burst(self, deadline: Deadline) -> None:
         """What pours out for a few seconds (a console server's old text, the end of a boot) is not typed into."""
         while self._amid and deadline.clock.monotonic() - self._calm_at < _BURST:
@@ -209,7 +222,7 @@ class Login:
         return self._who.user.encode() in strip_ansi(self._reader.since(self._place))
 
     def _echo_wait(self) -> float:
-        return max(_ECHO_QUIET, 4 * self._echo_took)
+        return self._console.timing.window(max(_ECHO_QUIET, 4 * self._echo_took))
 
     def _ask_again(self, deadline: Deadline) -> None:
         """Types a newline, and has only what was written after it for an answer."""
@@ -259,11 +272,17 @@ class Login:
     def _probe(self, deadline: Deadline) -> bool:
         """Whether a shell answers. Waits for a login's slow shell, but not where a prompt shows up instead."""
         nonce = Nonce.fresh()
-        place = self._reader.total
-        self._type(f' echo {nonce.first}""{nonce.second}\n'.encode(), deadline)
-        end = deadline.clamp(_PROBE_WAIT)
+        place, began = self._reader.total, deadline.clock.monotonic()
+        self._probed.append(nonce.whole.encode())
+        # The answer to an earlier one may only have been slow.
+        answers = re.compile(b"|".join(self._probed))
+        line = f' echo {nonce.first}""{nonce.second}\n'.encode()
+        self._type(line, deadline)
+        end = deadline.clamp(self._console.timing.window(_PROBE_WAIT, typed=len(line), heard=len(line)))
         while not end.expired:
-            if self._reader.wait_until(nonce.whole.encode(), place, deadline, at_most=0.25):
+            if self._reader.wait_until(answers, place, deadline, at_most=0.25):
+                if nonce.whole.encode() in self._reader.since(place):
+                    self._console.timing.note_answer(deadline.clock.monotonic() - began)
                 self._settle_after(place, deadline)
                 return True
             self._answer_queries(deadline)
@@ -272,8 +291,9 @@ class Login:
                 return nonce.whole.encode() in self._reader.since(place)
         deadline.check("waiting for a shell on the console")
         if self._reader.total > place:
-            self._hush(place, deadline, 0.5)
-        return False
+            # A slow line is still at it.
+            self._hush(place, deadline, self._console.timing.window(0.5, heard=len(line)))
+        return answers.search(self._reader.since(place)) is not None
 
     def _settle_after(self, place: int, deadline: Deadline) -> None:
         """Lets the prompt come, and the questions that go with it, before anything else is typed."""
@@ -357,7 +377,7 @@ class Login:
     def _wait_for_more(self, deadline: Deadline) -> None:
         """A login has ended: its getty will come by itself, else it is asked for."""
         before = self._reader.total
-        self._reader.settle(before, deadline, quiet=0.3, at_most=4.0)
+        self._reader.settle(before, deadline, quiet=0.3, at_most=self._console.timing.window(4.0))
         if self._reader.total == before:
             self._type(b"\n", deadline)
             self._settle(deadline, 2.0)
@@ -387,7 +407,7 @@ class Login:
         self._console.write(data, deadline=deadline, secret=secret)
 
     def _settle(self, deadline: Deadline, at_most: float) -> None:
-        self._hush(self._place, deadline, at_most)
+        self._hush(self._place, deadline, self._console.timing.window(at_most))
         self._answer_queries(deadline)
 
     def _hush(self, place: int, deadline: Deadline, at_most: float, *, quiet: float = _QUIET) -> None:
@@ -398,7 +418,7 @@ class Login:
 
     def _settle_for_prompt(self, deadline: Deadline, at_most: float, *, echoed: str) -> None:
         """Waits for a prompt that is known, or for anything that is more than the echo and then a longer quiet."""
-        end = deadline.clamp(at_most)
+        end = deadline.clamp(self._console.timing.window(at_most))
         quiet = _QUIET
         while not end.expired:
             deadline.check("waiting for the login to answer")
