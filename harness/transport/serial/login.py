@@ -24,7 +24,7 @@ from harness.transport.serial.console import Console, strip_ansi
 from harness.transport.serial.echo import await_echo, echo_is_off
 from harness.transport.serial.prompts import Prompt, booting, classify, refusal, timed_out, unexpected
 from harness.transport.serial.reader import Reader
-from harness.transport.serial.requests import Nonce
+from harness.transport.serial.requests import Nonce, request
 from harness.transport.serial.sieve import Sieved
 
 _QUIET = 0.12
@@ -79,6 +79,7 @@ class Login:
         self._passwords = 0
         self._timeouts = 0
         self._probed: list[bytes] = []
+        self._ended_programs = 0
         self._place = 0
         self._lines = 0  # of others, when we last typed
         self._expected: tuple[Prompt, ...] = (Prompt.NAME,)  # what may be in the answer to what we typed last
@@ -144,8 +145,7 @@ class Login:
                 if self._give_password(deadline):
                     logged_in_at = deadline.clock.monotonic()
             elif prompt is Prompt.HARNESS:
-                self._type(_CTRL_C, deadline)
-                self._settle(deadline, 1.0)
+                self._end_program(deadline)
             elif prompt is Prompt.NOT_YET:
                 deadline.sleep(1.0)
                 self._names = self._passwords = 0
@@ -381,6 +381,19 @@ class Login:
         if self._reader.total == before:
             self._type(b"\n", deadline)
             self._settle(deadline, 2.0)
+
+    def _end_program(self, deadline: Deadline) -> None:
+        """Ends a program of ours that an earlier run left behind. A console may ignore Ctrl-C: SIGINT is ignored in a
+        shell that was started with `&`, or no key sends it (`stty intr undef`)."""
+        leave = b"\n" + request("X", Nonce.fresh())
+        # The last but one is for the program's loader: forget all that was typed, and run nothing.
+        ways = (_CTRL_C, leave, b"\n@\n@\n.\n", b"\n\x04")
+        self._type(ways[self._ended_programs % len(ways)], deadline)
+        self._ended_programs += 1
+        self._settle(deadline, 1.0)
+        # What it answered to that may have been its last: who is there now?
+        self._type(b"\n", deadline)
+        self._settle(deadline, 1.0)
 
     def _rescue(self, strokes: tuple[bytes, ...], deadline: Deadline) -> None:
         self._events.emit(
