@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from functools import cache
 
+PATIENCE = 10.0
+"""Seconds from which on a deadline is one that is not to pass."""
 MOST = 8.0
 """The largest factor: a test that has not ended by then hangs."""
 _REFERENCE = 0.0040
@@ -29,6 +31,12 @@ def factor() -> float:
 def scaled(seconds: float) -> float:
     """Return what `seconds` on a quiet machine are on this one, now."""
     return seconds * factor()
+
+
+def patient(seconds: float) -> float:
+    """Return `seconds`, scaled where they are a deadline that is not to pass (ten and more); a shorter time is mostly
+    what a test is about."""
+    return scaled(seconds) if seconds >= PATIENCE else seconds
 
 
 class PatientTimer:

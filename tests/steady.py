@@ -8,8 +8,8 @@ guests: those that import one of `TELLTALES`, or a helper of the tests that does
 from __future__ import annotations
 
 import argparse
-import ast
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -34,6 +34,7 @@ TELLTALES = frozenset(
 """Modules of the standard library; who imports one has to do with time, processes or sockets."""
 LOAD = ("stress-ng", "--cpu", "4", "--io", "2", "--quiet")
 _WORDS = 150
+_IMPORT = re.compile(r"^[ \t]*(?:from (\.*)([\w.]*) import (\([^)]*\)|.*)|import (.+))", re.MULTILINE)
 
 
 @dataclass
@@ -165,14 +166,13 @@ def is_timed(path: Path) -> bool:
 
 
 def _imports(path: Path) -> Iterator[str]:
-    package = ".".join(path.relative_to(ROOT).parent.parts)
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = f"{package}.{node.module or ''}".strip(".") if node.level else (node.module or "")
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+    package = path.relative_to(ROOT).parent.parts
+    for dots, base, names, plain in _IMPORT.findall(path.read_text(encoding="utf-8")):
+        yield from re.findall(r"[\w.]+", plain)
+        if dots or base:
+            module = ".".join([*package[: len(package) - len(dots) + 1], base] if dots else [base]).strip(".")
+            yield module
+            yield from (f"{module}.{name}" for name in re.findall(r"\w+", names))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from harness.pytest.verdict import not_run
 from harness.pytest.witness import Witness
 from harness.report import folder as run_folder
 from harness.report.folder import RunFolder
-from harness.report.write import ReportError, write_reports
+from harness.report.write import write_reports
 from harness.target.spec import resolved, target_spec
 from harness.target.target import Target
 
@@ -220,11 +220,8 @@ class Suite:
         self._result = result = self._log.redact(result)
         if exit_code == pytest.ExitCode.OK and _of_the_targets(result):
             exit_code = int(pytest.ExitCode.TESTS_FAILED)
-        try:
-            if self._log.failed is None:
-                write_reports(result, self._folder)
-        except ReportError as error:
-            self._not_written = str(error)
+        if self._log.failed is None and (trouble := write_reports(result, self._folder)):
+            self._not_written = str(trouble)
         counted = ", ".join(f"{count} {outcome}" for outcome, count in result.counts.items())
         level: Level = "info" if exit_code == 0 else "error"
         self._log.emit(

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from harness.target.machine import Secrets, TargetMachine
     from harness.target.renewal import Renewal
     from harness.target.reset import Reset
-    from harness.transport.serial.console import Console
+    from harness.transport.serial.console import Console, LockWait
     from harness.transport.ssh.spec import SshSpec
 
 ATTACH_TIMEOUT = 60.0
@@ -61,10 +61,12 @@ class TargetSession:
         keyring: Keyring | None = None,
         ups: Path | None = None,
         hears: bool = True,
+        lock_wait: LockWait | None = None,
     ) -> None:
         """`ups` is the folder in which the machines that are up are found: one that is up already is used, and left
         up. Without it the machine is always one of our own. Without `hears` the console of what already runs is
-        opened only when it is needed, so that others can have it."""
+        opened only when it is needed, so that others can have it. `lock_wait` says how long a console that somebody
+        else holds is waited for."""
         self._host = host
         self._spec = spec
         self._folder = folder
@@ -73,6 +75,7 @@ class TargetSession:
         self._keyring = keyring
         self._hears = hears
         self._secrets = secrets
+        self._lock_wait = lock_wait
         self._own: TargetMachine | None = None
         if spec.machine is not None:
             from harness.target.machine import TargetMachine
@@ -385,6 +388,7 @@ class TargetSession:
             raw_log=raw_log,
             owner=self._run,
             kept_log=self.console_log_path,
+            lock_wait=self._lock_wait,
         )
 
     def _transports(self) -> list[Transport]:

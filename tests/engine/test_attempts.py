@@ -28,6 +28,7 @@ from harness.target.tracked_result import TrackedResult
 from harness.transport.contract import CommandResult, Damage, Fallback, Result
 from harness.transport.errors import Cause, Timeout, TransportLost, Unavailable
 from harness.transport.link import Unreachable
+from tests.patience import scaled
 
 POOL = WorkerPool(2)
 
@@ -308,7 +309,7 @@ def test_a_check_that_sleeps_by_itself_does_not_hold_up_an_interrupt() -> None:
 
     def stubborn(_target: Target) -> None:
         threading.Timer(0.05, stop.cancel, args=("interrupted by SIGINT",)).start()
-        release.wait(60)
+        release.wait(scaled(60))
 
     result, _, _ = carry(stubborn, cancellation=stop, budget=1000.0, attempt_timeout=1000.0)
     assert not release.is_set()

@@ -56,7 +56,7 @@ class Place:
         return self._made[-1]
 
     def typed(self, text: bytes) -> None:
-        self.console.write(text, deadline=Deadline.after(20))
+        self.console.write(text, deadline=Deadline.after(scaled(20)))
 
     def close(self) -> None:
         for transport in self._made:
@@ -80,7 +80,8 @@ def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
 
 @pytest.fixture
 def place(booted: Guest) -> Iterator[Place]:
-    """Begins and ends with nobody logged in."""
+    """Begins and ends with nobody logged in, and with an sshd that answers: one of the tests resets the machine."""
+    booted.until("ssh", 240)
     found = Place(booted)
     yield found
     found.close()

@@ -18,6 +18,7 @@ from harness.target.spec import target_spec
 from harness.target.target import Target
 from harness.transport.contract import CommandResult, Result
 from harness.transport.errors import Cause, TransportError, TransportLost
+from harness.transport.link import Link
 from tests.patience import scaled
 
 from .conftest import RESTORED
@@ -38,7 +39,11 @@ class Guest:
         self.session.start(Deadline.after(scaled(900)))
         self.machine = self.session.machine
         assert self.machine is not None
-        self.link = self.session.link
+
+    @property
+    def link(self) -> Link:
+        """The link in use; a restored machine has a new one."""
+        return self.session.link
 
     def target(self, seconds: float = 60) -> Target:
         return self.session.target(Deadline.after(scaled(seconds)), self.log.bind(target="vm1"), self.results.append)
@@ -119,7 +124,7 @@ def test_a_reset_in_mid_command_is_a_lost_transport_and_no_answer(guest: Guest) 
     threading.Timer(1.0, guest.monitor, args=("system_reset",)).start()
     with pytest.raises(TransportLost) as caught:
         # Not a check's command, which would be run again: one that must not be.
-        guest.link.run("sleep 50; echo never", deadline=Deadline.after(60), transport="serial")
+        guest.link.run("sleep 50; echo never", deadline=Deadline.after(scaled(60)), transport="serial")
     assert caught.value.cause in (Cause.REBOOT, Cause.NO_SHELL, Cause.EOF)
     assert caught.value.may_have_run
     guest.until("serial", 240)

@@ -187,7 +187,10 @@ def test_a_run_uses_what_is_up_and_leaves_it_up(desk: Desk) -> None:
     assert attached["process.pid"] == desk.machine["pid"]
 
 
-def test_when_it_is_down_that_is_said(desk: Desk) -> None:
+def test_when_it_is_down_that_is_said(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    up = desk.type("up", "-i", LOCAL)
+    assert up.process.returncode == 0, up.stdout + up.stderr
     pid = desk.machine["pid"]
     down = desk.type("down", "vm*")
     assert (down.stdout, down.process.returncode) == ("vm1  is down\n", 0)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.patience import factor
+from tests.patience import factor, scaled
 
 from .conftest import INVENTORIES, ROOT, Run, gone
 
@@ -37,15 +37,16 @@ PATIENT = ("--at-once", "2", "--collect-recipe", "quick", "-e", "pre_nixos_longe
 def call(folder: Path, verb: str, *arguments: str, seconds: float = 400) -> Run:
     """One call of `harness`, to its end: no terminal, no stdin, its output in pipes."""
     if verb == "run":
-        # Twice the time: a look over the console takes seconds on a busy emulated machine, and they queue there.
-        arguments = (*arguments, *PATIENT, "--timeout-scale", f"{2 * factor():.1f}")
+        # Twice the time: a look over the console takes seconds on a busy emulated machine, and they queue there. Not
+        # more than six times: some of the checks look again until their budget is spent.
+        arguments = (*arguments, *PATIENT, "--timeout-scale", f"{2 * min(3.0, factor()):.1f}")
     run = Run(folder, *arguments, verb=verb)
     try:
         run.finish(seconds)
     finally:
         if run.process.poll() is None:
             run.process.terminate()
-            run.process.communicate(timeout=60)
+            run.process.communicate(timeout=scaled(60))
     return run
 
 
@@ -112,7 +113,15 @@ def test_a_lan_without_an_address_is_told_and_keeps_nobody_out(story: Run) -> No
     assert "address (missing: lan got no address" in of(story, "no-lan")["oneshot::tells_its_steps"]["message"]
 
 
-def test_the_deadlock_is_named_at_once_in_one_sentence(blocked: Path) -> None:
+def test_the_one_that_hangs_is_mended_by_hand_and_then_slow_and_then_failing(blocked: Path) -> None:
+    """One machine, and one thing after the other."""
+    the_deadlock_is_named_at_once_in_one_sentence(blocked)
+    the_way_out_is_a_command_over_the_console(blocked)
+    what_is_slow_is_waited_for(blocked)
+    what_failed_is_told_in_its_own_words(blocked)
+
+
+def the_deadlock_is_named_at_once_in_one_sentence(blocked: Path) -> None:
     run = call(blocked, "run", "-i", INVENTORY, CHECKS, "--limit", "blocking")
     assert run.process.returncode == 1, run.stdout + run.stderr
     results = of(run, "blocking")
@@ -151,7 +160,7 @@ def test_the_deadlock_is_named_at_once_in_one_sentence(blocked: Path) -> None:
     assert why.process.returncode == 1
 
 
-def test_the_way_out_is_a_command_over_the_console(blocked: Path) -> None:
+def the_way_out_is_a_command_over_the_console(blocked: Path) -> None:
     why = call(blocked, "why", "-i", INVENTORY, "blocking", "ssh.service")
     assert re.search(BLOCKED, why.stdout), why.stdout + why.stderr
     status = call(blocked, "exec", "-i", INVENTORY, "blocking", "--", "cat", "/run/pre-nixos/status")
@@ -166,7 +175,7 @@ def test_the_way_out_is_a_command_over_the_console(blocked: Path) -> None:
     assert set(run.outcomes().values()) == {"passed"}
 
 
-def test_what_is_slow_is_waited_for(blocked: Path) -> None:
+def what_is_slow_is_waited_for(blocked: Path) -> None:
     """After the way out: its sshd is up."""
     script = """\
     echo pre_nixos.sshd=no-block pre_nixos.delay=45 > /etc/pre-nixos.conf
@@ -187,7 +196,7 @@ def test_what_is_slow_is_waited_for(blocked: Path) -> None:
     assert any(re.search(pending, words) for words in waits), waits
 
 
-def test_what_failed_is_told_in_its_own_words(blocked: Path) -> None:
+def what_failed_is_told_in_its_own_words(blocked: Path) -> None:
     script = "/usr/sbin/mkswap /dev/vdb; echo > /etc/pre-nixos.conf; systemctl restart pre-nixos"
     again = call(blocked, "exec", "-i", INVENTORY, "blocking", "--", script)
     assert again.process.returncode == 1, again.stdout + again.stderr

@@ -11,6 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +30,18 @@ _READER_NOTICES = 2.0  # the reader's poll is woken by the same event that the w
 _LONGEST_LINE = 65536
 # ECMA-48 control sequences, OSC strings (xterm), and two-character escapes.
 _ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*\x1b\\|[ -/]*[0-~])")
+
+
+_LOCK_POLL = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class LockWait:
+    """How long a console that somebody else holds is waited for, in seconds (infinity: until it is free), and who is
+    told of it."""
+
+    seconds: float
+    tell: Callable[[str], None]
 
 
 def strip_ansi(data: bytes) -> bytes:
@@ -73,12 +86,13 @@ class Console:
         raw_log: Path | None = None,
         owner: str = "",
         kept_log: Path | None = None,
+        lock_wait: LockWait | None = None,
     ) -> None:
         """`address`: a socket's path, ``unix://PATH``, ``socket://HOST:PORT``, ``rfc2217://HOST:PORT``, a device, pty.
 
         `name` stands in events. `raw_log` gets every byte as it came (0600). `owner` (a run's id) is told to
         those who find the console busy, and where its log is, so that they can read it: `raw_log`, or `kept_log` where
-        somebody else writes one. Nothing is opened yet.
+        somebody else writes one. With `lock_wait` a console that is in use is waited for. Nothing is opened yet.
         """
         self.address = normalise(address)
         self.name = name
@@ -89,6 +103,7 @@ class Console:
         self._raw_log = raw_log
         self._kept_log = raw_log or kept_log
         self._owner = owner
+        self._lock_wait = lock_wait
         self._raw: int | None = None
         self._lock = threading.RLock()
         self._typing = threading.Lock()
@@ -112,6 +127,22 @@ class Console:
 
         Raises Unavailable: BUSY (says who has it), REFUSED (nobody is at the other end), CONFIG.
         """
+        waiting: Deadline | None = None
+        while True:
+            try:
+                self._open(deadline)
+                return
+            except Unavailable as error:
+                if error.cause is not Cause.BUSY or self._lock_wait is None:
+                    raise
+                if waiting is None:
+                    waiting = deadline.clamp(self._lock_wait.seconds)
+                    self._lock_wait.tell(f"{error.message}; waiting for it")
+                if waiting.expired:
+                    raise
+                waiting.sleep(min(_LOCK_POLL, waiting.remaining()))
+
+    def _open(self, deadline: Deadline) -> None:
         deadline.check(f"opening the console {self.name}")
         with self._lock:
             if self._port is not None:

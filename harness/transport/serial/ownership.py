@@ -96,7 +96,7 @@ class Ownership:
                 f"the console {name} ({address}) is in use by {found or 'another process'}",
                 cause=Cause.BUSY,
                 transport="serial",
-                hint="a console has one owner at a time: wait for it to end, or end it; "
+                hint="a console has one owner at a time: wait for it to end (--wait-lock), or end it; "
                 f"`harness console {name} --watch` shows meanwhile what the console says",
             ) from None
         about = {

@@ -7,7 +7,6 @@ client, paramiko's parser is used, which knows no Include and no `Match exec`.
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 import re
 import shlex
@@ -24,6 +23,8 @@ from harness.errors import DeadlineExpired, UsageError
 from harness.transport.ssh.options import apply_options, first_of
 from harness.transport.ssh.spec import KNOWN_HOSTS, SshSpec, port_of
 from harness.transport.ssh.valid_names import check_host_name, check_user_name
+from harness.user import home as user_home
+from harness.user import user_name
 
 __all__ = ["SshSpec", "expand_tokens", "jumps", "parse_dash_g", "replace_jump", "resolve"]
 
@@ -53,7 +54,7 @@ def resolve(spec: SshSpec, *, deadline: Deadline, home: Path | None = None) -> S
     check_names(spec)
     if not _is_configured(spec, home):
         return spec
-    user_config = (home or Path.home()) / ".ssh" / "config"
+    user_config = (home or user_home()) / ".ssh" / "config"
     found = _ask_ssh(spec, deadline) if shutil.which("ssh") else _ask_paramiko(spec, user_config)
     explicit = first_of(spec.options)
     merged = {name: values for name, values in found.items() if name not in explicit}
@@ -86,7 +87,7 @@ def resolve(spec: SshSpec, *, deadline: Deadline, home: Path | None = None) -> S
 
 def _is_configured(spec: SshSpec, home: Path | None) -> bool:
     """Whether there is a configuration that holds for it."""
-    has_file = bool(spec.config_file) or ((home or Path.home()) / ".ssh" / "config").is_file()
+    has_file = bool(spec.config_file) or ((home or user_home()) / ".ssh" / "config").is_file()
     return spec.use_config and spec.config_file not in ("none", os.devnull) and has_file
 
 
@@ -110,8 +111,8 @@ def _expand_path(text: str, spec: SshSpec) -> str:
     local = socket.gethostname()
     tokens = {
         **_tokens(spec),
-        "d": str(Path.home()),
-        "u": getpass.getuser(),
+        "d": str(user_home()),
+        "u": user_name(),
         "i": str(os.getuid()),
         "l": local,
         "L": local.partition(".")[0],

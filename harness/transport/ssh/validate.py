@@ -21,6 +21,7 @@ from harness.transport.ssh.auth import parse_key
 from harness.transport.ssh.hostcheck import known_keys
 from harness.transport.ssh.keyring import LockedKeyError, UnusableKeyError, WrongPassphraseError, open_key
 from harness.transport.ssh.spec import SshSpec
+from harness.user import expanded
 
 _SECONDS = 60.0
 """Within which the ssh configuration tells about one host, whatever its `Match exec` runs."""
@@ -80,7 +81,7 @@ def _check_keys(given: SshSpec, resolved: SshSpec) -> None:
     agent = resolved.use_agent and bool(resolved.agent_socket or os.environ.get("SSH_AUTH_SOCK"))
     if not given.key_files or given.key is not None or resolved.password is not None or agent:
         return
-    problems = [_problem(Path(name).expanduser()) for name in given.key_files]
+    problems = [_problem(expanded(name)) for name in given.key_files]
     if all(problems):
         raise UsageError(
             f"{given.name}: there is no way to log in: {'; '.join(problems)}, and there is neither a password nor an "

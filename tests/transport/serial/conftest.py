@@ -15,6 +15,7 @@ from harness.testing.pty_guest import PtyGuest
 from harness.transport.serial.console import Console
 from harness.transport.serial.spec import SerialSpec
 from harness.transport.serial.transport import SerialTransport
+from tests.patience import patient
 
 
 class Recorder:
@@ -87,7 +88,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 
 def soon(seconds: float = 30.0) -> Deadline:
     """A deadline that a loaded machine keeps as well."""
-    return Deadline.after(seconds)
+    return Deadline.after(patient(seconds))
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import pytest
 from harness.deadline import Deadline
 from harness.transport.errors import Eof, Timeout, TransportLost
 from harness.transport.serial.transport import SerialTransport
+from tests.patience import scaled
 
 Within = Callable[..., Deadline]
 
@@ -40,7 +41,7 @@ def states_on(tty: str) -> dict[int, str]:
 
 
 def wait_until(condition: Callable[[], bool], what: Callable[[], str]) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + scaled(20)
     while not condition():
         assert time.monotonic() < until, what()
         time.sleep(0.02)

@@ -28,6 +28,7 @@ from harness.transport.ssh.connection import Connection
 from harness.transport.ssh.hostkeys import parse_public_keys
 from harness.transport.ssh.keyring import Keyring
 from harness.transport.ssh.transport import SshTransport
+from tests.patience import scaled
 from tests.transport.ssh.conftest import eventually
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def soon(seconds: float = 20.0) -> Deadline:
 
 def nothing_more_than(before: tuple[int, int], seconds: float = 5.0) -> None:
     """Threads and descriptors are no more than they were; a proxy in this process may take its time to close its."""
-    until = time.monotonic() + seconds
+    until = time.monotonic() + scaled(seconds)
     while True:
         gc.collect()
         now = (threading.active_count(), len(os.listdir("/proc/self/fd")))
@@ -400,7 +401,7 @@ def test_cancelling_ends_a_connection_attempt_at_once(shared_sshd: Sshd, proxy: 
     threading.Timer(0.3, cancellation.cancel, ["enough"]).start()
     began = time.monotonic()
     with pytest.raises(Cancelled):
-        transport.run("echo", deadline=Deadline.after(60, cancellation=cancellation))
+        transport.run("echo", deadline=Deadline.after(scaled(60), cancellation=cancellation))
     assert time.monotonic() - began < 2
     transport.close()
 
@@ -581,7 +582,7 @@ def test_a_key_under_a_passphrase_comes_from_the_agent(sshd: Sshd, events: Event
     socket_path = tmp_path / "agent"
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket_path)], stdout=subprocess.DEVNULL)
     try:
-        until = time.monotonic() + 10
+        until = time.monotonic() + scaled(10)
         while not socket_path.exists() and time.monotonic() < until:
             time.sleep(0.02)
         askpass = tmp_path / "askpass"
