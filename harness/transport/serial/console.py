@@ -22,6 +22,7 @@ from harness.transport.errors import Cause, Eof, TransportError, TransportLost, 
 from harness.transport.serial.ownership import Ownership
 from harness.transport.serial.ports import Port, PortClosed, explain, normalise
 from harness.transport.serial.sieve import Sieved
+from harness.transport.serial.timing import LineTiming
 from harness.turnover import is_due, turn_over
 
 _QUIET_SECONDS = 1.0  # after this long without a newline the open line (a prompt) is recorded as it stands
@@ -96,6 +97,7 @@ class Console:
         self.address = normalise(address)
         self.name = name
         self.baudrate = baudrate
+        self.timing = LineTiming()
         self.pace = 0.0  # seconds to rest after each 16 bytes typed; raised when the guest loses input
         self._events = events
         self._raw_log = raw_log

@@ -214,7 +214,11 @@ class SerialTransport:
         """Asks a shell whose last command was given up whether it is there; None where a new one is needed."""
         self._events.emit("serial.resync", "bringing the console's shell back to a known state")
         try:
-            session.ask("N", deadline=deadline.clamp(_RESYNC), accept=lambda body: body.startswith("hello:"))
+            session.ask(
+                "N",
+                deadline=deadline.clamp(self._console.timing.window(_RESYNC, heard=600)),
+                accept=lambda body: body.startswith("hello:"),
+            )
         except (TransportError, DeadlineExpired) as error:
             deadline.check("bringing the console back to a known state")
             self._events.emit("serial.resync_failed", str(error), level="warning")
