@@ -124,9 +124,9 @@ class Command:
         laid_down = self._laid_down or not fits_one_line(self._text, quality.one_line)
         return f"{self._mode}{'a' if laid_down else ''}{width}", "-" if laid_down else self._text
 
-    def _begin(self, nonce: Nonce) -> Exchange:
+    def _begin(self, nonce: Nonce, checked: bool) -> Exchange:
         self._session.sign = None
-        return self._session.begin(nonce, checked=self._session.quality.width > 0)
+        return self._session.begin(nonce, checked=checked or self._session.quality.width > 0)
 
     def _lay_down(self) -> None:
         """Carry a command over in pieces, where it fits no line."""

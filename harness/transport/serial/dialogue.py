@@ -31,7 +31,11 @@ _SHORTEST_PATIENCE = 0.05  # seconds that an answer to a question is waited for,
 _LONGEST_PATIENCE = 2.0
 _TRIES = 40  # times that a command is typed
 _STUCK = 60  # times that lines are asked for and none comes
+_WIDTHS = (64, 32)  # of lines, where those before were too long to arrive
+_MISSING_SHARE = 0.5  # of a stream's lines; where more are missing, shorter ones will do better
+_HURT = 4  # questions in a row whose answer is damaged, after which shorter lines are asked for
 _UNDECODABLE = 6  # times that all lines are there and do not hold as a whole
+_SHORTEST_SCRIPT = 16  # characters of a list of lines
 _QUIET = 0.03  # seconds without a byte: what we cause to be written in the middle of a burst would hit our own lines
 
 
@@ -73,7 +77,7 @@ class Dialogue:
     def __init__(
         self,
         command: Callable[[int], tuple[str, ...]],
-        begin: Callable[[Nonce], Exchange],
+        begin: Callable[[Nonce, bool], Exchange],
         *,
         now: float,
         kill_at: float,
@@ -85,8 +89,9 @@ class Dialogue:
     ) -> None:
         """`command` gives the arguments of the command's request, for the how manieth try (from 1) they are needed.
 
-        `begin` starts an exchange, `patience` is how long an answer is waited for (seconds, 0: not known), `first_poll`
-        after how many seconds the guest is asked first, `script` the longest list of lines that is asked for at once.
+        `begin` starts an exchange (with whether each data line will have a check), `patience` is how long an answer is
+        waited for (seconds, 0: not known), `first_poll` after how many seconds the guest is asked first, `script` the
+        longest list of lines that is asked for at once.
         `now`, `kill_at` (when the command is ended) and `deadline` are times of the clock that `step` is told.
         """
         self._command = command
@@ -96,7 +101,7 @@ class Dialogue:
         self._deadline = deadline
         self.patience = patience
         self._first_poll = first_poll
-        self._script = script
+        self._script = self._longest_script = script
         self.exchange: Exchange | None = None
         self.tries = 0
         self.re_reads = 0
@@ -125,6 +130,9 @@ class Dialogue:
         self._drains = 0
         self._reading = 0  # the number of the request to read lines that is not answered yet
         self._stuck = 0
+        self._hurt = 0
+        self._widths = list(_WIDTHS)
+        self._anew: tuple[Nonce, str] | None = None  # the nonce so far, and the width, of an answer that is said anew
 
     # -- the one way in ----------------------------------------------------------------------------------------
 
@@ -187,7 +195,7 @@ class Dialogue:
             self.earlier_damage += self.exchange.damaged + self.exchange.refused
         self.tries += 1
         arguments = self._command(self.tries)
-        self.exchange = self._begin(self._new_nonce())
+        self.exchange = self._begin(self._new_nonce(), False)
         self.refused = False
         self._damage_seen = self._refusals_seen = 0
         self._lines = self._unanswered = 0
@@ -223,7 +231,11 @@ class Dialogue:
             self._running = self._ended = True
         if exchange.damaged > self._damage_seen or exchange.refused > self._refusals_seen:
             self.answered_at = now
+            self._unanswered = 0
+        if self._anew is not None and exchange.has_ended:
+            self._anew = None
         if messages or self._lines_at == now:
+            self._hurt = 0
             self.verified_at = now
             if self._asked_at and self._unanswered == 0 and messages and self._asked_with in ("S", "K"):
                 took = now - self._asked_at
@@ -242,7 +254,14 @@ class Dialogue:
         verb, rest = message[:1], message[1:]
         if message in _SAID:
             return _SAID[message]
-        if message in ("S-", "K-"):
+        if message == "E-" and self._anew is not None:
+            # The exchange goes on under the nonce that it had.
+            self._widths = []
+            self.exchange = self._begin(self._anew[0], True)
+            self._anew = None
+        elif message in ("S-", "K-"):
+            if self._anew is not None:
+                return None  # of the new nonce nothing is known until the request for it has arrived
             if self._running:
                 return Failure.FORGOTTEN
             self.refused = True
@@ -256,6 +275,7 @@ class Dialogue:
             self._next_poll = 0.0
         elif verb == "L" and rest == str(self._reading):
             self._reading = 0
+            self._script = min(self._longest_script, self._script * 2)
         elif verb == "S":
             self._running = True
             self._take_state(rest)
@@ -288,6 +308,9 @@ class Dialogue:
         if hurt and (quiet >= _QUIET or now - self._lines_at >= 0.4):
             if exchange.damaged > self._damage_seen:
                 self.re_reads += 1
+                self._hurt += 1
+                if self._hurt >= _HURT and self._running and self._widths:
+                    return self._say_anew(now)
             self._damage_seen, self._refusals_seen = exchange.damaged, exchange.refused
             return self._ask_state(now)
         if sign and not self._asked_at:
@@ -302,6 +325,9 @@ class Dialogue:
 
     def _ask_state(self, now: float) -> Send:
         self._interval = min(self._interval * 2, _LONGEST_POLL)
+        if self._anew is not None:
+            nonce, width = self._anew
+            return self._ask("E", now, nonce.first, nonce.second, width)
         return self._ask("S", now)
 
     def _at_most(self, until: float, *, sign: bool) -> float:
@@ -320,9 +346,15 @@ class Dialogue:
         self._running = self._ended = True
         if self._reading:
             due = max(self._asked_at, self._lines_at) + self._wait_for_answer()
+            if exchange.refused > self._refusals_seen:
+                due = heard + _QUIET
             due = max(due, min(heard + _QUIET, self._asked_at + _LONGEST_PATIENCE))
             if now < due:
                 return Wait(self._at_most(due, sign=False))
+            if self._lines_at <= self._asked_at:
+                self._script = max(_SHORTEST_SCRIPT, self._script // 2)
+        if self._widths and (self._stuck >= 4 or any(_is_large(part) for part in missing)):
+            return self._say_anew(now)
         self._stuck += 1
         self.re_reads += 1
         self._damage_seen, self._refusals_seen = exchange.damaged, exchange.refused
@@ -330,6 +362,19 @@ class Dialogue:
         part = missing[0]
         script = lines_script(part.indices, self._script)
         return self._ask("L", now, part.stream, str(self._reading), script)
+
+    def _say_anew(self, now: float) -> Send:
+        """Have the answer said in shorter lines, under a new nonce: a line of the old ones is none of the new."""
+        assert self.exchange is not None
+        nonce = self.exchange.nonce
+        self.earlier_damage += self.exchange.damaged + self.exchange.refused
+        self._anew = (nonce, str(self._widths.pop(0)))
+        self.exchange = self._begin(self._new_nonce(), True)
+        self._damage_seen = self._refusals_seen = self._lines = 0
+        self._reading = self._stuck = self._hurt = 0
+        self._lines_at = now
+        self.re_reads += 1
+        return self._ask_state(now)
 
     # -- ending ------------------------------------------------------------------------------------------------
 
@@ -346,6 +391,10 @@ class Dialogue:
         elif self.killed == self._kill_acknowledged or now < self._asked_at + self._wait_for_answer():
             return None
         return self._ask("K", now, "TERM" if self.killed == 1 else "KILL")
+
+
+def _is_large(part: Missing) -> bool:
+    return len(part.indices) > max(2, part.count * _MISSING_SHARE)
 
 
 def lines_script(indices: tuple[int, ...], size: int) -> str:

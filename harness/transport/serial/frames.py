@@ -44,10 +44,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Lines of one stream (``p`` or ``q``) to be read again; `indices` ascend and count from 1."""
+    """Lines of one stream (``p`` or ``q``), which has `count`, to be read again; `indices` ascend and count from 1."""
 
     stream: str
     indices: tuple[int, ...]
+    count: int
 
 
 @dataclass(slots=True)
@@ -301,6 +302,11 @@ class Exchange:
         """Data lines had so far, of both streams; for progress."""
         return sum(len(s.lines) for s in self._streams.values())
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the guest has said how the command ended."""
+        return self._answer is not None or self._bulk is not None
+
     def resolve(self) -> Answer | list[Missing] | None:
         """The answer; or the lines to read again; or None while the guest has not said how it ended."""
         if self._answer is not None:
@@ -318,11 +324,11 @@ class Exchange:
                 have = stream.lines
             absent = tuple(i for i in range(1, count + 1) if i not in have)
             if absent:
-                missing.append(Missing(name, absent))
+                missing.append(Missing(name, absent, count))
                 continue
             data = _decode(kind, [stream.lines[i] for i in range(1, count + 1)])
             if data is None:
-                missing.append(Missing(name, self._drop_suspects(kind, stream, count)))
+                missing.append(Missing(name, self._drop_suspects(kind, stream, count), count))
                 continue
             decoded.append(data)
         if missing:

@@ -337,7 +337,7 @@ h_say_stream() {
                     h_read_text "$2";
                     # A NUL byte is none of those that `read` has got, and only the size tells.
                     h_this=t;
-                    [ -z "$h_note" ] && { [ "$3" = ? ] || [ ${#h_result} -eq $3 ]; } || h_this=!encode;
+                    [ -z "$h_note" ] && [ "$3" != ? ] && [ ${#h_result} -eq $3 ] || h_this=!encode;
                     if [ $h_this = t ]; then
                         h_cut_text <"$2" | h_say_lines $1;
                     else
@@ -782,6 +782,74 @@ h_hello="Nhello:$$:${h_that:-?}:${h_note:-?}:$h_mode:$h_job_control:$h_has_fdinf
 h_self=@HELLO@;
 h_say $h_self "$h_hello";
 
+# h_say_state: how the command stands that has the nonce h_nonce. `S-`: it was never run. `S*`: it runs. `S*s`: it has
+# ended, and something holds its output open. `S*a`: it is being answered. `S*x`: its process is gone and left no answer.
+# Where there is an answer, it is said again. Changes h_this, h_that.
+h_say_state() {
+    if [ "$h_nonce" != "$h_asked" ]; then
+        h_say $h_nonce S-;
+    elif [ $h_mode = v ]; then
+        if ! kill -0 $h_pid; then
+            h_say $h_nonce 'S*x';
+        elif h_v_has_stopped; then
+            h_v_say_again;
+        else
+            h_say $h_nonce 'S*';
+        fi;
+    elif [ -z "$h_pid" ]; then
+        h_say $h_nonce "$h_answer";
+    elif [ -s "${h_folder}h$h_run" ]; then
+        IFS= read -r h_that <"${h_folder}h$h_run";
+        h_say $h_nonce "$h_that";
+    elif ! kill -0 $h_pid; then
+        h_say $h_nonce 'S*x';
+    elif [ -e "${h_folder}a$h_run" ]; then
+        h_say $h_nonce 'S*a';
+    elif [ -e "${h_folder}s$h_run" ]; then
+        h_say $h_nonce 'S*s';
+    else
+        h_say $h_nonce 'S*';
+    fi;
+};
+
+# h_say_anew WIDTH: says the answer of the latest command once more, under the nonce h_nonce that it has from now on, in
+# data lines of that width that have a check each. Fails where there is none, or where it was no more than one line of
+# this shell's own. Changes h_that, h_code, and how the command is encoded.
+h_say_anew() {
+    [ -n "$h_folder" ] && [ -n "$h_pid" ] && [ -s "${h_folder}h$h_run" ] || return 1;
+    case $h_tools$h_reads_bytes in
+        *,base64,*|*,od,*|*,1) ;;
+        *) return 1;;
+    esac;
+    IFS= read -r h_that <"${h_folder}h$h_run";
+    case $h_that in
+        [=+]*) ;;
+        *) return 1;;
+    esac;
+    h_code=${h_that%%:*};
+    h_code=${h_code#?};
+    h_killed=;
+    case $h_code in
+        *k) h_killed=k;;
+    esac;
+    h_code=${h_code%k};
+    h_take_nonce;
+    h_checked=k;
+    h_wrap_now=${h_wrap:+-w $1};
+    ( h_first=;
+        h_second=;
+        exec 7>>"$h_out" 8>>"$h_err";
+        h_has_fdinfo=;
+        h_answer_now );
+};
+
+# h_take_nonce: the latest command has the nonce h_nonce from now on. Its middle, h_tag, is what a data line begins with.
+h_take_nonce() {
+    h_asked=$h_nonce;
+    h_tag=${h_nonce#??};
+    h_tag=${h_tag%??};
+};
+
 # -- Requests ----------------------------------------------------------------------------------------------------------
 
 # h_verb, h_nonce, h_argument: the request's verb, nonce and first argument.     h_rest: the other arguments.
@@ -818,15 +886,13 @@ while IFS= read -r h_this; do
                     for h_this in "$h_out" "$h_err" "${h_folder}p$h_run" "${h_folder}q$h_run"; do
                         true >"$h_this";
                     done;
-                # h_tag: what a data line begins with, the middle of the nonce.     h_that: the command's stdin.
+                # h_that: the command's stdin.
                 h_run=$((h_run+1));
                 h_lost=;
                 h_killed=;
                 h_out=${h_folder}o$h_run;
                 h_err=${h_folder}e$h_run;
-                h_asked=$h_nonce;
-                h_tag=${h_nonce#??};
-                h_tag=${h_tag%??};
+                h_take_nonce;
                 h_that=/dev/null;
                 h_no_gzip=;
                 h_checked=$h_always_checked;
@@ -950,34 +1016,9 @@ while IFS= read -r h_this; do
                 fi;
                 h_say $h_nonce "D$h_this";;
 
-            # S: how does the command stand that has this nonce? `-`: it was never run. `*`: it runs. `*s`: it has
-            # ended, and something holds its output open. `*a`: it is being answered. `*x`: its process is gone and
-            # left no answer. Where there is an answer, it is said again.
+            # S: how does the command stand that has this nonce?
             S)
-                if [ "$h_nonce" != "$h_asked" ]; then
-                    h_say $h_nonce S-;
-                elif [ $h_mode = v ]; then
-                    if ! kill -0 $h_pid; then
-                        h_say $h_nonce 'S*x';
-                    elif h_v_has_stopped; then
-                        h_v_say_again;
-                    else
-                        h_say $h_nonce 'S*';
-                    fi;
-                elif [ -z "$h_pid" ]; then
-                    h_say $h_nonce "$h_answer";
-                elif [ -s "${h_folder}h$h_run" ]; then
-                    IFS= read -r h_that <"${h_folder}h$h_run";
-                    h_say $h_nonce "$h_that";
-                elif ! kill -0 $h_pid; then
-                    h_say $h_nonce 'S*x';
-                elif [ -e "${h_folder}a$h_run" ]; then
-                    h_say $h_nonce 'S*a';
-                elif [ -e "${h_folder}s$h_run" ]; then
-                    h_say $h_nonce 'S*s';
-                else
-                    h_say $h_nonce 'S*';
-                fi;;
+                h_say_state;;
 
             # K SIGNAL: end the command that has this nonce. The answer is `Kr` where it got the signal, `Ke` where it
             # had ended, and `K-` where it was never run.
@@ -1052,6 +1093,15 @@ while IFS= read -r h_this; do
                     done;
                 fi;
                 h_say $h_nonce L$h_number;;
+
+            # E H1 H2 WIDTH: say the answer of the command that has the nonce of these halves anew, under the nonce of this
+            # request. `E-` where that cannot be done.
+            E)
+                if [ "$h_nonce" = "$h_asked" ]; then
+                    h_say_state;
+                else
+                    [ "$h_argument${h_rest% *}" = "$h_asked" ] && h_say_anew ${h_rest#* } || h_say $h_nonce E-;
+                fi;;
 
             # N: who are you?
             N)

@@ -23,7 +23,7 @@ SEPARATOR = "~"
 _SEPARATORS = SEPARATOR + "^@%,+:=_" + "".join(c for c in ALPHABET[1:] if c not in "~^@%,+:=_")
 ONE_LINE = 600  # the longest command that travels inside its own request
 
-Verb = Literal["R", "A", "I", "D", "S", "K", "F", "L", "N", "X"]
+Verb = Literal["R", "A", "I", "D", "S", "K", "F", "L", "E", "N", "X"]
 
 
 @dataclass(frozen=True, slots=True)
