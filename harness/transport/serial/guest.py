@@ -72,16 +72,17 @@ def _digest_function() -> str:
         "done;;",
         '*\\ *) IFS=\\ ; set -- $h_check.; IFS=$h_blank; h_check="$*"; h_check=${h_check%.};;',
         "esac;",
-        "h_digits=;",
     ]
+    # Assignments of one command take effect one after the other, and are cheaper than commands of their own.
+    line = "h_digits="
     for place, base in enumerate(_BASES):
-        steps.append('h_plane="$h_check ";')
+        line += ' h_plane="$h_check "'
         for digit in range(base):
             members = "".join(c for c in ALPHABET if _SPELLED[c][place] == digit)
-            quoted = shlex.quote(members.replace(BLANK, ""))
-            steps.append(f"IFS={quoted}{'$h_blank' if BLANK in members else ''}; set -- $h_plane; IFS={digit};")
-            steps.append('h_plane="$*";')
-        steps.append("h_digits=$h_digits$h_plane;")
+            quoted = shlex.quote(members.replace(BLANK, "")) + ("$h_blank" if BLANK in members else "")
+            line += f' IFS={quoted}; set -- $h_plane; IFS={digit} h_plane="$*"'
+        line += " h_digits=$h_digits$h_plane"
+    steps.append(f"{line};")
     step = f"h_sum=$(((h_sum*{_FACTOR}+1$h_plane)%{PRIME}));"
     steps += [
         "unset IFS;",
