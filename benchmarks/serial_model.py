@@ -19,6 +19,7 @@ import heapq
 import itertools
 import os
 import random
+import re
 import sys
 import time
 from collections import Counter
@@ -106,7 +107,7 @@ class GuestModel:
         separator = line[:1]
         at = line.rfind(separator) if separator else 0
         check = guest_digest(line[:at])
-        if not separator or check is None or str(check).encode() != line[at + 1 :]:
+        if at < 1 or check is None or str(check).encode() != line[at + 1 :]:
             return [*said, (now, self.say(self.hello.whole, "!"))]
         fields = line.decode("latin-1").split(separator.decode("latin-1"))
         verb, nonce = (fields[1:2] or [""])[0], "".join(fields[2:4])
@@ -143,7 +144,7 @@ class GuestModel:
         if verb in ("A", "I"):
             return [*said, (now, self.say(nonce, f"{verb}{self._lay_down(verb, int(argument), rest)}"))]
         if verb == "D":
-            data = self._input.encode().decode("unicode_escape").encode("latin-1") if argument == "n" else b""
+            data = re.sub(r"\\0([0-7]{3})", lambda found: chr(int(found[1], 8)), self._input).encode("latin-1")
             return [*said, (now, self.say(nonce, f"D{hashlib.sha256(data).hexdigest()}"))]
         if verb == "N":
             return [*said, (now, self.say(nonce, self._greeting))]

@@ -131,6 +131,7 @@ class Dialogue:
         self._reading = 0  # the number of the request to read lines that is not answered yet
         self._stuck = 0
         self._hurt = 0
+        self._hurt_at = 0.0
         self._widths = list(_WIDTHS)
         self._anew: tuple[Nonce, str] | None = None  # the nonce so far, and the width, of an answer that is said anew
 
@@ -198,7 +199,8 @@ class Dialogue:
         self.exchange = self._begin(self._new_nonce(), False)
         self.refused = False
         self._damage_seen = self._refusals_seen = 0
-        self._lines = self._unanswered = 0
+        self._lines = self._unanswered = self._hurt = 0
+        self._widths = list(_WIDTHS)
         self._asked_at = 0.0
         self.answered_at = self._lines_at = now
         self._interval = self._first_poll
@@ -232,6 +234,9 @@ class Dialogue:
         if exchange.damaged > self._damage_seen or exchange.refused > self._refusals_seen:
             self.answered_at = now
             self._unanswered = 0
+            self._hurt_at = self._hurt_at or now
+        else:
+            self._hurt_at = 0.0
         if self._anew is not None and exchange.has_ended:
             self._anew = None
         if messages or self._lines_at == now:
@@ -305,22 +310,23 @@ class Dialogue:
         if self._asked_at:
             due = self._asked_at + self._wait_for_answer()
         hurt = exchange.damaged > self._damage_seen or exchange.refused > self._refusals_seen
-        if hurt and (quiet >= _QUIET or now - self._lines_at >= 0.4):
-            if exchange.damaged > self._damage_seen:
-                self.re_reads += 1
+        if hurt:
+            # After a quiet, or where there is none; and less often, the longer nothing comes whole.
+            again = max(min(heard + _QUIET, self._hurt_at + 0.4), self._asked_at + _QUIET * 1.5 ** min(self._hurt, 9))
+            if now >= again:
                 self._hurt += 1
-                if self._hurt >= _HURT and self._running and self._widths:
+                self.re_reads += exchange.damaged > self._damage_seen
+                if self._hurt >= _HURT and exchange.damaged > self._damage_seen and self._widths:
                     return self._say_anew(now)
-            self._damage_seen, self._refusals_seen = exchange.damaged, exchange.refused
-            return self._ask_state(now)
+                self._damage_seen, self._refusals_seen = exchange.damaged, exchange.refused
+                return self._ask_state(now)
+            due = again
         if sign and not self._asked_at:
             return self._ask_state(now)
         if now >= due:
             if quiet >= 0.1 or now - self.answered_at >= 1.0 or self._asked_at:
                 return self._ask_state(now)
             due = now + 0.05
-        if hurt:
-            due = min(due, now + max(0.001, _QUIET - quiet))
         return Wait(self._at_most(due, sign=sign))
 
     def _ask_state(self, now: float) -> Send:
@@ -382,6 +388,8 @@ class Dialogue:
         """When the next step towards the command's end is due: TERM, KILL, no more waiting."""
         if not self.killed:
             return self._kill_at
+        if self.killed >= 2:
+            return self._deadline
         return min(self._deadline, self._kill_at + (self._deadline - self._kill_at) * 0.4 * self.killed)
 
     def _kill(self, now: float) -> Send | None:

@@ -859,7 +859,7 @@ while IFS= read -r h_this; do
     h_that=${h_this%"${h_this#?}"};
     h_text=${h_this%"$h_that"*};
     h_other=${h_this##*"$h_that"};
-    if h_digest && [ "$h_check" = "$h_other" ]; then
+    if [ -n "$h_text" ] && h_digest && [ "$h_check" = "$h_other" ]; then
         IFS=$h_that;
         set -- $h_this;
         h_verb=$2;
