@@ -192,6 +192,44 @@ def _run_batch(
     tally.bad += [f"ran twice: command {n}" for n in twice]
 
 
+def arrives(preset: Preset, shell: str, size: int, folder: Path, *, seed: int, deadline: float) -> bool:
+    """Return whether so many random bytes arrive over the line as they are. Raises AssertionError where others do."""
+    data = random.Random(seed).randbytes(size)
+    (folder / "data").write_bytes(data)
+    os.environ["XDG_RUNTIME_DIR"] = str(folder)
+    to_guest, from_guest = Damager(preset, f"{seed} typed"), Damager(preset, f"{seed} answered")
+    with PtyGuest(SHELLS[shell], folder / "console", to_guest=to_guest, to_client=from_guest) as guest:
+        console = Console(str(guest.path), name="damage", events=NullEmitter())
+        transport = SerialTransport(console, SerialSpec(str(guest.path)), events=NullEmitter())
+        try:
+            transport.run("true", deadline=Deadline.after(60))
+            to_guest.armed, from_guest.armed = preset.to_guest, preset.from_guest
+            result = transport.run(f"cat {folder}/data", deadline=Deadline.after(deadline))
+        except TransportError:
+            return False
+        finally:
+            to_guest.armed = from_guest.armed = False
+            transport.close()
+            console.close()
+    assert (result.stdout, result.stderr, result.exit_status) == (data, b"", 0), "silently wrong"
+    return True
+
+
+def _outputs(count: int, deadline: float) -> None:
+    for size, rate in ((20_000, 0.002), (20_000, 0.005), (430, 0.02)):
+        for kind in ("drop", "flip"):
+            preset = Preset("", (kind,), rate, True, True)
+            came, began = 0, time.monotonic()
+            for seed in range(count):
+                with tempfile.TemporaryDirectory(prefix="damage-") as folder:
+                    shell = list(SHELLS)[seed % len(SHELLS)]
+                    came += arrives(preset, shell, size, Path(folder), seed=seed, deadline=deadline)
+            each = (time.monotonic() - began) / count
+            print(
+                f"{size:6} bytes, {kind} {rate:.1%} both ways: {came} of {count} arrived, {each:.1f} s each", flush=True
+            )
+
+
 def _is_ready(transport: SerialTransport) -> bool:
     """Whether there is a shell to begin with. A line that damages nothing gets one, unless its end is beyond repair."""
     for _ in range(3):
@@ -249,7 +287,11 @@ def main() -> int:
     parser.add_argument("--deadline", type=float, default=30.0, help="seconds of each command")
     parser.add_argument("--seconds", type=float, default=0.0, help="begin nothing more after so many")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--outputs", type=int, default=0, help="only carry so many larger outputs of each kind")
     given = parser.parse_args()
+    if given.outputs:
+        _outputs(given.outputs, given.deadline)
+        return 0
     chosen = [preset for preset in presets() if given.presets in preset.name]
     shells = given.shells.split(",")
     each = max(1, given.commands // (len(chosen) * len(shells)))
