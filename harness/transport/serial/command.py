@@ -91,9 +91,13 @@ class Command:
             self._session.quality.patience = dialogue.patience
 
     def _converse(self) -> Outcome:
+        with woken_by(self._deadline, self._session.condition):
+            return self._take_steps()
+
+    def _take_steps(self) -> Outcome:
         session, dialogue = self._session, self._dialogue
         while True:
-            with woken_by(self._deadline, session.condition), session.condition:
+            with session.condition:
                 session.check(self._deadline)
                 now = self._clock.monotonic()
                 step = dialogue.step(now, session.heard, sign=session.sign is not None)
@@ -120,13 +124,15 @@ class Command:
                 # Twice in a row is more than a byte that was hit by chance.
                 self._session.slow_down()
             self._earlier += replace(self._session.damage(), resyncs=1)
-        width = f"k{quality.width}" if quality.width else ""
+        if quality.is_clean and not self._laid_down:
+            return self._mode, self._text
+        width = "" if quality.is_clean else f"k{quality.width}"
         laid_down = self._laid_down or not fits_one_line(self._text, quality.one_line)
         return f"{self._mode}{'a' if laid_down else ''}{width}", "-" if laid_down else self._text
 
     def _begin(self, nonce: Nonce, checked: bool) -> Exchange:
         self._session.sign = None
-        return self._session.begin(nonce, checked=checked or self._session.quality.width > 0)
+        return self._session.begin(nonce, checked=checked or not self._session.quality.is_clean)
 
     def _lay_down(self) -> None:
         """Carry a command over in pieces, where it fits no line."""
@@ -149,9 +155,11 @@ class Command:
         session, dialogue = self._session, self._dialogue
         taken = 0 if dialogue.exchange is None else dialogue.exchange.taken
         session.quality.note(whole=taken + 2, damaged=dialogue.damaged)
-        if dialogue.tries == 1:
+        damage = session.damage(dialogue.re_reads)
+        if dialogue.tries > 1:
+            damage += self._earlier
+        else:
             session.speed_up()
-        damage = self._earlier + replace(session.damage(), re_reads=dialogue.re_reads)
         if self._bulk_began is not None:
             began, heard = self._bulk_began
             session.measured(session.total - heard, self._clock.monotonic() - began, answer.stdout or answer.stderr)

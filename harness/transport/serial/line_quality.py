@@ -18,10 +18,11 @@ class LineQuality:
 
     def note(self, *, whole: int, damaged: int) -> None:
         """Note how many frames arrived whole and how many did not."""
-        rate = damaged / max(1, whole + damaged)
         if not damaged:
-            self._limit = min(_CLEAN, self._limit * 1.15)
+            if self._limit < _CLEAN:
+                self._limit = min(_CLEAN, self._limit * 1.15)
         else:
+            rate = damaged / (whole + damaged)
             factor = 0.5 if rate > 0.3 else 0.7 if rate > 0.1 else 0.9
             self._limit = max(_SHORTEST, min(float(ONE_LINE - 1), self._limit * factor))
 

@@ -16,6 +16,7 @@ from typing import Literal
 from harness.transport.serial.guest import ALPHABET, digest
 
 _LETTERS = "abcdefghijkmnopqrstuvwxyz23456789"
+_PAIRS = tuple(first + second for first in _LETTERS for second in _LETTERS)
 PIECE = 640  # characters of payload a line: with its head below 1,023, where the narrowest reader cuts
 SEPARATOR = "~"
 """What separates, unless the arguments hold it. A text that comes in pieces never does."""
@@ -36,12 +37,11 @@ class Nonce:
     @classmethod
     def fresh(cls) -> Nonce:
         """A new one; 33^8 are possible."""
-        number = secrets.randbelow(len(_LETTERS) ** 8)
-        text = ""
-        for _ in range(8):
-            number, index = divmod(number, len(_LETTERS))
-            text += _LETTERS[index]
-        return cls(text[:4], text[4:])
+        number = secrets.randbelow(len(_PAIRS) ** 4)
+        number, first = divmod(number, len(_PAIRS))
+        number, second = divmod(number, len(_PAIRS))
+        fourth, third = divmod(number, len(_PAIRS))
+        return cls(_PAIRS[first] + _PAIRS[second], _PAIRS[third] + _PAIRS[fourth])
 
     @property
     def whole(self) -> str:

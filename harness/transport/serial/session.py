@@ -320,8 +320,9 @@ class Session(Reader):
 
     def speed_up(self) -> None:
         """What was typed arrived: type twice as fast as before, and without rests once they are short."""
-        pace = self._console.pace / 2
-        self._console.pace = pace if pace >= 0.001 else 0.0
+        if self._console.pace:
+            pace = self._console.pace / 2
+            self._console.pace = pace if pace >= 0.001 else 0.0
 
     def _wait_message(self, wanted: Callable[[str], bool], end: Deadline) -> str | None:
         return self._wait_answer(None, wanted, end)
@@ -359,10 +360,10 @@ class Session(Reader):
             limit = next(speed for most, speed in _WORTH if shrinks < most)
             self.compress = count < limit * seconds
 
-    def damage(self) -> Damage:
+    def damage(self, re_reads: int = 0) -> Damage:
         """What the present exchange met so far."""
         with self.condition:
-            return Damage(noise_bytes=self.exchange.noise_bytes, damaged_lines=self.exchange.damaged)
+            return Damage(self.exchange.noise_bytes, self.exchange.damaged, re_reads)
 
 
 def _read_hello(body: str) -> Guest:
