@@ -396,7 +396,7 @@ def converse(scenario: Scenario, seed: int, to_guest: Fault = no_fault, from_gue
         lambda tries: (scenario.mode, scenario.text),
         lambda new, checked: Exchange(new, guest=hello, checked=checked or scenario.checked),
         now=now,
-        kill_at=deadline - min(1.0, scenario.deadline * 0.1),
+        reserve=min(1.0, scenario.deadline * 0.1),
         deadline=deadline,
         patience=0.05,
         new_nonce=nonce,

@@ -9,8 +9,9 @@ from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired
 from harness.transport.contract import Damage
 from harness.transport.errors import Cause, Damaged, Timeout, TransportError, TransportLost
+from harness.transport.limits import too_long
 from harness.transport.serial.dialogue import Dialogue, Failure, Send, Wait
-from harness.transport.serial.frames import Answer, Exchange
+from harness.transport.serial.frames import Answer, AnswerTooLongError, Exchange
 from harness.transport.serial.reader import woken_by
 from harness.transport.serial.requests import Nonce, fits_one_line
 from harness.transport.serial.session import Session
@@ -57,13 +58,14 @@ class Command:
         self._clock = deadline.clock
         quality, now = session.quality, deadline.clock.monotonic()
         self._laid_down = False
+        self._delivered = False  # a whole request was typed
         self._earlier = Damage()
         self._bulk_began: tuple[float, int] | None = None
         self._dialogue = Dialogue(
             self._arguments,
             self._begin,
             now=now,
-            kill_at=deadline.at - min(_RESERVE, deadline.remaining() * 0.1),
+            reserve=min(_RESERVE, deadline.remaining() * 0.1),
             deadline=deadline.at,
             patience=quality.patience,
             first_poll=_FIRST_POLL if quality.is_clean else max(0.1, quality.patience),
@@ -76,14 +78,25 @@ class Command:
         try:
             self._lay_down()
             return self._converse()
+        except AnswerTooLongError:
+            self._abandon()
+            raise too_long(
+                "the console", self._text[:200], self._session.answer_limit, "serial", self._session.since(0)
+            ) from None
         except Cancelled:
             self._abandon()
             raise
         except DeadlineExpired as error:
-            # While something was typed. What that says of the command is what the guest has said so far.
-            if not dialogue.may_have_run:
+            if not (self._delivered and dialogue.may_have_run):
                 raise
-            raise self._failed(dialogue.at_deadline(self._clock.monotonic())) from error
+            raise TransportLost(
+                f"the console took nothing more that was typed while a command ran: {error.message}",
+                cause=Cause.LOST,
+                transport="serial",
+                seen=self._session.since(0)[-2048:],
+                may_have_run=True,
+                hint="the machine hangs, is stopped, or its console does",
+            ) from error
         except TransportLost as error:
             error.may_have_run = error.may_have_run or dialogue.may_have_run
             raise
@@ -148,6 +161,7 @@ class Command:
             self._lay_down()
             self._session.resume(exchange)
         self._session.send(step.verb, exchange.nonce, *step.arguments, deadline=self._deadline)
+        self._delivered = True
 
     # -- ending ------------------------------------------------------------------------------------------------
 

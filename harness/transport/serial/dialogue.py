@@ -80,7 +80,7 @@ class Dialogue:
         begin: Callable[[Nonce, bool], Exchange],
         *,
         now: float,
-        kill_at: float,
+        reserve: float,
         deadline: float,
         patience: float = 0.0,
         first_poll: float = _FIRST_POLL,
@@ -92,12 +92,13 @@ class Dialogue:
         `begin` starts an exchange (with whether each data line will have a check), `patience` is how long an answer is
         waited for (seconds, 0: not known), `first_poll` after how many seconds the guest is asked first, `script` the
         longest list of lines that is asked for at once.
-        `now`, `kill_at` (when the command is ended) and `deadline` are times of the clock that `step` is told.
+        `now` and `deadline` are times of the clock that `step` is told; the command is ended `reserve` seconds before.
         """
         self._command = command
         self._begin = begin
         self._new_nonce = new_nonce
-        self._kill_at = kill_at
+        self._kill_at = deadline - reserve
+        self._reserve = reserve
         self._deadline = deadline
         self.patience = patience
         self._first_poll = first_poll
@@ -390,7 +391,7 @@ class Dialogue:
             return self._kill_at
         if self.killed >= 2:
             return self._deadline
-        return min(self._deadline, self._kill_at + (self._deadline - self._kill_at) * 0.4 * self.killed)
+        return min(self._deadline, self._kill_at + self._reserve * 0.4 * self.killed)
 
     def _kill(self, now: float) -> Send | None:
         if now >= self._wake_at() and self.killed < 2:

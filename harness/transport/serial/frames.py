@@ -24,11 +24,23 @@ import zlib
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from itertools import islice
 
+from harness.transport.limits import ANSWER_LIMIT
 from harness.transport.serial.guest import digest
 from harness.transport.serial.requests import Nonce
 
-_LONGEST_SEGMENT = 1 << 20
+_LONGEST_SEGMENT = 1 << 17
+_LINE_COST = 128
+"""Bytes that this machine spends on a data line besides what it carries."""
+_STEP = 1 << 20
+_MOST_MISSING = 5000
+"""Lines that are asked for again at a time."""
+_MESSAGES_KEPT = 1000
+
+
+class AnswerTooLongError(Exception):
+    """Inside this package: the answer is, or claims to be, longer than what is kept of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +92,7 @@ def checksum_holds(said: str, data: bytes) -> bool:
         return hashlib.sha256(data).hexdigest() == said
     if len(said) == 32:
         return hashlib.md5(data, usedforsecurity=False).hexdigest() == said
-    return said.isdigit() and posix_cksum(data) == int(said)
+    return len(said) <= 10 and said.isdigit() and posix_cksum(data) == int(said)
 
 
 # What is not ours must not cost much: a frame's greatest length, the places in it that may be its end, and the frames
@@ -112,11 +124,16 @@ def check_holds(text: bytes, said: bytes) -> bool:
         return False
 
 
+def _is_count(text: str) -> bool:
+    """Whether it is a number that can count what one answer holds."""
+    return len(text) <= 12 and text.isdigit()
+
+
 def inline_answer(body: str) -> Answer | None:
     """Read ``=STATUS:LENGTH:LENGTH:STDOUTSTDERR`` (newlines as ``~``); None where the lengths do not hold."""
     parts = body[1:].split(":", 3)
     status = _STATUS.fullmatch(parts[0])
-    if len(parts) != 4 or status is None or not all(p.isdigit() for p in parts[1:3]):
+    if len(parts) != 4 or status is None or not all(_is_count(p) for p in parts[1:3]):
         return None
     out, err = int(parts[1]), int(parts[2])
     text = parts[3]
@@ -127,7 +144,7 @@ def inline_answer(body: str) -> Answer | None:
 
 
 _NONCE_LENGTH = 8
-_STATUS = re.compile(r"([0-9]{1,3})(k?)")
+_STATUS = re.compile(r"(25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})(k?)")
 _MESSAGE_END = re.compile(rb"\|([0-9]{1,19})>")
 _LINE_END = re.compile(rb"\|([0-9]{1,19})\.")
 _LINE_BEGIN = re.compile(rb"([pq])([0-9]{1,9}):")
@@ -153,9 +170,14 @@ class Exchange:
     which is no request; `noise_bytes` what belonged to others.
     """
 
-    def __init__(self, nonce: Nonce, *, guest: Nonce | None = None, checked: bool = False) -> None:
-        """`guest` is the nonce that the guest said hello with. `checked`: only data lines with a check are believed."""
+    def __init__(
+        self, nonce: Nonce, *, guest: Nonce | None = None, checked: bool = False, limit: int = ANSWER_LIMIT
+    ) -> None:
+        """`guest` is the nonce that the guest said hello with. `checked`: only data lines with a check are believed.
+        `limit` bounds the answer, stdout and stderr together, in bytes."""
         self.nonce = nonce
+        self._limit = limit
+        self._held = 0
         self.checked = checked
         self.refused = 0
         self.taken = 0
@@ -274,7 +296,11 @@ class Exchange:
             stream.verified.add(index)
         elif index in stream.verified:
             return
-        stream.lines[index] = payload
+        # What it carries takes up to twice its size on the line (base64; twice in hex, where the guest has no tools).
+        if self._held <= 2 * self._limit + _STEP:
+            before = stream.lines.get(index)
+            self._held += len(payload) + _LINE_COST if before is None else len(payload) - len(before)
+            stream.lines[index] = payload
 
     def _take_message(self, body: str) -> None:
         if body.startswith("="):
@@ -285,11 +311,12 @@ class Exchange:
         elif body.startswith("+"):
             parts = body[1:].split(":")
             status = _STATUS.fullmatch(parts[0])
-            if len(parts) == 5 and status is not None and all(parts) and parts[2].isdigit() and parts[4].isdigit():
+            if len(parts) == 5 and status is not None and all(parts) and _is_count(parts[2]) and _is_count(parts[4]):
                 streams = ((parts[1], int(parts[2])), (parts[3], int(parts[4])))
                 self._bulk = (int(status[1]), status[2] == "k", streams)
                 return
-        self._messages.append(body)
+        if len(self._messages) < _MESSAGES_KEPT:
+            self._messages.append(body)
 
     # -- out ---------------------------------------------------------------------------------------------------
 
@@ -311,6 +338,8 @@ class Exchange:
         """The answer; or the lines to read again; or None while the guest has not said how it ended."""
         if self._answer is not None:
             return self._answer
+        if self._held > 2 * self._limit + _STEP:
+            raise AnswerTooLongError(f"more than {self._limit} bytes came")
         if self._bulk is None:
             return None
         status, ended, kinds = self._bulk
@@ -318,15 +347,17 @@ class Exchange:
         decoded: list[bytes] = []
         for name, (kind, count) in zip("pq", kinds, strict=True):
             stream = self._streams[name]
+            if count > self._limit:
+                raise AnswerTooLongError(f"{count} lines are announced")
             if kind[0] in "wvt":
                 have: Collection[int] = stream.verified
             else:
                 have = stream.lines
-            absent = tuple(i for i in range(1, count + 1) if i not in have)
+            absent = tuple(islice((i for i in range(1, count + 1) if i not in have), _MOST_MISSING))
             if absent:
                 missing.append(Missing(name, absent, count))
                 continue
-            data = _decode(kind, [stream.lines[i] for i in range(1, count + 1)])
+            data = _decode(kind, [stream.lines[i] for i in range(1, count + 1)], self._limit)
             if data is None:
                 missing.append(Missing(name, self._drop_suspects(kind, stream, count), count))
                 continue
@@ -335,6 +366,8 @@ class Exchange:
             # What is read again has a check of its own.
             self.checked = True
             return missing
+        if sum(map(len, decoded)) > self._limit:
+            raise AnswerTooLongError(f"it holds {sum(map(len, decoded))} bytes")
         self._answer = Answer(status, decoded[0], decoded[1], ended)
         for stream in self._streams.values():
             stream.lines.clear()  # twice what they carry, and nobody needs them any more
@@ -368,16 +401,15 @@ class Exchange:
         return self._rest
 
 
-def _decode(kind: str, payloads: list[bytes]) -> bytes | None:
-    """The bytes that the payloads carry, or None where they do not hold."""
+def _decode(kind: str, payloads: list[bytes], limit: int = ANSWER_LIMIT) -> bytes | None:
+    """The bytes that the payloads carry, or None where they do not hold. Raises AnswerTooLongError for what unpacks to
+    more than `limit` bytes."""
     joined = b"".join(payloads)
     try:
         if kind == "-":
             return b""
         if kind == "z":
-            unzip = zlib.decompressobj(wbits=31)
-            data = unzip.decompress(binascii.a2b_base64(joined, strict_mode=True))
-            return data if unzip.eof and not unzip.unused_data else None
+            return _unzipped(binascii.a2b_base64(joined, strict_mode=True), limit)
         if kind[0] == "b":
             data = binascii.a2b_base64(joined, strict_mode=True)
             return data if checksum_holds(kind[1:], data) else None
@@ -393,6 +425,22 @@ def _decode(kind: str, payloads: list[bytes]) -> bytes | None:
     except (ValueError, binascii.Error, zlib.error, UnicodeDecodeError):
         return None
     return None
+
+
+def _unzipped(packed: bytes, limit: int) -> bytes | None:
+    """What a gzip file holds, unpacked in steps: a thousand times its size may be in it (RFC 1951)."""
+    unzip = zlib.decompressobj(wbits=31)
+    pieces, size = [], 0
+    while not unzip.eof:
+        piece = unzip.decompress(packed, _STEP)
+        packed = unzip.unconsumed_tail
+        size += len(piece)
+        if size > limit:
+            raise AnswerTooLongError(f"it unpacks to more than {limit} bytes")
+        if not piece and not packed and not unzip.eof:
+            return None
+        pieces.append(piece)
+    return None if unzip.unused_data else b"".join(pieces)
 
 
 def _odd_lengths(payloads: list[bytes]) -> list[int]:
