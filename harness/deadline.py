@@ -43,6 +43,23 @@ LONGEST_WAIT = 20 * 86400.0
 subprocesses inherit that, and threading has a limit of its own (`threading.TIMEOUT_MAX`)."""
 
 
+class AnchoredClock:
+    """A clock whose wall time is read once and then advances with its monotonic time.
+
+    The difference of two of its times is a true duration, also where the machine's wall clock is set in between.
+    """
+
+    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
+        self._offset = clock.time() - clock.monotonic()
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    def time(self) -> float:
+        return self._clock.monotonic() + self._offset
+
+
 class Cancellation:
     """A one-way switch, shared by all waits that must end together. Thread-safe."""
 

@@ -158,10 +158,14 @@ def _internal(error: Exception) -> int:
     import tempfile
     import traceback
 
+    from harness.inventory.places import mask_secrets
+
+    # The log that was open when it happened knows the secrets (see EventLog.close).
+    redact = getattr(error, "redact", None) or mask_secrets
     with tempfile.NamedTemporaryFile("w", prefix="harness-fault-", suffix=".txt", delete=False) as file:
-        traceback.print_exception(error, file=file)
+        file.write(redact("".join(traceback.format_exception(error))))
     complain(
-        f"harness: internal error: {type(error).__name__}: {error}\n"
+        f"harness: internal error: {redact(f'{type(error).__name__}: {error}')}\n"
         f"  This is a fault of harness. The details are in {file.name}; please report it with them."
     )
     return int(ExitCode.INTERNAL)

@@ -40,6 +40,11 @@ def inventory_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the password for vaulted values; a program is run and prints it",
     )
+    group.add_argument(
+        "--untrusted",
+        action="store_true",
+        help="the inventory is somebody else's: run no program of its, read no file outside its folder",
+    )
 
 
 def check_options(parser: argparse.ArgumentParser, *, nargs: str = "+") -> None:

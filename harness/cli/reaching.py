@@ -187,7 +187,10 @@ def reach(arguments: argparse.Namespace, pattern: str | None, *, verb: str) -> I
             "no inventory was given", hint="Name one with -i: a file, a folder, or hosts such as -i host1,"
         )
     inventory = load(
-        arguments.inventory, extra_vars=arguments.extra_vars, vault_password_file=arguments.vault_password_file
+        arguments.inventory,
+        extra_vars=arguments.extra_vars,
+        vault_password_file=arguments.vault_password_file,
+        untrusted=arguments.untrusted,
     )
     hosts = inventory.select(pattern, limit=arguments.limit)
     for warning in inventory.warnings:
@@ -250,6 +253,8 @@ def typed_inventory(arguments: argparse.Namespace) -> list[str]:
         words += ["-i", source]
     for assignment in arguments.extra_vars:
         words += ["-e", assignment]
+    if arguments.untrusted:
+        words.append("--untrusted")
     if arguments.vault_password_file:
         words += ["--vault-password-file", arguments.vault_password_file]
     if getattr(arguments, "logs", "logs") != "logs":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TextIO
+    from typing import IO, TextIO
 
     from harness.cli.deferred_signals import DeferredSignals
     from harness.deadline import Cancellation
@@ -77,13 +77,15 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.cli.collecting import recipe_of
     from harness.cli.planning import list_plan, plan_of
     from harness.cli.shipping import sinks_of
+    from harness.engine.captured import document_only
 
     _leaving_up(arguments)
-    plan = plan_of(arguments)
-    if arguments.list_only:
-        return list_plan(plan, as_json=arguments.json)
-    sinks = sinks_of(arguments, [target.host for target in plan.targets])
-    return _execute(plan, sinks, recipe_of(arguments), arguments)
+    with document_only(arguments.json) as document:
+        plan = plan_of(arguments)
+        if arguments.list_only:
+            return list_plan(plan, document, as_json=arguments.json)
+        sinks = sinks_of(arguments, [target.host for target in plan.targets])
+        return _execute(plan, sinks, recipe_of(arguments), arguments, document)
 
 
 def _leaving_up(arguments: argparse.Namespace) -> None:
@@ -96,13 +98,15 @@ def _leaving_up(arguments: argparse.Namespace) -> None:
         arguments.keep = True
 
 
-def _execute(plan: Plan, sinks: list[str], recipe: Callable[[], Recipe] | None, arguments: argparse.Namespace) -> int:
+def _execute(
+    plan: Plan, sinks: list[str], recipe: Callable[[], Recipe] | None, arguments: argparse.Namespace, document: IO[str]
+) -> int:
     from harness.cli.deferred_signals import DeferredSignals
     from harness.deadline import Cancellation
 
     cancellation = Cancellation()
     with DeferredSignals(cancellation) as signals:
-        return _carry_out(plan, sinks, recipe, arguments, cancellation, signals)
+        return _carry_out(plan, sinks, recipe, arguments, document, cancellation, signals)
 
 
 def _carry_out(
@@ -110,6 +114,7 @@ def _carry_out(
     sinks: list[str],
     recipe: Callable[[], Recipe] | None,
     arguments: argparse.Namespace,
+    document: IO[str],
     cancellation: Cancellation,
     signals: DeferredSignals,
 ) -> int:
@@ -122,9 +127,9 @@ def _carry_out(
     from harness.cli.collecting import collector
     from harness.cli.options import rotation_of
     from harness.cli.planning import repeat_command
-    from harness.cli.printing import write_document
     from harness.cli.shipping import begin
     from harness.cli.streams import give_up_streams, tell_waiting
+    from harness.engine.captured import attributed
     from harness.engine.console import ConsoleTail
     from harness.engine.findings.watch import Findings
     from harness.engine.scheduler import Scheduler
@@ -189,7 +194,7 @@ def _carry_out(
         collect=collector(recipe, arguments.collect_timeout, folder, log),
     )
     with contextlib.closing(log), signals:
-        with terminal, contextlib.closing(keyring):
+        with terminal, contextlib.closing(keyring), attributed():
             result: RunResult = log.redact(until_done(scheduler.run))
             # First of all: whatever else is left to be ended may fail, or be ended itself.
             trouble = write_reports(result, folder, patience=patience) if log.failed is None else None
@@ -210,11 +215,12 @@ def _carry_out(
         terminal.summary(result, str(folder.path))
         _go_on_with(result, arguments, stream)
         if arguments.json:
-            write_document(results_json(result))
+            print(results_json(result), end="", file=document)
+        document.flush()
         sys.stdout.flush()
     except (OSError, ValueError):
         # The reader (`| head`) has gone, or the terminal. The verdict stands in the record, and in the exit code.
-        give_up_streams()
+        give_up_streams(document)
     if escort is not None:
         escort.finish()
     return leave(int(result.exit_code))

@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from harness.cli import config
     from harness.cli.interrupts import ending_signals
-    from harness.cli.shipping import opened
+    from harness.cli.shipping import opened, point_out_plain_tokens
     from harness.deadline import Cancellation
     from harness.errors import ExitCode, UsageError
     from harness.report.folder import find
@@ -76,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     urls = opened(arguments.to or config.load(os.environ).ship_to)
     if not urls:
         raise UsageError("no sink was given", hint="Name one with --to URL; `harness ship --help` shows their kinds.")
+    point_out_plain_tokens(urls)
     # `logs/*` has the newest run twice: by its name, and as `latest`.
     found = [find(Path(arguments.logs), word) for word in arguments.runs]
     runs = list({path.resolve(): path for path in reversed(found)}.values())[::-1]

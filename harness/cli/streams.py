@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sys
+from typing import IO
 
 
 def open_streams() -> None:
@@ -20,9 +21,10 @@ def open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def give_up_streams() -> None:
-    """Let whatever is still to be written go nowhere: Python must not complain of it at exit."""
-    for stream in (sys.stdout, sys.stderr):
+def give_up_streams(*others: IO[str]) -> None:
+    """Let whatever is still to be written go nowhere: Python must not complain of it at exit. `others` are streams
+    beside the standard ones."""
+    for stream in (sys.stdout, sys.stderr, *others):
         try:
             stream.flush()
         except (OSError, ValueError):

@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 from harness.api.assertion import explain, location, stack
 from harness.api.check import Check, Condition, Never, Settings, Skip
 from harness.deadline import Deadline
+from harness.engine.captured import Capture, shortened
 from harness.engine.observation import refuse_as_observation
 from harness.engine.outcome import CheckResult, Observation, Outcome
 from harness.engine.retry import Retry
@@ -82,10 +83,11 @@ class CheckRun:
     """Carries one check on one target to its verdict. Thousands may be waiting at once, so it is kept small."""
 
     __slots__ = (
-        "_admitted", "_attempts", "_changes", "_check", "_clock", "_cut_short", "_deadline", "_died", "_events",
-        "_first_look", "_held", "_held_since", "_jitter", "_limit", "_looked", "_lost", "_make_target",
-        "_misconfigured", "_observations", "_observed", "_pause", "_pool", "_refusals", "_retry", "_settings",
-        "_started", "_tally", "_target_name", "_transport", "_unreached", "_verdict", "_waits", "_warnings", "_where",
+        "_admitted", "_attempts", "_capture", "_changes", "_check", "_clock", "_cut_short", "_deadline", "_died",
+        "_events", "_first_look", "_held", "_held_since", "_jitter", "_limit", "_looked", "_lost", "_make_target",
+        "_misconfigured", "_observations", "_observed", "_output", "_pause", "_pool", "_refusals", "_retry",
+        "_settings", "_started", "_tally", "_target_name", "_transport", "_unreached", "_verdict", "_waits",
+        "_warnings", "_where",
     )  # fmt: skip
 
     def __init__(
@@ -138,6 +140,8 @@ class CheckRun:
         self._held_since: float | None = None
         self._changes: list[float] = []
         self._where = ""
+        self._capture = Capture()
+        self._output = ""
         self._cut_short = False
         self._refusals = 0
         self._admitted = False
@@ -190,6 +194,7 @@ class CheckRun:
             reconnects=self._tally.reconnects,
             warnings=self._warnings,
             misconfigured=self._misconfigured,
+            output=self._output,
         )
         tell_warnings(result, self._events)
         self._events.emit(
@@ -229,9 +234,11 @@ class CheckRun:
             began = self._clock.monotonic()
             outcome, seen, final, where = await self._once(self._attempts)
         self._where = where or self._where
+        self._report_output()
         ended = self._clock.monotonic()
         self._looked = ended - began
         self._lost += outcome is Outcome.UNREACHABLE
+        whole, seen = seen, shortened(seen)
         observation = Observation(self._attempts, ended - self._started, outcome, seen)
         self._observations = (*self._observations[1 - KEPT_OBSERVATIONS :], observation)
         if not final and outcome is Outcome.PASSED:
@@ -244,12 +251,26 @@ class CheckRun:
             attempt=self._attempts,
             outcome=outcome.value,
             duration=ended - began,
-            seen=seen,
+            seen=whole,
             final=final,
         )
         if final:
             self._verdict = (outcome, seen, where)
         return final
+
+    def _report_output(self) -> None:
+        """Record what the attempt has printed; the result keeps the last of it."""
+        text = self._capture.text
+        if not text:
+            return
+        self._events.emit(
+            "check.output",
+            f"{self._check.label} attempt {self._attempts} printed {len(text)} characters",
+            level="debug",
+            attempt=self._attempts,
+            text=text,
+        )
+        self._output = shortened(f"{self._output}{text}")
 
     # -- one look --------------------------------------------------------------------------------------------
 
@@ -262,7 +283,8 @@ class CheckRun:
         failed: list[TrackedResult] = []
         self._tally.failed = failed
         condition = None if self._admitted else self._check.when
-        call = self._pool.submit(_look, self._check.function, target, condition, failed)
+        self._capture = Capture()
+        call = self._pool.submit(_look, self._check.function, target, condition, failed, self._capture)
         if not await self._waits.call(call, deadline.remaining() + GRACE):
             self._pool.replace()  # the thread is given up, and its place is filled
             deadline.cancellation.check()
@@ -394,10 +416,21 @@ def tell_warnings(result: CheckResult, events: Emitter) -> None:
 
 
 def _look(
+    function: Callable[[Target], Any],
+    target: Target,
+    condition: Condition | None,
+    failed: list[TrackedResult],
+    capture: Capture,
+) -> _Look:
+    """Call a check, once its condition (where one is left to ask) holds; on a worker thread, and never raise. `failed`
+    gathers the results of the attempt's commands that failed; what the check prints goes to `capture`."""
+    with capture.active():
+        return _call(function, target, condition, failed)
+
+
+def _call(
     function: Callable[[Target], Any], target: Target, condition: Condition | None, failed: list[TrackedResult]
 ) -> _Look:
-    """Calls a check, once its condition (where one is left to ask) holds; on a worker thread, and never raises.
-    `failed` gathers the results of the attempt's commands that failed."""
     admitted = False
     try:
         if condition is not None and not condition(target):

@@ -44,7 +44,8 @@ class CheckResult:
     within the window. `findings` are those, in one line each, that began while it ran. `timed_out`: no verdict was
     final when its time was up, so what it waited for might have come later. `warnings` tell of the verdict's own
     attempt what its author should know: commands that failed, and whose results the check did not look at.
-    `misconfigured`: what was asked for cannot work on any target (a usage error), so it was not tried again.
+    `misconfigured`: what was asked for cannot work on any target (a usage error), so it was not tried again. `output`
+    is what its attempts printed, shortened where it is long.
     """
 
     target: str
@@ -71,6 +72,7 @@ class CheckResult:
     reconnects: int = 0
     warnings: tuple[str, ...] = ()
     misconfigured: bool = False
+    output: str = ""
 
     @property
     def label(self) -> str:

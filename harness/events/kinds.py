@@ -108,7 +108,17 @@ KINDS: dict[str, Kind] = dict(
         ),
         _kind("fault.start", "A fault is being done to the target from now on.", "fault"),
         _kind("fault.end", "The fault is over; the duration is how long it lasted.", "fault duration"),
-        _kind("fault.missed", "A fault was due when the checks had ended already; it was not done.", "fault"),
+        _kind(
+            "soak.inputs_changed",
+            "Inventory or check files differ from those that the soak began with; a resumed soak uses the kept copies.",
+            "paths",
+        ),
+        _kind(
+            "iteration.lost",
+            "Lines of an earlier iteration are damaged or missing in trials.jsonl: a resumed soak runs it again.",
+            "target",
+        ),
+        _kind("fault.missed", "A fault was drawn and not injected; the message says why.", "fault"),
         _kind("fault.failed", "A fault could not be done; the message says why.", "fault"),
         _kind(
             "fault.recovered",
@@ -270,6 +280,7 @@ KINDS: dict[str, Kind] = dict(
         # checks
         _kind("check.start", "A check begins on a target.", f"{_CHECK} check_id"),
         _kind("attempt.end", "A check has looked once.", f"{_CHECK} attempt outcome duration seen final"),
+        _kind("check.output", "What an attempt of a check printed, on stdout and stderr.", f"{_CHECK} attempt text"),
         _kind(
             "check.end",
             "A check has its outcome on a target.",

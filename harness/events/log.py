@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -118,6 +119,9 @@ class EventLog:
 
     def close(self) -> None:
         """Closes the file when all is compressed that was turned over; later events are refused."""
+        if (error := sys.exc_info()[1]) is not None:
+            # What ends the program with this error is told, and written down, without the secrets that we know.
+            error.__dict__["redact"] = self.redact
         self._writer.settle()  # not under the lock: what goes wrong there is an event
         with self._lock:
             self._writer.close()

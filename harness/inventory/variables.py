@@ -24,7 +24,10 @@ class Variable:
 
     def read(self, value: object) -> object:
         """The value in its own type. Raises ValueError, saying what was expected."""
-        return self.kind.read(value)
+        try:
+            return self.kind.read(value)
+        except (OverflowError, RecursionError):
+            raise ValueError(f"expected {self.kind}, got a value beyond any use") from None
 
     @property
     def ours(self) -> bool:
@@ -385,6 +388,13 @@ _QEMU = (
         None,
         "[8080:80]",
         "More forwarded TCP ports, HOST:GUEST; put them in quotes in YAML.",
+    ),
+    Variable(
+        "qemu_restrict",
+        kinds.BOOLEAN,
+        True,
+        "no",
+        "Whether the guest's network is cut off from this machine and all behind it, but for the forwarded ports.",
     ),
     Variable(
         "qemu_console",

@@ -66,6 +66,7 @@ def machine_layout(
         append=append,
         # Port 0: the kernel chooses a free one when QEMU binds it, so two runs can never choose the same.
         forwards=(PortForward(spec.ssh_port, SSH_PORT), *spec.ports),
+        restrict=spec.restrict,
         extra=spec.args,
     )
 

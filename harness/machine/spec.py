@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import UsageError
+from harness.inventory.kinds import boolean
 from harness.machine.recipe import is_recipe, parse_size, recipe_names
 from harness.user import expanded
 
@@ -36,6 +37,7 @@ VARIABLES = (
     "qemu_args",
     "qemu_ssh_port",
     "qemu_ports",
+    "qemu_restrict",
     "qemu_console",
     "qemu_console_socket",
     "qemu_qmp_socket",
@@ -97,6 +99,8 @@ class MachineSpec:
     args: tuple[str, ...] = ()
     ssh_port: int = 0
     ports: tuple[PortForward, ...] = ()
+    restrict: bool = True
+    """The guest reaches nothing through its user network: neither this machine's loopback nor what lies behind it."""
     console: ConsoleKind = "serial"
     console_socket: Path | None = None
     qmp_socket: Path | None = None
@@ -178,6 +182,7 @@ class _Reader:
             args=self._args(),
             ssh_port=self._int("qemu_ssh_port", 0, 0, 65535),
             ports=tuple(self._forward(item) for item in self._list("qemu_ports")),
+            restrict=self._boolean("qemu_restrict", default=True),
             console=console,
             console_socket=self._socket("qemu_console_socket"),
             qmp_socket=self._socket("qemu_qmp_socket"),
@@ -233,6 +238,12 @@ class _Reader:
         if value not in allowed:
             raise self._wrong(name, f"is none of {', '.join(allowed)}")
         return value
+
+    def _boolean(self, name: str, *, default: bool) -> bool:
+        try:
+            return boolean(self._vars[name]) if self._given(name) else default
+        except ValueError as error:
+            raise self._wrong(name, str(error)) from None
 
     def _int(self, name: str, default: int, low: int, high: int) -> int:
         if not self._given(name):

@@ -82,6 +82,7 @@ def _case(check: CheckResult, collected: str) -> list[str]:
         *(f'        <property name="{name}" value={_attribute(value)} />' for name, value in properties),
         "      </properties>",
         *_verdict(check, collected),
+        *([f"      <system-out>{_text(check.output)}</system-out>"] if check.output else []),
         *_warnings(check),
         "    </testcase>",
     ]

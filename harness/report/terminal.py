@@ -59,9 +59,9 @@ class Terminal:
         if may_be_styled(stream):
             from harness.report.live import StyledLines
 
-            styled = StyledLines(stream)
-            if styled.is_terminal:
-                self._lines = self._styled = styled
+            styled_lines = StyledLines(stream)
+            if styled_lines.is_terminal:
+                self._lines = self._styled = styled_lines
         self._lock = threading.Lock()
         self._rows: dict[str, _Row] = {}
         self._live: Live | None = None

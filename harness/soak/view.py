@@ -23,9 +23,9 @@ _GOOD = ("passed", "skipped")
 _TOLD = frozenset(
     (
         "boot.failed", "fault.failed", "fault.not_undone", "fault.unrecovered", "finding", "flake.known",
-        "image.build.start", "image.progress", "internal.error", "machine.started", "record.waited",
-        "reset.clock_behind", "reset.refused", "snapshot.saved", "soak.resume", "target.stop_failed",
-        "target.misconfigured", "target.unanswered", "target.unreachable",
+        "image.build.start", "image.progress", "internal.error", "iteration.lost", "machine.started", "record.trouble",
+        "record.waited", "reset.clock_behind", "reset.refused", "snapshot.saved", "soak.inputs_changed", "soak.resume",
+        "target.misconfigured", "target.stop_failed", "target.unanswered", "target.unreachable",
     )
 )  # fmt: skip
 _TOLD_VERBOSELY = frozenset(

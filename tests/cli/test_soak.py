@@ -217,3 +217,42 @@ def test_on_a_terminal_there_is_a_live_table(place: Path) -> None:
     assert re.search(r"vm1 +1 of 2 +0\.0 %, 0\.0 to 79\.3 % +- +0 +0 +0 +\d+ s ", text)
     assert shown.rstrip().endswith(b"Z-" + text.rstrip().rpartition("Z-")[2].encode())  # the table is gone in the end
     assert b"\x1b[?25h" in shown
+
+
+@pytest.fixture
+def ended(place: Path) -> Path:
+    """A soak of one iteration that has ended."""
+    assert harness(*SOAK, "--iterations", "1", "--retries", "0", cwd=place).returncode == 3
+    return place
+
+
+def test_a_resume_refuses_what_cannot_change(ended: Path) -> None:
+    for arguments, words in (
+        (["--fault", "no-such-fault", "--seed", "99"], "--fault, --seed cannot be changed with --resume"),
+        (["--ship", "nosuch://x"], "no sink is called 'nosuch'"),
+        (["--limit", "vm2"], "--limit cannot be changed"),
+        (["--reset", "reboot"], "--reset cannot be changed"),
+    ):
+        done = harness("soak", "--resume", "latest", *arguments, cwd=ended)
+        assert done.returncode == 2, done.stdout
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+    # The same as it began with is no change.
+    again = harness("soak", "--resume", "latest", "--retries", "0", "--iterations", "1", cwd=ended)
+    assert again.returncode == 3, again.stderr
+
+
+def test_a_resume_uses_the_files_that_the_soak_began_with(ended: Path) -> None:
+    (ended / "inv.ini").write_text("vm2 ansible_host=127.0.0.1 ansible_port=1 settle=no\n")
+    (ended / "mine.py").unlink()
+    done = harness("soak", "--resume", "latest", "--iterations", "2", cwd=ended)
+    assert done.returncode == 3, done.stderr
+    assert "vm1: 2 iterations" in done.stdout
+    assert "vm2" not in done.stdout
+    (line,) = [line for line in done.stdout.splitlines() if "inputs changed" in line]
+    assert "inv.ini" in line
+    assert "mine.py" in line
+    folder = (ended / "logs" / "latest").resolve()
+    assert {path.stat().st_mode & 0o077 for path in (folder / "inputs").rglob("*.ini")} == {0}
+    trials = [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
+    assert {each["check_id"] for each in trials if "outcome" in each} == {"mine.py::hello"}

@@ -161,6 +161,26 @@ def test_at_its_deadline_it_is_ended_with_its_children(link: HereLink, tmp_path:
     assert not alive(mark)
 
 
+def test_an_end_that_nobody_saw_is_not_claimed(link: HereLink, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The target stops answering while the command runs."""
+    run = link.run
+
+    def until_it_hangs(command: str, **how: Any) -> CommandResult:
+        if link.count >= 2:
+            raise TransportLost("no sign of life", cause=Cause.LOST, transport="ssh", may_have_run=True)
+        return run(command, **how)
+
+    monkeypatch.setattr("harness.operate.live.UNREACHABLE", 60)
+    monkeypatch.setattr(link, "run", until_it_hangs)
+    mark = f"6{os.getpid()}"
+    with pytest.raises(Timeout, match="whether it was ended on the target is not known"):
+        live(link, f"echo begun; sleep {mark}", Heard()).run(Deadline.after(2))
+    monkeypatch.setattr(link, "run", run)
+    subprocess.run(["pkill", "-f", f"sleep {mark}$"], check=False)
+    for path in leftovers():
+        shutil.rmtree(path)
+
+
 def test_what_is_cancelled_is_ended(link: HereLink) -> None:
     mark = f"5{os.getpid()}"
     cancellation = Cancellation()

@@ -29,7 +29,7 @@ from harness.soak.known import KnownFlake
 from harness.soak.soak import Soak
 from harness.soak.target_soak import Terms
 from harness.soak.trial import Trial
-from harness.soak.trials import NAME, TrialsFile, read_trials
+from harness.soak.trials import NAME, TrialsFile, read_trials, stream_trials
 from harness.target.reset import Reset, ResetKind, parse_reset
 from harness.target.target import Target
 from tests.patience import scaled
@@ -70,7 +70,7 @@ class Place:
             {target.host.name: terms for target in plan.targets},
             ending,
             file=file,
-            had=read_trials(self.folder),
+            had=stream_trials(self.folder),
             known=known,
             open_session=lambda target, _events, _scale: FakeSession(target.host.name, self.world),
             events=log,
@@ -388,10 +388,10 @@ def test_a_resumed_soak_is_as_one_that_was_never_interrupted(tmp_path: Path) -> 
 def test_what_cannot_be_written_down_ends_the_soak(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     from harness.soak.trials import TrialsError
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise TrialsError("cannot write trials.jsonl: No space left on device")
 
-    monkeypatch.setattr(TrialsFile, "ended", full)
+    monkeypatch.setattr(TrialsFile, "write", full)
     with pytest.raises(TrialsError, match="No space left"):
         place.carry(a_check("one", fine), ending=Ending(iterations=5), hosts="a,b,")
     assert read_trials(place.folder).ended == {}

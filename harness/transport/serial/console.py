@@ -22,6 +22,7 @@ from harness.transport.errors import Cause, Eof, TransportError, TransportLost, 
 from harness.transport.serial.ownership import Ownership
 from harness.transport.serial.ports import Port, PortClosed, explain, normalise
 from harness.transport.serial.sieve import Sieved
+from harness.transport.serial.timing import LineTiming
 from harness.turnover import is_due, turn_over
 
 _QUIET_SECONDS = 1.0  # after this long without a newline the open line (a prompt) is recorded as it stands
@@ -96,6 +97,7 @@ class Console:
         self.address = normalise(address)
         self.name = name
         self.baudrate = baudrate
+        self.timing = LineTiming()
         self.pace = 0.0  # seconds to rest after each 16 bytes typed; raised when the guest loses input
         self._events = events
         self._raw_log = raw_log
@@ -381,9 +383,11 @@ class Console:
 
     # -- out ---------------------------------------------------------------------------------------------------
 
-    def write(self, data: bytes, *, deadline: Deadline, secret: bool = False, record: bool = True) -> None:
+    def write(
+        self, data: bytes, *, deadline: Deadline, secret: bool = False, record: bool = True, shown: str = ""
+    ) -> None:
         """Types it, no faster than the other end takes it. A `secret` is masked in the record; without `record` it does
-        not stand there at all.
+        not stand there at all; `shown` stands there for what is typed in a form that secrets are not found in.
 
         Raises Eof when the other end is gone, TransportLost when it takes nothing until the deadline, Cancelled.
         """
@@ -407,7 +411,7 @@ class Console:
                     deadline.sleep(self.pace)
         if not record:
             return
-        text = "********" if secret else data.decode("utf-8", "backslashreplace").rstrip("\r\n")
+        text = "********" if secret else shown or data.decode("utf-8", "backslashreplace").rstrip("\r\n")
         self._events.emit("console.input", text, level="debug", text=text, console=self.name)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ def authenticate(connection: Connection, keyring: Keyring, deadline: Deadline) -
         + "".join(f" {problem}." for problem in problems),
         cause=Cause.AUTH,
         transport="ssh",
-        hint=f"Try `ssh -v -p {spec.port} {spec.login}@{spec.host}`; "
+        hint=f"Try `ssh -v -p {spec.port} {shlex.quote(f'{spec.login}@{spec.host}')}`; "
         "ansible_user, ansible_ssh_private_key_file, ansible_password and the agent decide how we log in.",
     )
 
@@ -246,7 +247,7 @@ def _unlock(path: Path, spec: SshSpec, problems: list[str], keyring: Keyring) ->
             raise LockedKeyError(path) from None
     problems.append(
         f"The key {path} is under a passphrase, the agent does not hold it, and {refusal}: "
-        f"run `ssh-add {path}`, or set ansible_ssh_private_key_passphrase"
+        f"run `ssh-add {shlex.quote(str(path))}`, or set ansible_ssh_private_key_passphrase"
     )
     return None
 

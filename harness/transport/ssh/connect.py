@@ -5,6 +5,7 @@ classified.
 from __future__ import annotations
 
 import random
+import shlex
 import socket
 import threading
 from collections.abc import Callable
@@ -90,7 +91,8 @@ def _ask_passphrase(spec: SshSpec, path: Path, keyring: Keyring, events: Emitter
             f"{spec.name}: the key {path} is under a passphrase, which was not given at the terminal in time",
             cause=Cause.AUTH,
             transport="ssh",
-            hint=f"The question stands. Else run `ssh-add {path}`, or set ansible_ssh_private_key_passphrase.",
+            hint=f"The question stands. Else run `ssh-add {shlex.quote(str(path))}`, "
+            "or set ansible_ssh_private_key_passphrase.",
         ) from None
 
 
@@ -171,11 +173,12 @@ def _through(
         )
     except (paramiko.SSHException, EOFError, OSError) as error:
         below.close()
+        hop = f"{last.login}@{last.host}:{last.port}"
         raise Unavailable(
             f"{spec.name}: the jump host {last.address} gives no way to {spec.host} port {spec.port}: {error}",
             cause=Cause.REFUSED,
             transport="ssh",
-            hint=f"Try `ssh -J {last.login}@{last.host}:{last.port} {spec.host}`; does its sshd allow forwarding?",
+            hint=f"Try `ssh -J {shlex.quote(hop)} {shlex.quote(spec.host)}`; does its sshd allow forwarding?",
         ) from None
     channel.logger = LibraryLog(events)
     return below, ChannelWire(channel)

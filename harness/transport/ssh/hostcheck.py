@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 
 from harness.errors import UsageError
@@ -100,7 +101,7 @@ def check_host_key(spec: SshSpec, key: HostKey, certificate: Certificate | None,
             transport="ssh",
             seen=str(key).encode(),
             hint="Give the host a serial console (the key is then read over it), or compare the fingerprint "
-            f"and add the key: ssh-keyscan -p {spec.port} {spec.host} >> ~/.ssh/known_hosts",
+            f"and add the key: ssh-keyscan -p {spec.port} {shlex.quote(spec.host)} >> ~/.ssh/known_hosts",
         ),
     )
 
@@ -143,5 +144,5 @@ def _changed(spec: SshSpec, key: HostKey, known: Known, doubt: str, events: Emit
         transport="ssh",
         seen=str(key).encode(),
         hint="The machine was installed anew, another has its address, or somebody is in between. "
-        f"When it is the first, forget the old key: ssh-keygen -R '{name}'",
+        f"When it is the first, forget the old key: ssh-keygen -R {shlex.quote(name)}",
     )
