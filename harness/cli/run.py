@@ -107,6 +107,7 @@ def _execute(plan: Plan, sinks: list[str], recipe: Callable[[], Recipe] | None, 
     from harness.deadline import Cancellation
     from harness.engine.console import ConsoleTail
     from harness.engine.findings.watch import Findings
+    from harness.engine.limits import fit_plan
     from harness.engine.scheduler import Scheduler
     from harness.events import EventLog
     from harness.report import folder as run_folder
@@ -117,6 +118,9 @@ def _execute(plan: Plan, sinks: list[str], recipe: Callable[[], Recipe] | None, 
     from harness.transport.ssh.keyring import Keyring
     from harness.transport.ssh.tty import Tty
 
+    fit = fit_plan(plan)
+    if fit.told:
+        print(f"harness: warning: {fit.told}", file=sys.stderr)
     folder = run_folder.create(Path(arguments.logs), time.time())
     cancellation = Cancellation()
     log = EventLog(
@@ -164,6 +168,7 @@ def _execute(plan: Plan, sinks: list[str], recipe: Callable[[], Recipe] | None, 
         findings=findings,
         repeat=repeat_command(arguments),
         collect=collector(recipe, arguments.collect_timeout, folder, log),
+        fit=fit,
     )
     with contextlib.closing(log):
         with terminal, contextlib.closing(keyring):

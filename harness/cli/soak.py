@@ -209,6 +209,7 @@ def _execute(
     import json
     import os
     import time
+    from functools import partial
     from pathlib import Path
 
     from harness import __version__
@@ -220,6 +221,7 @@ def _execute(
     from harness.deadline import Cancellation
     from harness.engine.console import ConsoleTail
     from harness.engine.findings.watch import Findings
+    from harness.engine.limits import fit_plan
     from harness.errors import ExitCode, HarnessError
     from harness.events import EventLog
     from harness.report import folder as run_folder
@@ -235,6 +237,7 @@ def _execute(
     from harness.transport.ssh.keyring import Keyring
     from harness.transport.ssh.tty import Tty
 
+    fit_plan(plan, all_open=True)  # refused before anything is written
     folder = resumed or run_folder.create(Path(arguments.logs), time.time())
     cancellation = Cancellation()
     log = EventLog(
@@ -289,7 +292,7 @@ def _execute(
             redact=log.redact,
             retries=arguments.retries,
             collect=FirstOfEachKind(collect, lambda name: collections_of(folder, name)) if collect else None,
-            on_progress=lambda: write_status(folder.path, document_of(soak, ending, folder.run)),
+            on_progress=lambda: partial(write_status, folder.path, document_of(soak, ending, folder.run)),
         )
         if arguments.metrics is not None:
             stack.callback(Metrics(arguments.metrics, lambda: soak.tally).close)

@@ -35,7 +35,7 @@ from harness.target.reset import Reset, ResetKind
 SAVE_TIMEOUT = 120.0
 """Seconds that saving a machine may take."""
 _LONGEST_REST = 60.0
-_NO_VERDICT = (TrialOutcome.UNREACHABLE, TrialOutcome.INFRASTRUCTURE, TrialOutcome.INTERNAL)
+_NO_VERDICT = (TrialOutcome.UNREACHABLE, TrialOutcome.INFRASTRUCTURE, TrialOutcome.INTERNAL, TrialOutcome.NOT_RUN)
 
 
 class SoakSession(Session, Victim, Protocol):
@@ -69,9 +69,9 @@ class Ledger(Protocol):
 
     def over(self, iteration: int) -> bool: ...
 
-    def began(self, iteration: int, target: str, now: float) -> None: ...
+    async def began(self, iteration: int, target: str, now: float) -> None: ...
 
-    def finished(
+    async def finished(
         self, iteration: int, target: str, trials: Sequence[Trial], marks: Sequence[Mark], events: Emitter
     ) -> Counter[str]: ...
 
@@ -140,7 +140,7 @@ class TargetSoak:
         shared, name = self._shared, self._name
         self._number.number = iteration
         began = time.time()
-        shared.ledger.began(iteration, name, began)
+        await shared.ledger.began(iteration, name, began)
         self._events.emit("iteration.start", f"{name}: iteration {iteration}", level="debug")
         self._before, self._reset_took, self._injector.spans = (), None, []
         shared.befallen.take(name, iteration)  # what stands there is of no iteration that counts
@@ -177,7 +177,7 @@ class TargetSoak:
             *([Mark(iteration, name, RESET, str(self._terms.reset), *self._reset_took)] if self._reset_took else []),
             Mark(iteration, name, ITERATION, str(self._terms.reset), began, time.time()),
         ]
-        shared.ledger.finished(iteration, name, trials, marks, self._events)
+        await shared.ledger.finished(iteration, name, trials, marks, self._events)
         if broken or not self._up:
             await self._give_up_session()
         else:

@@ -59,7 +59,7 @@ class Command:
         self._deadline = deadline
         self._clock = deadline.clock
         left = deadline.remaining()
-        self._kill_at = deadline.at - min(_RESERVE, left * 0.1)
+        self._kill_at = deadline.end - min(_RESERVE, left * 0.1)
         self._killed = 0
         self._re_reads = 0
         self._sent = 0
@@ -190,7 +190,8 @@ class Command:
     def _wake_at(self) -> float:
         if not self._killed:
             return self._kill_at
-        return min(self._deadline.at, self._kill_at + (self._deadline.at - self._kill_at) * 0.4 * self._killed)
+        end = self._deadline.end
+        return min(end, self._kill_at + (end - self._kill_at) * 0.4 * self._killed)
 
     def _take_state(self, exchange: Exchange, message: str) -> None:
         """Reads a state: ``*`` runs, ``*a`` answers, ``*s`` ended (a child holds its output), ``*x`` nobody runs."""
@@ -298,7 +299,7 @@ class Command:
     def _look_at_the_clock(self, exchange: Exchange) -> None:
         """Near the deadline the command is asked to end, then made to; past it there is no more waiting."""
         now = self._clock.monotonic()
-        if now >= self._deadline.at:
+        if now >= self._deadline.end:
             if self._killed < 2:  # it passed while this process did not run
                 self._abandon()
             else:
