@@ -122,13 +122,13 @@ class SystemClock:
     # -- the watchdog --------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
-        """Run the watchdog thread meanwhile. May be nested."""
+    def watched(self, *, by_thread: bool = True) -> Iterator[None]:
+        """Run the watchdog thread meanwhile. May be nested. Not `by_thread`: whoever calls this calls :meth:`tick`."""
         with self._lock:
             self._watchers += 1
             begins = self._watchers == 1
         if begins:
-            self._begin()
+            self._begin(by_thread)
         try:
             yield
         finally:
@@ -198,13 +198,14 @@ class SystemClock:
         if seconds >= REPORTED and len(self._stalls) < _MOST_KEPT:
             self._stalls.append(Stall(cause, seconds))
 
-    def _begin(self) -> None:
+    def _begin(self, by_thread: bool) -> None:
         with self._lock:
             self._seen = (self._real(), self._cpu(), self._boot())
             self._state = (self._state[0], self._real() - self._state[0] + 1.0)  # until the thread runs
             self._stop = stop = threading.Event()
         gc.callbacks.append(self._on_collection)
-        threading.Thread(target=self._watch, args=(stop,), name="harness-clock", daemon=True).start()
+        if by_thread:
+            threading.Thread(target=self._watch, args=(stop,), name="harness-clock", daemon=True).start()
 
     def _end(self) -> None:
         with contextlib.suppress(ValueError):

@@ -43,8 +43,11 @@ REFUSALS = frozenset({Cause.LOGIN, Cause.PASSWORD_EXPIRED})
 REFUSALS_BELIEVED = 2
 SHORTEST_ATTEMPT = 1.0
 """Seconds that an attempt has at least, even where it begins at the end of the budget."""
-LIKE_BEFORE = 1.5
-"""An attempt has so many times as long as the longest one before it, even beyond the end of the budget."""
+LIKE_BEFORE = 2.0
+"""An attempt that begins in time has so many times as long as the longest one before it, and three seconds, even beyond
+the end of the budget: a target that answered before may be as busy as this machine is. One that has never answered gets
+nothing beyond the budget."""
+LIKE_BEFORE_SECONDS = 3.0
 SHORTAGE_PATIENCE = 60.0
 """Seconds for which an attempt is made again that could not be made for want of descriptors, threads or memory."""
 QUEUE_PATIENCE = 600.0
@@ -300,7 +303,9 @@ class CheckRun:
         settings = self._settings
         if settings.budget <= 0:
             return settings.attempt_timeout
-        least = max(SHORTEST_ATTEMPT, LIKE_BEFORE * self._longest)
+        least = SHORTEST_ATTEMPT
+        if self._seen is not None:
+            least = LIKE_BEFORE * self._longest + LIKE_BEFORE_SECONDS
         return min(settings.attempt_timeout, max(settings.budget - self._spent, least))
 
     def _charge(self, outcome: Outcome, sight: _Sight, times: tuple[float, float, float, float]) -> float:
@@ -479,8 +484,8 @@ class CheckRun:
         spent = f"{self._spent:.1f} s and {self._attempts} attempt{'s' if self._attempts != 1 else ''}"
         if self._limit.expired or self._limit.remaining() <= self._pause:
             spent = f"{self._spent:.1f} s, at the end of the time for this run"
-            if self._seen is None and self._limit.expired and last.outcome is Outcome.UNREACHABLE:
-                return Outcome.NOT_RUN, f"not run: the time for the run was over ({last.seen})", ""
+            if self._seen is None and self._limit.expired:
+                return Outcome.NOT_RUN, f"cut off before it saw anything, after {spent}: {last.seen}", ""
         if self._changes:
             times = ", ".join(f"{at:.1f} s" for at in self._changes[-5:])
             return (

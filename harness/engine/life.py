@@ -225,7 +225,7 @@ class Life:
 
     async def begin(self, bring_up: Callable[[Deadline], None], seconds: float) -> None:
         """Brings the target up: starts it, or resets it. Raises what `bring_up` does."""
-        self.limit.check("the target was brought up")
+        self.limit.cancellation.check()
         # A panic ends no boot: who watches it tells more of it.
         deadline = replace(self.limit, cancellation=self._run_limit.cancellation).clamp(seconds)
         await self._means.life_pool.run(bring_up, deadline)

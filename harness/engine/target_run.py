@@ -122,12 +122,8 @@ class TargetRun:
         """Where what carries the target has failed, its failures are no verdicts on it. A soak sees to that itself:
         what has failed there is given up before the next iteration."""
         life = self._life
-        if (
-            self._stays
-            or life.infrastructure
-            or life.died
-            or not any(each.outcome in _BLAMED for each in self._results.values())
-        ):
+        blamed = any(each.outcome in _BLAMED for each in self._results.values())
+        if self._stays or life.infrastructure or life.died or not blamed:
             return
         if broken := await life.broken():
             life.lacks(broken)
@@ -141,6 +137,8 @@ class TargetRun:
     async def _live(self) -> None:
         if self._failures.enough:
             raise Cancelled("enough failures")
+        if self._life.limit.expired:
+            return  # nothing is begun that could not be finished: its checks are told as not run
         await self._life.begin(*self._bring_up)
         self._began = True
         async with AsyncExitStack() as stack:
