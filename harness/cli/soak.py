@@ -38,7 +38,7 @@ exit codes, the worst that happened in all iterations:
   4    nothing was selected
   5    internal error: a fault of harness itself, or a record that cannot be written
   6    --fail-on-flaky, and a check passed only when it was carried again, or changed in its window
-  7    infrastructure: QEMU died, or the host's disk was full, and nothing failed
+  7    infrastructure: QEMU died, a disk was full, files or threads ran out, and nothing failed
   130  interrupted
 """
 
