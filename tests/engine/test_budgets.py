@@ -244,7 +244,9 @@ def test_what_was_observed_outweighs_an_attempt_that_could_not_be_made(error: Ex
 
 def test_an_attempt_that_begins_in_time_is_not_cut_off_for_taking_as_long_as_those_before() -> None:
     def look(number: int, _target: Target) -> str:
-        return "up" if number == 3 else fail("not yet") or ""
+        if number < 3:
+            fail("not yet")
+        return "up"
 
     result = carry(look, [], given=Settings(budget=6.0, interval=0.5), cost=2.0)
     assert result.outcome is Outcome.PASSED
@@ -357,6 +359,11 @@ def test_the_clock_stands_still_while_the_process_does_and_says_why() -> None:
     assert clock.monotonic() - now == pytest.approx(100), "unwatched it is the machine's own"
 
 
+def brief_call(number: int) -> int:
+    time.sleep(0.01)
+    return number
+
+
 # -- limits ------------------------------------------------------------------------------------------------------------
 
 SSH = Need(descriptors=3, threads=1, memory=1 << 20)
@@ -382,8 +389,8 @@ def test_what_is_done_at_once_is_fitted_to_what_there_is() -> None:
 
 def test_the_soft_limit_of_descriptors_is_raised_to_the_hard_one(monkeypatch: pytest.MonkeyPatch) -> None:
     had: list[tuple[int, int]] = []
-    monkeypatch.setattr(limits.resource, "getrlimit", lambda _which: (1024, 4096))
-    monkeypatch.setattr(limits.resource, "setrlimit", lambda _which, pair: had.append(pair))
+    monkeypatch.setattr("resource.getrlimit", lambda _which: (1024, 4096))
+    monkeypatch.setattr("resource.setrlimit", lambda _which, pair: had.append(pair))
     limits.raise_descriptors()
     assert had == [(4096, 4096)]
 
@@ -403,8 +410,7 @@ def test_a_pool_goes_on_with_the_threads_that_it_gets(monkeypatch: pytest.Monkey
 
     async def main() -> list[int]:
         pool = WorkerPool(8)
-        calls = [pool.run(lambda number=number: time.sleep(0.01) or number) for number in range(20)]
-        return [each for each in await asyncio.gather(*calls) if each is not None]
+        return list(await asyncio.gather(*(pool.run(brief_call, number) for number in range(20))))
 
     monkeypatch.setattr(threading.Thread, "start", few)
     assert asyncio.run(main()) == list(range(20))
