@@ -245,3 +245,12 @@ class _Hold:
 
 SYSTEM_CLOCK = SystemClock()
 """The clock of this process: what one thread of it cannot do, none of them can."""
+
+UNWATCHED_CLOCK = SystemClock()
+"""Real time, for bounds on what :data:`SYSTEM_CLOCK` stands still for."""
+
+
+def lost_time(clock: Clock) -> dict[str, float]:
+    """Return the seconds that this process lost so far, by cause; none where the clock does not know."""
+    lost: dict[str, float] = getattr(clock, "lost", {})
+    return lost

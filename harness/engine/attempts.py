@@ -19,16 +19,19 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from harness.api.assertion import explain, location, stack
 from harness.api.check import Check, Condition, Never, Settings, Skip
-from harness.clock import Clock, SystemClock
+from harness.clock import Clock, lost_time
 from harness.deadline import Allowance, Deadline
+from harness.engine.captured import Capture, shortened
+from harness.engine.observation import refuse_as_observation
 from harness.engine.outcome import CheckResult, Observation, Outcome
 from harness.engine.retry import Retry
 from harness.engine.waiting import FirstLook, Waits
-from harness.errors import Cancelled, DeadlineExpired, HarnessError, InfrastructureError
+from harness.errors import Cancelled, DeadlineExpired, HarnessError, InfrastructureError, UsageError
 from harness.events import Emitter
 from harness.shortage import shortage
 from harness.target.target import Target
-from harness.transport.contract import CommandResult, Result
+from harness.target.tracked_result import TrackedResult, unread
+from harness.transport.contract import CommandResult, FailedCall, Result
 from harness.transport.errors import Cause, Timeout, TransportError
 from harness.transport.link import Unreachable
 
@@ -85,13 +88,18 @@ class _Tally:
     re_reads: int = 0
     reconnects: int = 0
     fallbacks: list[str] = field(default_factory=list)
+    failed: list[TrackedResult] = field(default_factory=list)
 
     def count(self, result: Result) -> None:
+        self.reconnects += result.damage.reconnects
+        if isinstance(result, FailedCall):
+            return
         self.transports[result.transport] = None
+        if isinstance(result, TrackedResult):
+            self.failed.append(result)
         if isinstance(result, CommandResult):
             self.commands += 1
             self.re_reads += result.damage.re_reads
-            self.reconnects += result.damage.reconnects
         self.fallbacks.extend(f"{f.transport}: {f.cause}: {f.message}" for f in result.fallbacks)
 
 
@@ -99,10 +107,11 @@ class CheckRun:
     """Carries one check on one target to its verdict. Thousands may be waiting at once, so it is kept small."""
 
     __slots__ = (
-        "_admitted", "_attempts", "_changes", "_check", "_clock", "_delays", "_died", "_events", "_first_look",
-        "_held", "_held_since", "_is_last", "_jitter", "_limit", "_longest", "_looked", "_lost", "_make_target",
-        "_observations", "_observed", "_pause", "_pool", "_refusals", "_retry", "_same_since", "_seen", "_settings",
-        "_short_since", "_spent", "_still", "_tally", "_target_name", "_transport", "_verdict", "_waits",
+        "_admitted", "_attempts", "_capture", "_changes", "_check", "_clock", "_delays", "_died", "_events",
+        "_first_look", "_held", "_held_since", "_is_last", "_jitter", "_limit", "_longest", "_looked", "_lost",
+        "_make_target", "_misconfigured", "_observations", "_observed", "_output", "_pause", "_pool", "_refusals",
+        "_retry", "_same_since", "_seen", "_settings", "_short_since", "_spent", "_still", "_tally", "_target_name",
+        "_transport", "_unreached", "_verdict", "_waits", "_warnings",
     )  # fmt: skip
 
     def __init__(
@@ -122,10 +131,12 @@ class CheckRun:
         transport: str | None = None,
         died: Callable[[], str] = lambda: "",
         still: Callable[[], int] | None = None,
+        unreached: Callable[[TransportError], bool] = lambda _error: False,
     ) -> None:
         """`limit` is the run's and the target's own deadline, with the clock and the cancellation that hold here;
         `jitter` gives the factor by which the pause after an attempt differs; `first_look` is the target's; `died`
-        tells, once the cancellation has ended the waits, why nothing answers on the target any more. `still` gives a
+        tells, once the cancellation has ended the waits, why nothing answers on the target any more; `unreached` is
+        told of each attempt that no transport served, and says whether the target is given up. `still` gives a
         number that changes whenever something moves on the target; with it, an observation that stays the same while
         nothing moves ends the check before its budget.
         """
@@ -159,17 +170,22 @@ class CheckRun:
         self._held: Any = None
         self._held_since: float | None = None
         self._changes: list[float] = []
+        self._capture = Capture()
+        self._output = ""
         self._refusals = 0
         self._short_since: float | None = None
         self._still = still
         self._same_since: tuple[int, int, float] | None = None
         self._admitted = False
         self._verdict: tuple[Outcome, str, str] | None = None
+        self._warnings: tuple[str, ...] = ()
+        self._misconfigured = False
+        self._unreached = unreached
 
     async def run(self) -> CheckResult:
         """The verdict. Every attempt is an event before its outcome is used for anything."""
         started_at = self._clock.time()
-        lost = self._clock.lost if isinstance(self._clock, SystemClock) else {}
+        lost = lost_time(self._clock)
         self._events.emit(
             "check.start",
             f"{self._check.label} on {self._target_name}",
@@ -188,9 +204,8 @@ class CheckRun:
         finally:
             self._waits.close()
         outcome, message, where = self._verdict or self._budget_spent()
-        if isinstance(self._clock, SystemClock):
-            for cause, seconds in self._clock.lost.items():
-                self._delay(cause, seconds - lost.get(cause, 0.0))
+        for cause, seconds in lost_time(self._clock).items():
+            self._delay(cause, seconds - lost.get(cause, 0.0))
         duration = self._spent
         delays = {cause: round(seconds, 3) for cause, seconds in self._delays.items() if seconds >= WORTH_TELLING}
         result = CheckResult(
@@ -214,7 +229,11 @@ class CheckRun:
             timed_out=self._verdict is None,
             reconnects=self._tally.reconnects,
             delays=delays,
+            warnings=self._warnings,
+            misconfigured=self._misconfigured,
+            output=self._output,
         )
+        tell_warnings(result, self._events)
         self._events.emit(
             "check.end",
             f"{self._check.label} {outcome.value}{f': {message}' if message else ''}",
@@ -267,10 +286,12 @@ class CheckRun:
             sight = _Sight(self._clock, self._limit, self._time_of_attempt())
             outcome, seen, final, where = await self._once(self._attempts, sight, asked)
         handled = self._clock.monotonic()
+        self._report_output()
         began = handled if sight.began is None else sight.began
         ended = handled if sight.ended is None else sight.ended
         self._looked = self._charge(outcome, sight, (asked, began, ended, handled))
         self._lost += outcome is Outcome.UNREACHABLE
+        whole, seen = seen, shortened(seen)
         observation = Observation(self._attempts, self._spent, outcome, seen)
         self._observations = (*self._observations[1 - KEPT_OBSERVATIONS :], observation)
         if outcome in (Outcome.PASSED, Outcome.FAILED) and not sight.cut_off:
@@ -288,7 +309,7 @@ class CheckRun:
             attempt=self._attempts,
             outcome=outcome.value,
             duration=self._looked,
-            seen=seen,
+            seen=whole,
             final=final,
         )
         if final:
@@ -330,6 +351,20 @@ class CheckRun:
         if seconds > 0:
             self._delays[cause] = self._delays.get(cause, 0.0) + seconds
 
+    def _report_output(self) -> None:
+        """Record what the attempt has printed; the result keeps the last of it."""
+        text = self._capture.text
+        if not text:
+            return
+        self._events.emit(
+            "check.output",
+            f"{self._check.label} attempt {self._attempts} printed {len(text)} characters",
+            level="debug",
+            attempt=self._attempts,
+            text=text,
+        )
+        self._output = shortened(f"{self._output}{text}")
+
     # -- one look --------------------------------------------------------------------------------------------
 
     async def _once(self, number: int, sight: _Sight, asked: float) -> tuple[Outcome, str, bool, str]:
@@ -349,8 +384,11 @@ class CheckRun:
             insisted = self._check.transport or self._transport
             return made if insisted is None else made.over(insisted)
 
+        failed: list[TrackedResult] = []
+        self._tally.failed = failed
         condition = None if self._admitted else self._check.when
-        call = self._pool.submit(_look, self._check.function, begin, sight, condition)
+        self._capture = Capture()
+        call = self._pool.submit(_look, self._check.function, begin, sight, condition, failed, self._capture)
         if not await self._waits.call(call, left):
             self._limit.cancellation.check()
             if sight.began is None:
@@ -364,6 +402,7 @@ class CheckRun:
             look = call.result()
         except InfrastructureError as error:
             look = _Look(error=error)
+        self._warnings = look.warnings
         self._admitted |= look.admitted
         if look.error is not None:
             try:
@@ -393,8 +432,16 @@ class CheckRun:
                 sight.cut_off = sight.seconds < self._settings.attempt_timeout or self._limit.expired
                 return Outcome.FAILED, error.message, False, location(error, code)
             case TransportError():
+                self._misconfigured = _is_misconfigured(error)
+                if self._misconfigured:
+                    return Outcome.ERROR, str(error), True, location(error, code)
                 sight.cut_off = True
-                return Outcome.UNREACHABLE, error.message, self._is_refused(error), location(error, code)
+                given_up = self._is_refused(error) or self._unreached(error)
+                return Outcome.UNREACHABLE, error.message, given_up, location(error, code)
+            case UsageError():
+                # Waiting mends no flag, no inventory and no command that nobody can run.
+                self._misconfigured = True
+                return Outcome.ERROR, str(error), True, location(error, code) or str(self._check.source)
             case HarnessError():
                 return Outcome.FAILED, error.message, False, location(error, code)
         # The check's own mistake, `sys.exit()` too: told once, with its place.
@@ -406,7 +453,7 @@ class CheckRun:
             error_message=str(error),
             stack=stack(error),
         )
-        return Outcome.ERROR, explain(error, code), True, location(error, code)
+        return Outcome.ERROR, explain(error, code), True, location(error, code) or str(self._check.source)
 
     def _is_short(self, why: str) -> tuple[Outcome, str, bool, str]:
         """The attempt could not be made for want of something that others may give back: it is made again, for a
@@ -536,25 +583,60 @@ class _Look:
     seen: str = ""
     error: BaseException | None = None
     admitted: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+def tell_warnings(result: CheckResult, events: Emitter) -> None:
+    """Record the warnings of a result; before its end, so that a reader of the record knows them by then."""
+    for warning in result.warnings:
+        events.emit("check.warning", f"{result.label}: {warning}", level="warning", text=warning)
 
 
 def _look(
-    function: Callable[[Target], Any], begin: Callable[[], Target], sight: _Sight, condition: Condition | None
+    function: Callable[[Target], Any],
+    begin: Callable[[], Target],
+    sight: _Sight,
+    condition: Condition | None,
+    failed: list[TrackedResult],
+    capture: Capture,
 ) -> _Look:
-    """Calls a check, once its condition (where one is left to ask) holds; on a worker thread, and never raises."""
+    """Call a check, once its condition (where one is left to ask) holds; on a worker thread, and never raise. `failed`
+    gathers the results of the attempt's commands that failed; what the check prints goes to `capture`."""
+    with capture.active():
+        try:
+            return _call(function, begin, condition, failed)
+        finally:
+            sight.ended = sight._clock.monotonic()
+
+
+def _call(
+    function: Callable[[Target], Any],
+    begin: Callable[[], Target],
+    condition: Condition | None,
+    failed: list[TrackedResult],
+) -> _Look:
     admitted = False
     try:
         target = begin()
         if condition is not None and not condition(target):
             return _Look(error=Skip(f"its condition {getattr(condition, '__name__', '')!r} does not hold here"))
         admitted = True
+        failed.clear()  # those of the condition, which is a question
         observed = function(target)
+        warnings = unread(failed) if failed else ()
+        if observed is None:
+            return _Look(admitted=True, warnings=warnings)
+        refuse_as_observation(observed)
         # A copy of its words: what the check holds may change, or have no words at all.
-        return _Look(observed, "" if observed is None else str(observed), admitted=True)
+        return _Look(observed, str(observed), admitted=True, warnings=warnings)
     except BaseException as error:
-        return _Look(error=error, admitted=admitted)
-    finally:
-        sight.ended = sight._clock.monotonic()
+        return _Look(error=error, admitted=admitted, warnings=unread(failed) if failed else ())
+
+
+def _is_misconfigured(error: TransportError) -> bool:
+    """Whether no transport can ever serve: each one's own error is one of its configuration."""
+    errors = error.errors if isinstance(error, Unreachable) else (error,)
+    return bool(errors) and all(each.cause is Cause.CONFIG for each in errors)
 
 
 def _same(one: object, other: object) -> bool:

@@ -18,8 +18,9 @@ from typing import Any, Protocol
 from harness.api.assertion import stack
 from harness.api.check import Check, Settings
 from harness.deadline import Deadline
-from harness.engine.attempts import CheckRun, MakeTarget, Workers
+from harness.engine.attempts import CheckRun, MakeTarget, Workers, tell_warnings
 from harness.engine.console import ConsoleTail
+from harness.engine.contact import FirstContact
 from harness.engine.findings.rules import FindingRules
 from harness.engine.findings.verdict import verdict, with_findings
 from harness.engine.findings.watch import Findings
@@ -28,9 +29,10 @@ from harness.engine.plan import Options, number, scale_for
 from harness.engine.retry import Retry
 from harness.engine.waiting import FirstLook, Signals, Waiter
 from harness.engine.workers import WorkerPool
-from harness.errors import Cancelled, HarnessError
+from harness.errors import Cancelled, HarnessError, UsageError
 from harness.events import Emitter
 from harness.inventory import Host
+from harness.machine.spec import BOOT_SOURCES
 from harness.shortage import disk_full, shortage
 from harness.target.target import Target
 from harness.transport.contract import Followed, Result
@@ -124,6 +126,13 @@ class Life:
         self._clock = limit.clock
         self._began = self._clock.monotonic()
         self._before = Counter(session.counts)
+        self._contact = FirstContact(
+            None if _expects_boot(host) else _reach_timeout(host, options),
+            name=self.name,
+            is_answered=lambda: _is_answered(session.counts),
+            events=events,
+            clock=self._clock,
+        )
         self._signals = Signals()
         self._first_look = FirstLook()
         self._unring = means.console.on_line(self.name, self._signals.ring)
@@ -134,6 +143,7 @@ class Life:
         self._settled = ""
         self.unreachable = ""
         self.error = ""
+        self._misconfigured = False
         self.interrupted = ""
         self.infrastructure = ""
         self.out_of_time = ""
@@ -190,9 +200,11 @@ class Life:
             await self._went_wrong(error)
 
     async def _went_wrong(self, error: Exception) -> None:
-        """Say whose fault it was: the harness's surroundings', the run's end, the target's, or a bug."""
+        """Say whose fault it was: the harness's surroundings', the user's, the run's end, the target's, or a bug."""
         if short := shortage(error) or disk_full(error):
             self.lacks(short)
+        elif isinstance(error, UsageError):
+            self._is_misconfigured(str(error))
         elif not isinstance(error, HarnessError):  # our own bug: told as one
             self.error = f"{type(error).__name__}: {error}"
             self.events.emit("internal.error", f"{self.name}: {self.error}", level="error", stack=stack(error))
@@ -264,6 +276,7 @@ class Life:
             transport=transport or self._options.transport,
             died=lambda: self.died,
             still=(lambda: self._signals.rings) if self._may_fail_fast else None,
+            unreached=self._contact.refused,
         ).run()
 
     def leave(self) -> None:
@@ -324,6 +337,7 @@ class Life:
             findings_missed=findings.missed,
             settling=self._settle_result,
             infrastructure=self.infrastructure,
+            misconfigured=self._misconfigured,
         )
 
     # -- settling ----------------------------------------------------------------------------------------------
@@ -337,6 +351,9 @@ class Life:
             self.interrupted = self.limit.cancellation.reason
             return False
         self._settle_result = result
+        if result.misconfigured:
+            self._is_misconfigured(result.message)
+            return False
         if result.outcome is Outcome.UNREACHABLE:
             self._is_unreachable(result.message)
             return False
@@ -360,6 +377,10 @@ class Life:
             transports=list(result.transports),
         )
         return True
+
+    def _is_misconfigured(self, why: str) -> None:
+        self.error, self._misconfigured = why, True
+        self.events.emit("target.misconfigured", f"{self.name}: {why}", level="error")
 
     def _is_unreachable(self, why: str, error_type: str | None = None) -> None:
         self.unreachable = why
@@ -403,8 +424,24 @@ def _close(call: Future[Followed | None]) -> None:
         followed.close()
 
 
+def _expects_boot(host: Host) -> bool:
+    """Whether the target may still be booting: a machine of ours is, and any other one whose variables say so."""
+    return bool(host.setting("expect_boot")) or any(host.vars.get(name) for name in BOOT_SOURCES)
+
+
+def _reach_timeout(host: Host, options: Options) -> float:
+    chosen = options.reach_timeout
+    return (number(host, "reach_timeout") if chosen is None else chosen) * scale_for(host, options)
+
+
+def _is_answered(counts: Mapping[str, int]) -> bool:
+    """Whether a call on the target was answered before, by what its links have counted."""
+    return counts.get("commands", 0) + counts.get("files", 0) > counts.get("failures", 0)
+
+
 def tell(result: CheckResult, events: Emitter) -> None:
     """The event of a verdict that no attempts came to."""
+    tell_warnings(result, events.bind(module=result.module, check=result.check))
     events.emit(
         "check.end",
         f"{result.label} {result.outcome.value}{f': {result.message}' if result.message else ''}",

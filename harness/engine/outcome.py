@@ -49,7 +49,10 @@ class CheckResult:
     `attempts` counts all looks, `unreachable` those that no transport carried, which tell nothing of the target.
     `transports` tells which ones served it, `fallbacks` how often one was left. `flaky` marks a state that changed
     within the window. `findings` are those, in one line each, that began while it ran. `timed_out`: no verdict was
-    final when its time was up, so what it waited for might have come later.
+    final when its time was up, so what it waited for might have come later. `warnings` tell of the verdict's own
+    attempt what its author should know: commands that failed, and whose results the check did not look at.
+    `misconfigured`: what was asked for cannot work on any target (a usage error), so it was not tried again. `output`
+    is what its attempts printed, shortened where it is long.
 
     `duration` is the time that the budget counts: looking at the target, and the pauses in between. `delays` is the
     time that harness itself took beside that, by cause, in seconds: see docs/checks.md.
@@ -77,6 +80,9 @@ class CheckResult:
     findings: tuple[str, ...] = ()
     timed_out: bool = False
     reconnects: int = 0
+    warnings: tuple[str, ...] = ()
+    misconfigured: bool = False
+    output: str = ""
     delays: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -116,6 +122,7 @@ class TargetResult:
     settling: CheckResult | None = None
     collected: str = ""
     infrastructure: str = ""
+    misconfigured: bool = False
 
 
 @dataclass(frozen=True, slots=True, repr=False)  # asyncio asks for the words of a task's result: these would be many
@@ -147,8 +154,10 @@ class RunResult:
         outcomes = {check.outcome for check in self.checks}
         if self.interrupted:
             return ExitCode.INTERRUPTED
-        if any(target.error for target in self.targets):
+        if any(target.error and not target.misconfigured for target in self.targets):
             return ExitCode.INTERNAL
+        if any(target.misconfigured for target in self.targets) or any(check.misconfigured for check in self.checks):
+            return ExitCode.USAGE
         failed = bool(outcomes & {Outcome.FAILED, Outcome.ERROR, Outcome.NOT_RUN})
         short = Outcome.INFRASTRUCTURE in outcomes or any(target.infrastructure for target in self.targets)
         if any(target.unreachable for target in self.targets):

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from harness.deadline import Deadline
 from harness.errors import Cancelled, HarnessError
+from harness.tolerant import count
 from harness.transport.contract import CommandResult
 from harness.transport.errors import Cause, Timeout, TransportError, TransportLost
 from harness.transport.link import Link
@@ -177,6 +178,7 @@ class LiveCommand:
     def _look(self, script: str, deadline: Deadline, *, wait: int = 0, stdin: bytes = b"") -> int | None:
         """Passes on what came; the exit status, None while it runs."""
         while True:
+            deadline.check("reading what a command writes")
             result = self._ask(script + _LOOK, deadline, wait=wait, stdin=stdin)
             self._begun = True
             if result.transport not in self._transports:
@@ -198,9 +200,9 @@ class LiveCommand:
             self._err += len(err)
             if result.stdout or err:
                 self._on_output(result.stdout, err)
-            status, out, more = words[0].decode(), int(words[1]), int(words[2])
+            status, out, more = words[0], count(words[1]), count(words[2])
             if self._out >= out and self._err >= more:
-                return None if status == "-" else int(status)
+                return None if status == b"-" else count(status, 255, most=255)
             script, wait, stdin = _FIND, 0, b""
 
     def _ask(self, script: str, deadline: Deadline, *, wait: int = 0, stdin: bytes = b"") -> CommandResult:

@@ -155,7 +155,7 @@ class Targets:
             keyring=self._keyring,
             ups=self._folder.path.parent / UP,
         )
-        limit = Deadline(float("inf"), SYSTEM_CLOCK, self._cancellation)
+        limit = Deadline.never(cancellation=self._cancellation)
         return Life(
             host, self._options, session, means=self._means, rules=finding_rules(host), events=events, limit=limit
         )

@@ -118,15 +118,17 @@ def _some(names: list[str], most: int = 10) -> str:
     return ("… " if len(names) > most else "") + ", ".join(names[-most:])
 
 
-def write_private(path: Path, text: str) -> None:
-    """Writes a whole file or none, readable by its owner only."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+def write_private(path: Path, text: str, *, sync: bool = True) -> None:
+    """Write a whole file or none, readable by its owner only; `sync` says whether it is on the disk then."""
+    # In a folder that others may write to, nothing of theirs is followed or written over.
+    temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}")
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -31,9 +31,10 @@ from harness.soak.known import KnownFlake
 from harness.soak.soak import Soak
 from harness.soak.target_soak import Terms
 from harness.soak.trial import Trial
-from harness.soak.trials import NAME, TrialsFile, read_trials
+from harness.soak.trials import NAME, TrialsFile, read_trials, stream_trials
 from harness.target.reset import Reset, ResetKind, parse_reset
 from harness.target.target import Target
+from tests.patience import scaled
 from tests.soak.fakes import FakeSession, World, a_check
 
 
@@ -71,7 +72,7 @@ class Place:
             {target.host.name: terms for target in plan.targets},
             ending,
             file=file,
-            had=read_trials(self.folder),
+            had=stream_trials(self.folder),
             known=known,
             open_session=lambda target, _events, _scale: FakeSession(target.host.name, self.world),
             events=log,
@@ -135,7 +136,7 @@ def test_targets_do_not_wait_for_each_other(place: Place) -> None:
 
     def look(target: Target) -> None:
         if target.name == "a":
-            assert b_is_done.wait(20)
+            assert b_is_done.wait(scaled(20))
         count["b"] += target.name == "b"
         if count["b"] == 3:
             b_is_done.set()
@@ -389,10 +390,10 @@ def test_a_resumed_soak_is_as_one_that_was_never_interrupted(tmp_path: Path) -> 
 def test_what_cannot_be_written_down_ends_the_soak(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     from harness.soak.trials import TrialsError
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise TrialsError("cannot write trials.jsonl: No space left on device")
 
-    monkeypatch.setattr(TrialsFile, "ended", full)
+    monkeypatch.setattr(TrialsFile, "write", full)
     with pytest.raises(TrialsError, match="No space left"):
         place.carry(a_check("one", fine), ending=Ending(iterations=5), hosts="a,b,")
     assert read_trials(place.folder).ended == {}
@@ -437,12 +438,12 @@ def test_the_file_is_private(place: Place) -> None:
 
 def test_a_disk_that_takes_its_time_does_not_hold_the_event_loop(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[bool] = []
-    sync = os.fsync
+    sync = os.fdatasync
 
     def slow(fd: int) -> None:
         synced.append(threading.current_thread() is threading.main_thread())
         sync(fd)
 
-    monkeypatch.setattr("harness.soak.trials.os.fsync", slow)
+    monkeypatch.setattr("harness.soak.trials.os.fdatasync", slow)
     place.carry(a_check("one", fine), ending=Ending(iterations=3), hosts="a,b,")
     assert synced[:6] == [False] * 6, "each iteration's end, on a thread of its own"

@@ -123,7 +123,7 @@ class Access:
 
     def _ask_user(self, reader: Reader, deadline: Deadline) -> User | None:
         before, after = Nonce.fresh(), Nonce.fresh()
-        answer = re.compile(rf"{before.whole}:(\d*):([^:\s]*):{after.whole}".encode())
+        answer = re.compile(rf"{before.whole}:(\d{{0,10}}):([^:\s]{{0,255}}):{after.whole}".encode())
         place = reader.total
         # Any login shell reads it alike. Where there is no `id`, the answer is empty.
         line = f""" sh -c 'echo {before.first}""{before.second}:`id -u`:`id -un`:{after.first}""{after.second}'\n"""
@@ -136,7 +136,9 @@ class Access:
     def _load(self, deadline: Deadline) -> Session:
         # On a slow line saying a longer output twice costs more than a process in the guest.
         slow = self._console.address.startswith("/dev/tty")
-        session = Session(self._console, events=self._events, inline=48 if slow else 256)
+        session = Session(
+            self._console, events=self._events, inline=48 if slow else 256, answer_limit=self._spec.answer_limit
+        )
         try:
             session.load(deadline)
             # Its answers are checked from here on, so that others' lines do no harm; and it may be asked for them.

@@ -18,6 +18,7 @@ from harness.errors import Cancelled, DeadlineExpired
 from harness.events.emitter import Emitter
 from harness.transport.contract import Damage
 from harness.transport.errors import Cause, Damaged, TransportError, TransportLost, Unavailable
+from harness.transport.limits import ANSWER_LIMIT
 from harness.transport.serial.console import Console, as_text, strip_ansi
 from harness.transport.serial.frames import Exchange
 from harness.transport.serial.guest import DIRS, loader, program
@@ -53,8 +54,12 @@ class Guest:
 class Session(Reader):
     """A loaded shell on a console. One request at a time; the caller sees to that."""
 
-    def __init__(self, console: Console, *, events: Emitter, inline: int = 256) -> None:
+    def __init__(
+        self, console: Console, *, events: Emitter, inline: int = 256, answer_limit: int = ANSWER_LIMIT
+    ) -> None:
+        """`answer_limit` bounds what one command may answer, in bytes."""
         super().__init__()
+        self.answer_limit = answer_limit
         self._console = console
         self._events = events
         self._inline = inline
@@ -224,7 +229,7 @@ class Session(Reader):
         with self.condition:
             old = self.exchange
             self._retire(old.nonce, given_up=False)
-            self.exchange = Exchange(nonce)
+            self.exchange = Exchange(nonce, limit=self.answer_limit)
             # An open line of the old exchange may go on in the next bytes.
             self.exchange.feed(old.unfinished())
             return self.exchange
@@ -312,14 +317,24 @@ class Session(Reader):
             return Damage(noise_bytes=self.exchange.noise_bytes, damaged_lines=self.exchange.damaged)
 
 
+def _number(text: str, body: str) -> int:
+    if len(text) > 10 or not text.isdigit():
+        raise Damaged(
+            f"the console's shell introduced itself as {body[:200]!r}", cause=Cause.DAMAGED, transport="serial"
+        )
+    return int(text)
+
+
 def _read_hello(body: str) -> Guest:
     parts = body.split(":", 8)
     if len(parts) != 9:
-        raise Damaged(f"the console's shell introduced itself as {body!r}", cause=Cause.DAMAGED, transport="serial")
+        raise Damaged(
+            f"the console's shell introduced itself as {body[:200]!r}", cause=Cause.DAMAGED, transport="serial"
+        )
     _, pid, uid, boot_id, capture, job_control, _, tools, folder = parts
     return Guest(
-        pid=int(pid),
-        uid=int(uid) if uid.isdigit() else -1,
+        pid=_number(pid, body),
+        uid=_number(uid, body) if uid.isdigit() else -1,
         boot_id="" if boot_id == "?" else boot_id,
         capture=capture,
         job_control=job_control == "m",

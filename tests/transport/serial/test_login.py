@@ -17,6 +17,7 @@ from harness.deadline import Cancellation, Deadline
 from harness.errors import Cancelled
 from harness.transport.errors import Cause, Damaged, Unavailable
 from harness.transport.serial.prompts import Prompt, classify
+from tests.patience import scaled
 
 Within = Callable[..., Deadline]
 GETTY = [sys.executable, str(Path(__file__).with_name("getty.py"))]
@@ -103,7 +104,9 @@ def test_ctrl_c_ends_a_login_at_once(bench: Any) -> None:
     threading.Timer(0.5, lambda: cancellation.cancel("Ctrl-C")).start()
     began = time.monotonic()
     with pytest.raises(Cancelled):
-        bench.transport(bench.console(guest)).run("true", deadline=Deadline.after(60, cancellation=cancellation))
+        bench.transport(bench.console(guest)).run(
+            "true", deadline=Deadline.after(scaled(60), cancellation=cancellation)
+        )
     assert time.monotonic() - began < 30
 
 
