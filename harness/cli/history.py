@@ -13,7 +13,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "history",
         help="show a check over the runs in logs/",
         description="Without CHECK: a line for each check, with a sign for each run. With CHECK: a line for each run.",
-        epilog="signs: . passed, F failed, ~ flaky, U unreachable, E error, I infrastructure, s skipped; none: not run",
+        epilog="signs: . passed, F failed, ~ flaky, U unreachable, E error, I infrastructure, - no time left,\n"
+        "s skipped; none: not run",
         allow_abbrev=False,
     )
     parser.add_argument(

@@ -98,7 +98,15 @@ def target_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         help="do not wait until a target has settled",
     )
     how.add_argument("--settle", action="store_true", default=None, help="wait until a target has settled (default)")
-    how.add_argument("--budget", type=seconds, metavar="S", help="total seconds of each check, instead of its own")
+    how.add_argument(
+        "--budget", type=seconds, metavar="S", help="total seconds of each check, instead of its own; 0: one attempt"
+    )
+    how.add_argument(
+        "--fail-fast-unchanged",
+        action="store_true",
+        help="end a check before its budget where a settled target shows the same failure again and again (5 attempts "
+        "and 10 s) while nothing moves on it",
+    )
     how.add_argument(
         "--window",
         type=seconds,

@@ -115,6 +115,7 @@ def _execute(
     from harness.engine.captured import attributed
     from harness.engine.console import ConsoleTail
     from harness.engine.findings.watch import Findings
+    from harness.engine.limits import fit_plan
     from harness.engine.scheduler import Scheduler
     from harness.events import EventLog
     from harness.events.patience import DiskPatience
@@ -126,6 +127,9 @@ def _execute(
     from harness.transport.ssh.keyring import Keyring
     from harness.transport.ssh.tty import Tty
 
+    fit = fit_plan(plan)
+    if fit.told:
+        print(f"harness: warning: {fit.told}", file=sys.stderr)
     folder = run_folder.create(Path(arguments.logs), time.time())
     cancellation = Cancellation()
     patience = DiskPatience(RECORD_PATIENCE, tell_waiting, is_over=lambda: cancellation.cancelled)
@@ -177,6 +181,7 @@ def _execute(
         findings=findings,
         repeat=repeat_command(arguments),
         collect=collector(recipe, arguments.collect_timeout, folder, log),
+        fit=fit,
     )
     with contextlib.closing(log), signals:
         with terminal, contextlib.closing(keyring), attributed():

@@ -43,7 +43,7 @@ exit codes, the worst that happened in all iterations:
   4    nothing was selected
   5    internal error: a fault of harness itself, or a record that cannot be written
   6    --fail-on-flaky, and a check passed only when it was carried again, or changed in its window
-  7    infrastructure: QEMU died, or the host's disk was full, and nothing failed
+  7    infrastructure: QEMU died, a disk was full, files or threads ran out, and nothing failed
   130  interrupted
 """
 
@@ -329,6 +329,7 @@ def _execute(
     from harness.engine.captured import attributed
     from harness.engine.console import ConsoleTail
     from harness.engine.findings.watch import Findings
+    from harness.engine.limits import fit_plan
     from harness.errors import ExitCode, HarnessError
     from harness.events import EventLog
     from harness.events.patience import DiskPatience
@@ -347,6 +348,7 @@ def _execute(
     from harness.transport.ssh.keyring import Keyring
     from harness.transport.ssh.tty import Tty
 
+    fit_plan(plan, all_open=True)  # refused before anything is written
     folder = resumed or run_folder.create(Path(arguments.logs), time.time())
     cancellation = Cancellation()
     patience = DiskPatience(RECORD_PATIENCE, tell_waiting, is_over=lambda: cancellation.cancelled)

@@ -28,7 +28,8 @@ class Options:
     `at_once`: checks of one target side by side. `deadline`: the time of the whole run, `target_deadline` that of each
     target; `reach_timeout`: that in which a target that is taken to be up must answer at all.
     `shuffle`: checks start in an order drawn with `seed`. `keep`: machines are left up, for `keep_for` seconds
-    where that is given; with `debug_on_failure` only when something has failed.
+    where that is given; with `debug_on_failure` only when something has failed. `fail_fast_unchanged`: on a settled
+    target a failure that stays the same while nothing moves there ends the check before its budget.
     """
 
     forks: int = 5
@@ -47,6 +48,7 @@ class Options:
     target_deadline: float | None = None
     reach_timeout: float | None = None
     shuffle: bool = False
+    fail_fast_unchanged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

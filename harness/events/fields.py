@@ -16,7 +16,7 @@ NUMBER: Schema = {"type": "integer", "minimum": 1}
 TRUTH: Schema = {"type": "boolean"}
 TEXTS: Schema = {"type": "array", "items": {"type": "string"}}
 COUNTS: Schema = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}}
-OUTCOME: Schema = {"enum": ["passed", "failed", "skipped", "unreachable", "error"]}
+OUTCOME: Schema = {"enum": ["passed", "failed", "skipped", "unreachable", "error", "infrastructure", "not_run"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,12 @@ FIELDS: dict[str, Field] = dict(
         _field("console_address", TEXT, "the console's socket"),
         _field("counts", COUNTS, "what was counted, by name"),
         _field("damage", COUNTS, "what had to be mended on the way of the answer, by kind; empty where nothing had"),
+        _field(
+            "delays",
+            COUNTS,
+            "milliseconds that harness itself took beside what the check's budget counts, by cause: `queue`, "
+            "`connecting`, `turn`, `event_loop`, `record`, `stopped`, `interpreter`, …",
+        ),
         _field("done", COUNT, "bytes carried so far"),
         _field("exit_code", {"type": "integer", "minimum": 0, "maximum": 255}, "the exit code of harness"),
         _field(

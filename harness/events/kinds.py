@@ -49,6 +49,17 @@ KINDS: dict[str, Kind] = dict(
             "record.trouble", "A file of the record could not be turned over, compressed or removed. Nothing is lost."
         ),
         _kind(
+            "run.stalled",
+            "harness itself could not work for a while: it was stopped, one thread held the interpreter, or an event "
+            "could not be written at once. No deadline counts that time.",
+            "cause duration",
+        ),
+        _kind(
+            "run.limits",
+            "The limits of this machine (descriptors, threads, memory) allow less at once than was asked for; the "
+            "message has the figures.",
+        ),
+        _kind(
             "record.waited",
             "The record could not be written for a while (a full disk), and everything waited for it. Nothing of it is "
             "missing.",
@@ -63,6 +74,11 @@ KINDS: dict[str, Kind] = dict(
             "target duration transports",
         ),
         _kind("target.unreachable", "The target cannot be reached, over no transport.", "target", "error_type"),
+        _kind(
+            "target.infrastructure",
+            "What carries the target has failed, or harness was short of something; there is no verdict on the target.",
+            "target",
+        ),
         _kind(
             "target.misconfigured",
             "What was asked for cannot work on the target, however long one waits: a usage error.",
@@ -285,7 +301,7 @@ KINDS: dict[str, Kind] = dict(
             "check.end",
             "A check has its outcome on a target.",
             f"{_CHECK} outcome duration attempts check_id",
-            "transports fallbacks re_reads flaky location",
+            "transports fallbacks re_reads flaky location delays",
         ),
         _kind("check.error", "A mistake in a check, with its whole traceback.", "error_type error_message stack"),
         _kind(

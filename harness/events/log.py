@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from harness.deadline import SYSTEM_CLOCK, Clock
+from harness.clock import SYSTEM_CLOCK, Clock, SystemClock
 from harness.errors import HarnessError
 from harness.events.emitter import Emitter, Level
 from harness.events.keeper import Acknowledged
@@ -66,6 +68,8 @@ class EventLog:
         self.path = path
         self._clock = clock
         self._lock = threading.RLock()
+        # While a line is being written whoever has an event of his own waits: no deadline counts that.
+        self._held = clock.held if isinstance(clock, SystemClock) else _not_held
         self._ulid = UlidFactory()
         self._stamp = Stamps()
         self._redact = Redactor()
@@ -135,7 +139,8 @@ class EventLog:
                 if self._on_failure is None:
                     raise self._failed
                 return  # it was told; the run is ending
-            logger._proxy_to_logger(level, message, action=action, fields=fields, loose=loose)
+            with self._held():
+                logger._proxy_to_logger(level, message, action=action, fields=fields, loose=loose)
 
     def _envelope(self, _logger: Any, level: str, bound: Any) -> Record:
         now = self._clock.time()
@@ -223,6 +228,10 @@ class EventLog:
 
     # The methods that structlog calls on the logger it wraps.
     debug = info = warning = error = _write
+
+
+def _not_held() -> AbstractContextManager[None]:
+    return contextlib.nullcontext()
 
 
 class _BoundEmitter:

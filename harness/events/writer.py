@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.deadline import SYSTEM_CLOCK, Clock
-from harness.events.at_once import write_at_once
 from harness.events.keeper import Acknowledged, Keeper
 from harness.events.lock import WriterLock
 from harness.events.segments import first_sequence, rotated_name, scan
@@ -96,12 +95,11 @@ class RecordWriter:
         """Appends a line that ends in a newline. Raises OSError; then nothing of it is in the file."""
         if self._rotation.due(self._size - self._put_off, self._clock.monotonic() - self._since, len(line)):
             self._turn_over()
-        # A pipe's reader may keep a writer waiting for as long as it likes.
-        put = os.write if self._keeper is None else write_at_once
         written = 0
         try:
             while written < len(line):
-                written += put(self._fd, line[written:])
+                # Lets other threads run meanwhile: a disk may take seconds for it.
+                written += os.write(self._fd, line[written:])
             self._wrote(len(line), sequence)
         except BaseException:
             self._after_failure(len(line), sequence)

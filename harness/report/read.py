@@ -208,7 +208,9 @@ def _story(document: Mapping[str, Any]) -> TargetStory:
     return TargetStory(
         name=str(document["target"]),
         settled=str(document.get("settled", "")),
-        unreachable=str(document.get("unreachable", "") or document.get("error", "")),
+        unreachable=str(
+            document.get("unreachable", "") or document.get("error", "") or document.get("infrastructure", "")
+        ),
         stages=tuple((str(name), plausible(at)) for name, at in document.get("stages", ())),
         console_log=str(document.get("console_log", "")),
     )
@@ -292,13 +294,14 @@ def _trial_of(event: Record, at: float) -> Trial:
     outcome = TrialOutcome(event["harness.outcome"])
     label = f"{event['test.suite.name']}::{event['test.case.name']} {outcome.value}"
     settled = outcome is TrialOutcome.PASSED
+    delays = {cause: milliseconds / 1000 for cause, milliseconds in event.get("harness.delays", {}).items()}
     return Trial(
         iteration=1,
         target=event["host.name"],
         suite=event["test.suite.name"],
         check=event["test.case.name"],
         outcome=outcome,
-        started=at - duration,
+        started=at - duration - sum(delays.values()),
         duration=duration,
         check_id=event.get("harness.check_id", ""),
         transports=tuple(event.get("harness.transports", ())),
@@ -310,6 +313,7 @@ def _trial_of(event: Record, at: float) -> Trial:
         re_reads=int(event.get("harness.re_reads", 0)),
         message=event["message"].removeprefix(label).removeprefix(": "),
         location=event.get("harness.location", ""),
+        delays=delays,
     )
 
 

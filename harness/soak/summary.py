@@ -128,7 +128,7 @@ def _worst(rows: Sequence[Figures]) -> tuple[tuple[str, Outlier], ...]:
     counts: dict[str, dict[str, tuple[int, int]]] = {"": {}}
     for row in rows:
         # A target that cannot be reached is no better than one that fails; mistakes of checks and of ours are not its.
-        lost = row.outcomes["unreachable"] + row.outcomes["infrastructure"]
+        lost = sum(row.outcomes[name] for name in ("unreachable", "infrastructure", "not_run"))
         failures, total = counts[""].get(row.target, (0, 0))
         counts.setdefault(row.check, {})[row.target] = (row.unclean + lost, row.judged + lost)
         counts[""][row.target] = (failures + row.unclean + lost, total + row.judged + lost)
@@ -144,6 +144,7 @@ _WORDS = {
     "internal": "ended in a fault of harness",
     "unreachable": "could not reach the target",
     "infrastructure": "were lost to the infrastructure",
+    "not_run": "were not run",
 }
 
 

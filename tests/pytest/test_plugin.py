@@ -137,7 +137,7 @@ def test_unmarked(target):
     assert never["outcome"] == "failed"
     assert never["attempts"] > 2
     assert len(never["observations"]) == 3
-    assert "4 s and" in never["message"]
+    assert "(after 4.0 s and" in never["message"]
     mistake = results["box1 test_has_a_mistake[box1]"]
     assert (mistake["outcome"], mistake["attempts"]) == ("error", 1)
     assert results["box1 test_fails_in_pytests_words[box1]"]["outcome"] == "passed"
@@ -185,8 +185,8 @@ def test_once(target):
     assert results["box1 test_holds[box1]"]["attempts"] >= 3
     flaps = results["box1 test_flaps[box1]"]
     assert (flaps["outcome"], flaps["flaky"]) == ("failed", True)
-    assert "did not settle in 4 s" in flaps["message"]
-    assert "did not settle in 4 s" in place.output
+    assert "did not settle in 4.0 s" in flaps["message"]
+    assert "did not settle in 4.0 s" in place.output
     assert results["box1 test_once[box1]"]["attempts"] == 1
     assert "2 failed, 1 passed" in place.output
     # The command line wins.
