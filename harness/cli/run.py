@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import IO, TextIO
 
+    from harness.cli.deferred_signals import DeferredSignals
+    from harness.deadline import Cancellation
     from harness.engine.outcome import RunResult
     from harness.engine.plan import Plan
     from harness.operate.collect.catalogue import Recipe
@@ -99,6 +101,23 @@ def _leaving_up(arguments: argparse.Namespace) -> None:
 def _execute(
     plan: Plan, sinks: list[str], recipe: Callable[[], Recipe] | None, arguments: argparse.Namespace, document: IO[str]
 ) -> int:
+    from harness.cli.deferred_signals import DeferredSignals
+    from harness.deadline import Cancellation
+
+    cancellation = Cancellation()
+    with DeferredSignals(cancellation) as signals:
+        return _carry_out(plan, sinks, recipe, arguments, document, cancellation, signals)
+
+
+def _carry_out(
+    plan: Plan,
+    sinks: list[str],
+    recipe: Callable[[], Recipe] | None,
+    arguments: argparse.Namespace,
+    document: IO[str],
+    cancellation: Cancellation,
+    signals: DeferredSignals,
+) -> int:
     import contextlib
     import time
     from pathlib import Path
@@ -106,12 +125,10 @@ def _execute(
     from harness import __version__
     from harness.cli.carrying import leave, until_done
     from harness.cli.collecting import collector
-    from harness.cli.deferred_signals import DeferredSignals
     from harness.cli.options import rotation_of
     from harness.cli.planning import repeat_command
     from harness.cli.shipping import begin
     from harness.cli.streams import give_up_streams, tell_waiting
-    from harness.deadline import Cancellation
     from harness.engine.captured import attributed
     from harness.engine.console import ConsoleTail
     from harness.engine.findings.watch import Findings
@@ -131,7 +148,6 @@ def _execute(
     if fit.told:
         print(f"harness: warning: {fit.told}", file=sys.stderr)
     folder = run_folder.create(Path(arguments.logs), time.time())
-    cancellation = Cancellation()
     patience = DiskPatience(RECORD_PATIENCE, tell_waiting, is_over=lambda: cancellation.cancelled)
     log = EventLog(
         folder.events,
@@ -151,8 +167,7 @@ def _execute(
     verbosity = -1 if arguments.quiet or (arguments.json and not arguments.verbose) else arguments.verbose
     terminal = Terminal(stream, verbosity=verbosity)
     log.subscribe(terminal)
-    signals = DeferredSignals(cancellation, terminal.abandon)
-    signals.install()
+    signals.abandon = terminal.abandon
     escort = begin(folder.path, sinks, arguments.ship_timeout, log, terminal.say)
     log.emit(
         "run.start",

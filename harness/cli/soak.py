@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from typing import IO, Any
 
     from harness.api.check import Check
+    from harness.cli.deferred_signals import DeferredSignals
+    from harness.deadline import Cancellation
     from harness.engine.plan import Plan
     from harness.operate.collect.catalogue import Recipe
     from harness.report.folder import RunFolder
@@ -38,7 +40,7 @@ faults (--fault, or soak_faults in the inventory):
 exit codes, the worst that happened in all iterations:
   0    nothing failed (known flakes, and flaky passes without --fail-on-flaky, do not count)
   1    a check failed, or has a mistake, or a console said what is forbidden
-  2    usage or inventory error; nothing was started
+  2    usage, inventory or configuration error; nothing was started, or it was of no use
   3    a target could not be reached, and nothing worse
   4    nothing was selected
   5    internal error: a fault of harness itself, or a record that cannot be written
@@ -312,6 +314,30 @@ def _execute(
     changed: Sequence[str],
     document: IO[str],
 ) -> int:
+    from harness.cli.deferred_signals import DeferredSignals
+    from harness.deadline import Cancellation
+
+    cancellation = Cancellation()
+    with DeferredSignals(cancellation) as signals:
+        return _carry_out(
+            plan, terms, ending, known, sinks, recipe, arguments, resumed, changed, document, cancellation, signals
+        )
+
+
+def _carry_out(
+    plan: Plan,
+    terms: Mapping[str, Terms],
+    ending: Ending,
+    known: Sequence[KnownFlake],
+    sinks: Sequence[str],
+    recipe: Callable[[], Recipe] | None,
+    arguments: argparse.Namespace,
+    resumed: RunFolder | None,
+    changed: Sequence[str],
+    document: IO[str],
+    cancellation: Cancellation,
+    signals: DeferredSignals,
+) -> int:
     import contextlib
     import json
     import time
@@ -320,12 +346,10 @@ def _execute(
     from harness import __version__
     from harness.cli.carrying import leave, until_done
     from harness.cli.collecting import collections_of, collector
-    from harness.cli.deferred_signals import DeferredSignals
     from harness.cli.options import rotation_of
     from harness.cli.planning import repeat_command
     from harness.cli.shipping import begin
     from harness.cli.streams import give_up_streams, tell_waiting
-    from harness.deadline import Cancellation
     from harness.engine.captured import attributed
     from harness.engine.console import ConsoleTail
     from harness.engine.findings.watch import Findings
@@ -350,7 +374,6 @@ def _execute(
 
     fit_plan(plan, all_open=True)  # refused before anything is written
     folder = resumed or run_folder.create(Path(arguments.logs), time.time())
-    cancellation = Cancellation()
     patience = DiskPatience(RECORD_PATIENCE, tell_waiting, is_over=lambda: cancellation.cancelled)
     log = EventLog(
         folder.events,
@@ -372,8 +395,7 @@ def _execute(
     verbosity = -1 if arguments.quiet or (arguments.json and not arguments.verbose) else arguments.verbose
     view = SoakView(sys.stderr if arguments.json else sys.stdout, verbosity=verbosity)
     log.subscribe(view)
-    signals = DeferredSignals(cancellation, view.abandon)
-    signals.install()
+    signals.abandon = view.abandon
     escort = begin(folder.path, sinks, arguments.ship_timeout, log, view.say)
     keyring = Keyring(Tty.open)
     collect = collector(recipe, arguments.collect_timeout, folder, log)

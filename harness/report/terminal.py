@@ -6,14 +6,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TextIO, cast
+from typing import IO, TYPE_CHECKING, Any
 
 from harness.api.check import WHOLE_TARGET
 from harness.engine.findings.finding import Finding, Ruling, Severity
 from harness.engine.outcome import CheckResult, Outcome, RunResult, TargetResult
 from harness.events import Record
 from harness.printing import styled
-from harness.report.lasting import LastingStream
+from harness.report.lasting import lasting
 from harness.report.lines import Lines, Part, PlainLines, may_be_styled
 from harness.report.reasons import WORTH_NAMING, by_name
 
@@ -56,18 +56,16 @@ class Terminal:
     """Prints a run. On a TTY one live line for each target, else plain lines; `verbosity` -1 (quiet) to 2."""
 
     def __init__(self, given: IO[str], *, verbosity: int = 0) -> None:
-        self._stream = LastingStream(cast("TextIO", given))
-        stream = cast("IO[str]", self._stream)
+        self._stream = stream = lasting(given)
         self._verbosity = verbosity
         self._lines: Lines = PlainLines(stream)
         self._styled: StyledLines | None = None
         if may_be_styled(stream):
             from harness.report.live import StyledLines
 
-            styled_stream = LastingStream(cast("TextIO", styled(given)))
-            styled_lines = StyledLines(cast("IO[str]", styled_stream))
+            styled_lines = StyledLines(stream)
             if styled_lines.is_terminal:
-                self._stream, self._lines, self._styled = styled_stream, styled_lines, styled_lines
+                self._lines = self._styled = styled_lines
         self._lock = threading.Lock()
         self._rows: dict[str, _Row] = {}
         self._live: Live | None = None
@@ -86,7 +84,7 @@ class Terminal:
     def abandon(self) -> None:
         """Gives the cursor back, for a process that leaves at once. May be called from a signal's handler."""
         if self._live is not None:
-            self._stream.write("\x1b[?25h\n")
+            styled(self._stream).write("\x1b[?25h\n")
             self._stream.flush()
 
     def __call__(self, record: Record) -> None:
