@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from harness.user import expanded
+
 Words = Callable[[str, argparse.Namespace], Iterable[str]]
 """From the beginning of a word and what was typed before it to whole words; others are dropped."""
 
@@ -117,7 +119,7 @@ def _checks(prefix: str, arguments: argparse.Namespace) -> Iterator[str]:
 
     file, separator, _ = prefix.partition("::")
     if separator:
-        yield from (f"{file}::{name}" for name in check_names(Path(file).expanduser()))
+        yield from (f"{file}::{name}" for name in check_names(expanded(file)))
         return
     for path, is_folder in _entries(prefix):
         name = path.rpartition("/")[2]
@@ -126,7 +128,7 @@ def _checks(prefix: str, arguments: argparse.Namespace) -> Iterator[str]:
         elif name.endswith(".py") and not name.startswith("_"):
             yield path
             if path == prefix:
-                yield from (f"{path}::{name}" for name in check_names(Path(path).expanduser()))
+                yield from (f"{path}::{name}" for name in check_names(expanded(path)))
 
 
 def _sources(arguments: argparse.Namespace) -> list[str]:

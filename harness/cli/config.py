@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import Source, UsageError
+from harness.user import expanded
 
 VARIABLE = "HARNESS_CONFIG"
 NAME = "harness.toml"
@@ -77,7 +78,7 @@ def _require_ours(path: Path) -> None:
 def find(environment: Mapping[str, str]) -> Path | None:
     """Where the settings are; None where there are none."""
     if named := environment.get(VARIABLE):
-        return Path(named).expanduser()
+        return expanded(named)
     home = Path(environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME") or os.sep) / ".config")
     return next((path for path in (Path(NAME), home / "harness" / NAME) if path.is_file()), None)
 

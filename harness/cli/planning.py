@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import IO
 
     from harness.api.check import Check
     from harness.engine.plan import Options, Plan
 
 
-def plan_of(arguments: argparse.Namespace) -> Plan:
-    """The plan of what was typed. Raises UsageError, NothingSelected; nothing is started yet."""
+def plan_of(
+    arguments: argparse.Namespace, found_as: Callable[[tuple[Check, ...]], tuple[Check, ...]] = lambda found: found
+) -> Plan:
+    """Return the plan of what was typed. Raises UsageError, NothingSelected; nothing is started yet. `found_as` changes
+    the checks that were found."""
     from pathlib import Path
 
     from harness.api.discovery import discover, select
@@ -30,7 +34,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
         raise UsageError("no CHECKS were given", hint="Name files or folders of checks, such as checks/sshd")
     paths = [Path(each.partition("::")[0]) for each in arguments.checks]
     folders = list(dict.fromkeys(str(path if path.is_dir() else path.parent) for path in paths))
-    found = discover(arguments.checks)
+    found = found_as(discover(arguments.checks))
     checks = select(
         found, keyword=arguments.keyword, tags=_words(arguments.tags), skip_tags=_words(arguments.skip_tags)
     )
@@ -51,7 +55,19 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
         print(f"harness: warning: {warning}", file=sys.stderr)
     if not hosts:
         raise NothingSelected("the inventory has no hosts", hint="Look at it with: harness inventory --graph -i …")
-    return make_plan(hosts, checks, _options(arguments), available=found)
+    plan = make_plan(hosts, checks, _options(arguments), available=found)
+    return plan if arguments.list_only else _resolved(plan)
+
+
+def _resolved(plan: Plan) -> Plan:
+    """Return the plan with each host's ssh configuration applied. Raises UsageError where one cannot be used."""
+    from dataclasses import replace
+
+    from harness.target.spec import resolved
+
+    specs = resolved([target.spec for target in plan.targets])
+    targets = tuple(replace(target, spec=spec) for target, spec in zip(plan.targets, specs, strict=True))
+    return replace(plan, targets=targets)
 
 
 def _options(arguments: argparse.Namespace) -> Options:
@@ -64,21 +80,21 @@ def _options(arguments: argparse.Namespace) -> Options:
     return Options(**{field.name: given[field.name] for field in fields(Options) if field.name in given})
 
 
-def list_plan(plan: Plan, *, as_json: bool) -> int:
-    """Prints targets and checks; returns the exit code."""
+def list_plan(plan: Plan, stream: IO[str], *, as_json: bool) -> int:
+    """Print targets and checks; returns the exit code."""
     import json
 
     document = plan.plain()
     if as_json:
-        print(json.dumps(document, indent=2))
+        print(json.dumps(document, indent=2), file=stream)
         return 0
     for target in document["targets"]:
-        print(target["target"])
+        print(target["target"], file=stream)
         for check in target["checks"]:
             tags = f"  [{', '.join(check['tags'])}]" if check["tags"] else ""
-            print(f"  {check['id']}{tags}")
+            print(f"  {check['id']}{tags}", file=stream)
             if check["description"]:
-                print(f"      {check['description']}")
+                print(f"      {check['description']}", file=stream)
     return 0
 
 
@@ -95,7 +111,7 @@ def repeat_command(arguments: argparse.Namespace) -> Callable[[str, Check], str]
             words += ["-e", assignment]
         if arguments.vault_password_file:
             words += ["--vault-password-file", arguments.vault_password_file]
-        for flag in ("transport", "budget", "window", "timeout_scale", "target_deadline"):
+        for flag in ("transport", "budget", "window", "timeout_scale", "target_deadline", "reach_timeout"):
             value = getattr(arguments, flag)
             if value is not None:
                 words += [f"--{flag.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else value]

@@ -190,11 +190,12 @@ def _tell(first: Run, second: Run, found: Comparison, path: Path) -> None:
 def _write(text: str, output: str | None, default: Path | None) -> Path | None:
     """Writes to the file, or to stdout (None). The file is whole or absent, and its owner's only: it holds what
     consoles printed."""
+    from harness.cli.printing import write_document
     from harness.errors import UsageError
     from harness.report.folder import write_private
 
     if output == "-" or (output is None and default is None):
-        sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+        write_document(text)
         return None
     path = Path(output) if output is not None else default
     assert path is not None

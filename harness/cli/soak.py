@@ -7,14 +7,19 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import IO, Any
 
+    from harness.api.check import Check
     from harness.engine.plan import Plan
     from harness.operate.collect.catalogue import Recipe
     from harness.report.folder import RunFolder
     from harness.soak.ending import Ending
     from harness.soak.known import KnownFlake
     from harness.soak.target_soak import Terms
+
+LOST_NAMED = 20
+"""Iterations to be run again that are reported one by one."""
 
 EPILOG = """\
 resets (--reset, or soak_reset in the inventory):
@@ -41,6 +46,10 @@ exit codes, the worst that happened in all iterations:
   7    infrastructure: QEMU died, or the host's disk was full, and nothing failed
   130  interrupted
 """
+
+
+RECORD_PATIENCE = 300.0
+"""Seconds that a soak waits for a disk that takes nothing at present: one such moment is not to end hours."""
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -108,7 +117,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Everything that can be wrong with what was typed is told before any machine is started."""
+    """Run a soak. Everything that can be wrong with what was typed is reported before any machine is started."""
+    from harness.engine.captured import document_only
+
+    with document_only(arguments.json) as document:
+        return _run(arguments, document)
+
+
+def _run(arguments: argparse.Namespace, document: IO[str]) -> int:
     from harness.cli.collecting import recipe_of
     from harness.cli.planning import list_plan, plan_of
     from harness.cli.shipping import sinks_of, without_passwords
@@ -116,28 +132,111 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.soak.metrics import check_address
 
     folder: RunFolder | None = None
+    changed: list[str] = []
+    typed = arguments
     if arguments.resume is not None:
-        arguments, folder = _resumed(arguments)
-    plan = plan_of(arguments)
+        typed, folder = _resumed(arguments)
+        arguments, changed = _kept(typed, folder)
+    plan = plan_of(arguments, lambda found: _as_typed(found, folder, typed))
     terms = _terms(plan, arguments)
     ending = _ending(arguments)
     known = _known(arguments)
     if arguments.metrics is not None:
         check_address(arguments.metrics)
     if arguments.list_only:
-        return list_plan(plan, as_json=arguments.json)
+        return list_plan(plan, document, as_json=arguments.json)
     if not ending.named:
         raise UsageError(
             "nothing says when the soak ends", hint="Give --iterations N, --for 8h, --until-fail or --max-failures K."
         )
     sinks = sinks_of(arguments, [target.host for target in plan.targets])
     without_passwords(sinks)
-    return _execute(plan, terms, ending, known, sinks, recipe_of(arguments), arguments, folder)
+    return _execute(plan, terms, ending, known, sinks, recipe_of(arguments), typed, folder, changed, document)
+
+
+MAY_CHANGE = frozenset(
+    (
+        "iterations", "seconds", "max_failures", "metrics", "quiet", "verbose", "json", "forks", "at_once", "ship",
+        "no_ship", "ship_timeout", "rotate_size", "rotate_age", "rotate_keep", "vault_password_file", "list_only",
+    )
+)  # fmt: skip
+"""What may be given anew with --resume; whatever else is given must be what the soak began with."""
+
+
+def _typed(argv: Sequence[str]) -> dict[str, Any]:
+    """Return what the arguments of a command line give themselves, without any default, by destination."""
+    from harness.cli.main import build_parser
+
+    parser = build_parser(("soak",))
+    for subparsers in (each for each in parser._actions if isinstance(each, argparse._SubParsersAction)):
+        for action in subparsers.choices["soak"]._actions:
+            action.default = argparse.SUPPRESS
+    given = vars(parser.parse_args(list(argv)))
+    # An argument that takes any number of words is there without any.
+    return {name: value for name, value in given.items() if name not in ("run", "verb") and value != []}
+
+
+def _flags(names: Iterable[str]) -> str:
+    """Return the flags of these destinations, as they are typed."""
+    from harness.cli.main import build_parser
+
+    flags: dict[str, str] = {}
+    for subparsers in (
+        each for each in build_parser(("soak",))._actions if isinstance(each, argparse._SubParsersAction)
+    ):
+        for action in subparsers.choices["soak"]._actions:
+            longest = max(action.option_strings, key=len, default=action.dest.upper())
+            flags.setdefault(action.dest, longest)
+    return ", ".join(sorted(flags.get(name, name) for name in names))
+
+
+def _kept(typed: argparse.Namespace, folder: RunFolder) -> tuple[argparse.Namespace, list[str]]:
+    """Return the arguments with the kept copies of the inventory and check files in the place of the files, and the
+    paths of the files that differ from their copies."""
+    import copy
+
+    from harness.soak.inputs import Inputs
+
+    inputs = Inputs(folder.path)
+    if not inputs.kept:
+        return typed, []
+    changed = inputs.changed(typed.inventory, typed.checks, _other_files(typed))
+    inputs.link_others(typed.inventory, typed.checks)
+    arguments = copy.copy(typed)
+    arguments.inventory = [inputs.source(each) for each in typed.inventory]
+    arguments.checks = [inputs.selector(each) for each in typed.checks]
+    arguments.extra_vars = [f"@{inputs.file(each[1:])}" if each.startswith("@") else each for each in typed.extra_vars]
+    if typed.known_flakes:
+        arguments.known_flakes = inputs.file(typed.known_flakes)
+    return arguments, changed
+
+
+def _other_files(arguments: argparse.Namespace) -> list[str]:
+    """Return the files besides inventory and checks that a soak is defined by."""
+    from harness.soak.known import find_file
+
+    files = [each[1:] for each in arguments.extra_vars if each.startswith("@")]
+    known = arguments.known_flakes or find_file(arguments.inventory)
+    return [*files, *([str(known)] if known else [])]
+
+
+def _as_typed(found: tuple[Check, ...], folder: RunFolder | None, typed: argparse.Namespace) -> tuple[Check, ...]:
+    """Return the checks with the paths that were typed, though their files are read from the kept copies."""
+    from dataclasses import replace
+
+    from harness.soak.inputs import Inputs
+
+    if folder is None:
+        return found
+    inputs = Inputs(folder.path)
+    return tuple(replace(check, path=inputs.original(check.path, typed.checks)) for check in found)
 
 
 def _resumed(arguments: argparse.Namespace) -> tuple[argparse.Namespace, RunFolder]:
-    """What was typed when the soak began, with an ending that is given now in its place."""
+    """Return what was typed when the soak began, with what is given anew in its place, and its folder. Raises
+    UsageError where something is given that cannot change."""
     import os
+    import shlex
     from pathlib import Path
 
     from harness.cli.main import build_parser
@@ -148,7 +247,7 @@ def _resumed(arguments: argparse.Namespace) -> tuple[argparse.Namespace, RunFold
     if arguments.checks or arguments.inventory:
         raise UsageError(
             "--resume goes on with what the soak was begun with",
-            hint="Leave -i and CHECKS out; only its ending, --metrics and the output may be given anew.",
+            hint="Leave -i and CHECKS out: it reads the copies that were kept when it began.",
         )
     path = find(Path(arguments.logs), arguments.resume).resolve()
     begun = read_begun(path)
@@ -156,11 +255,17 @@ def _resumed(arguments: argparse.Namespace) -> tuple[argparse.Namespace, RunFold
         os.chdir(begun.cwd)
     except OSError as error:
         raise UsageError(f"the soak was begun in {begun.cwd}, which cannot be gone to: {error.strerror}") from None
-    before = build_parser().parse_args(list(begun.argv))
-    anew = ("iterations", "seconds", "max_failures", "metrics", "quiet", "verbose", "json")
-    for name in anew:
-        if getattr(arguments, name):
-            setattr(before, name, getattr(arguments, name))
+    before = build_parser(("soak",)).parse_args(list(begun.argv))
+    given = _typed(sys.argv[1:])
+    fixed = given.keys() - MAY_CHANGE - {"resume", "logs"}
+    if refused := [name for name in fixed if given[name] != getattr(before, name)]:
+        raise UsageError(
+            f"{_flags(refused)} cannot be changed with --resume: all iterations of a soak are run alike",
+            hint=f"It began with: harness {shlex.join(begun.argv)}\n  These may be given anew: {_flags(MAY_CHANGE)}. "
+            "For anything else begin another soak.",
+        )
+    for name in given.keys() & MAY_CHANGE:
+        setattr(before, name, given[name])
     return before, RunFolder(path.name, path)
 
 
@@ -204,50 +309,60 @@ def _execute(
     recipe: Callable[[], Recipe] | None,
     arguments: argparse.Namespace,
     resumed: RunFolder | None,
+    changed: Sequence[str],
+    document: IO[str],
 ) -> int:
     import contextlib
     import json
-    import os
     import time
     from pathlib import Path
 
     from harness import __version__
     from harness.cli.carrying import leave, until_done
     from harness.cli.collecting import collections_of, collector
+    from harness.cli.deferred_signals import DeferredSignals
     from harness.cli.options import rotation_of
     from harness.cli.planning import repeat_command
     from harness.cli.shipping import begin
+    from harness.cli.streams import give_up_streams, tell_waiting
     from harness.deadline import Cancellation
+    from harness.engine.captured import attributed
     from harness.engine.console import ConsoleTail
     from harness.engine.findings.watch import Findings
     from harness.errors import ExitCode, HarnessError
     from harness.events import EventLog
+    from harness.events.patience import DiskPatience
     from harness.report import folder as run_folder
     from harness.ship.checkpoint import acknowledged
     from harness.soak.befallen import Befallen
     from harness.soak.collecting import FirstOfEachKind
+    from harness.soak.inputs import Inputs
     from harness.soak.metrics import Metrics
     from harness.soak.soak import Soak
-    from harness.soak.state import Begun, document_of, write_begun, write_status
-    from harness.soak.trials import TrialsFile, read_trials
+    from harness.soak.state import Begun, StateError, StatusWriter, document_of, write_begun, write_status
+    from harness.soak.trials import TrialsFile, stream_trials
     from harness.soak.view import SoakView
+    from harness.soak.words import plural
     from harness.target.session import TargetSession
     from harness.transport.ssh.keyring import Keyring
     from harness.transport.ssh.tty import Tty
 
     folder = resumed or run_folder.create(Path(arguments.logs), time.time())
     cancellation = Cancellation()
+    patience = DiskPatience(RECORD_PATIENCE, tell_waiting, is_over=lambda: cancellation.cancelled)
     log = EventLog(
         folder.events,
         run=folder.run,
         on_failure=lambda error: cancellation.cancel(error.message),
         rotation=rotation_of(arguments),
         acknowledged=lambda: acknowledged(folder.path),
+        patience=patience,
     )
     for target in plan.targets:
         for secret in target.host.secret_values:
             log.add_secret(secret)
     if resumed is None:
+        Inputs(folder.path).keep(arguments.inventory, arguments.checks, _other_files(arguments))
         write_begun(folder.path, Begun(tuple(sys.argv[1:]), str(Path.cwd()), __version__))
     tail, findings, befallen = ConsoleTail(), Findings(), Befallen()
     for reader in (tail, findings, befallen):
@@ -255,21 +370,31 @@ def _execute(
     verbosity = -1 if arguments.quiet or (arguments.json and not arguments.verbose) else arguments.verbose
     view = SoakView(sys.stderr if arguments.json else sys.stdout, verbosity=verbosity)
     log.subscribe(view)
+    signals = DeferredSignals(cancellation, view.abandon)
+    signals.install()
     escort = begin(folder.path, sinks, arguments.ship_timeout, log, view.say)
     keyring = Keyring(Tty.open)
     collect = collector(recipe, arguments.collect_timeout, folder, log)
     trouble: HarnessError | None = None
+
+    def cannot_write(error: StateError) -> None:
+        nonlocal trouble
+        trouble = trouble or error
+        cancellation.cancel(error.message)
+
     with contextlib.ExitStack() as stack:
+        stack.enter_context(signals)
         stack.callback(log.close)
         stack.callback(keyring.close)
-        file = TrialsFile(folder.path)
+        file = TrialsFile(folder.path, patience=patience)
         stack.callback(file.close)
+        had = stream_trials(folder.path)
         soak = Soak(
             plan,
             terms,
             ending,
             file=file,
-            had=read_trials(folder.path),
+            had=had,
             known=known,
             open_session=lambda target, events, scale: TargetSession(
                 target.host,
@@ -289,7 +414,10 @@ def _execute(
             redact=log.redact,
             retries=arguments.retries,
             collect=FirstOfEachKind(collect, lambda name: collections_of(folder, name)) if collect else None,
-            on_progress=lambda: write_status(folder.path, document_of(soak, ending, folder.run)),
+            on_progress=lambda: status.changed(),
+        )
+        status = StatusWriter(
+            folder.path, lambda: document_of(soak, ending, folder.run), cannot_write, patience=patience
         )
         if arguments.metrics is not None:
             stack.callback(Metrics(arguments.metrics, lambda: soak.tally).close)
@@ -313,11 +441,29 @@ def _execute(
                 terms=doing,
                 iterations=counts,
             )
-        with view:
+            if changed:
+                words = "changed since the soak began, which continues with what it began with: " + ", ".join(changed)
+                log.emit("soak.inputs_changed", words, level="warning", paths=list(changed))
+            lost = had.lost()
+            for name, number in lost[:LOST_NAMED]:
+                log.bind(target=name).emit(
+                    "iteration.lost",
+                    f"{name}: iteration {number} cannot be read whole in {file.path.name}; it is run again",
+                    level="warning",
+                    iteration=number,
+                )
+            if len(lost) > LOST_NAMED:
+                words = f"{len(lost) - LOST_NAMED} more iterations cannot be read whole; they are run again"
+                log.emit("record.trouble", words, level="warning")
+            if had.unreadable_count:
+                places = ", ".join(map(str, had.unreadable))
+                words = f"{plural(had.unreadable_count, 'line')} of {file.path.name} cannot be read (line {places})"
+                log.emit("record.trouble", words, level="warning")
+        with view, attributed():
             try:
-                until_done(soak.run, cancellation, view.abandon)
+                until_done(soak.run)
             except HarnessError as error:
-                trouble = error
+                trouble = trouble or error
         code = ExitCode.INTERRUPTED if cancellation.cancelled else soak.exit_code
         if trouble is None and log.failed is None:
             write_status(folder.path, document_of(soak, ending, folder.run, exit_code=int(code)))
@@ -337,10 +483,11 @@ def _execute(
     try:
         view.end(str(folder.path), go_on if cancellation.cancelled else "")
         if arguments.json:
-            print(json.dumps(document_of(soak, ending, folder.run, exit_code=int(code)), indent=2))
+            print(json.dumps(document_of(soak, ending, folder.run, exit_code=int(code)), indent=2), file=document)
+        document.flush()
         sys.stdout.flush()
-    except (OSError, SystemExit):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        give_up_streams(document)
     if escort is not None:
         escort.finish()
     return leave(int(code))

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.events.lock import has_writer
     from harness.machine.up import all_up
     from harness.report.folder import UP, find
-    from harness.soak.state import NAME, read_status
+    from harness.soak.state import NAME, read_status, tally_of_trials
     from harness.soak.tally import tally_of
     from harness.soak.words import remaining, span, summary
 
@@ -71,7 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
     if results is not None:
         print(", ".join(f"{count} {word}" for word, count in results["counts"].items() if count))
     if status is not None:
-        tally, ending = tally_of(status["targets"]), status["ending"]
+        # Of a soak that was killed the last moments are missing in what was written for watching.
+        tally = tally_of(status["targets"]) if alive or ended else tally_of_trials(folder)
+        ending = status["ending"]
         for line in summary(tally):
             print(line)
         left = remaining(tally, ending["iterations"], ending["seconds"], status["seconds"])

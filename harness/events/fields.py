@@ -120,6 +120,7 @@ FIELDS: dict[str, Field] = dict(
         _field("location", TEXT, "where in the check: `file:line`"),
         _field("may_have_run", TRUTH, "whether the command may have been run though no answer came"),
         _field("over", NAME, "the transport that it was done over"),
+        _field("paths", TEXTS, "paths of files on this machine"),
         _field("path", TEXT, "the file's path on the target"),
         _field(
             "plan",
@@ -129,6 +130,7 @@ FIELDS: dict[str, Field] = dict(
         _field("port", {"type": "integer", "minimum": 1, "maximum": 65535}, "the port"),
         _field("probed_transport", NAME, "the transport that was tried"),
         _field("re_reads", COUNT, "lines of answers that were damaged and read again"),
+        _field("machine_key", TEXT, "what a saved machine was made of: the name of its folder in the cache"),
         _field("recipe_hash", TEXT, "the hash of the image's recipe"),
         _field("recovered_transport", NAME, "the transport that serves again"),
         _field("reference", TEXT, "where to read more"),

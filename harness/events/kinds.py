@@ -48,6 +48,12 @@ KINDS: dict[str, Kind] = dict(
         _kind(
             "record.trouble", "A file of the record could not be turned over, compressed or removed. Nothing is lost."
         ),
+        _kind(
+            "record.waited",
+            "The record could not be written for a while (a full disk), and everything waited for it. Nothing of it is "
+            "missing.",
+            "duration",
+        ),
         _kind("internal.error", "A mistake in harness itself, with its whole traceback.", "stack"),
         # a target
         _kind("target.start", "The target is begun with.", "target check_count"),
@@ -57,6 +63,17 @@ KINDS: dict[str, Kind] = dict(
             "target duration transports",
         ),
         _kind("target.unreachable", "The target cannot be reached, over no transport.", "target", "error_type"),
+        _kind(
+            "target.misconfigured",
+            "What was asked for cannot work on the target, however long one waits: a usage error.",
+            "target",
+        ),
+        _kind(
+            "target.unanswered",
+            "A target that is taken to be up could not be reached at the first try; the message says why, and for how "
+            "long it is tried again.",
+            "target error_type cause",
+        ),
         _kind(
             "target.not_followed",
             "The target's journal is not followed, so that waits look again by the clock only.",
@@ -91,7 +108,17 @@ KINDS: dict[str, Kind] = dict(
         ),
         _kind("fault.start", "A fault is being done to the target from now on.", "fault"),
         _kind("fault.end", "The fault is over; the duration is how long it lasted.", "fault duration"),
-        _kind("fault.missed", "A fault was due when the checks had ended already; it was not done.", "fault"),
+        _kind(
+            "soak.inputs_changed",
+            "Inventory or check files differ from those that the soak began with; a resumed soak uses the kept copies.",
+            "paths",
+        ),
+        _kind(
+            "iteration.lost",
+            "Lines of an earlier iteration are damaged or missing in trials.jsonl: a resumed soak runs it again.",
+            "target",
+        ),
+        _kind("fault.missed", "A fault was drawn and not injected; the message says why.", "fault"),
         _kind("fault.failed", "A fault could not be done; the message says why.", "fault"),
         _kind(
             "fault.recovered",
@@ -108,6 +135,18 @@ KINDS: dict[str, Kind] = dict(
         _kind("image.build.end", "An image was built, or could not be.", "image", "duration error_message"),
         _kind("machine.accel", "Whether QEMU runs with KVM, and why.", "accel why"),
         _kind("machine.started", "QEMU runs.", "pid argv console_address", "ssh_port"),
+        _kind(
+            "machine.saving",
+            "The machine is to be restored and is not in the cache: it is booted once to save it, or another process "
+            "does that and is waited for.",
+            "machine_key",
+        ),
+        _kind("machine.saved", "The machine was booted, has settled, and is saved.", "machine_key duration"),
+        _kind(
+            "machine.restored",
+            "The machine goes on from where it was saved, and answers; `harness.duration` is from the start of QEMU.",
+            "machine_key duration",
+        ),
         _kind("machine.stopped", "QEMU has ended.", "pid duration"),
         _kind("machine.kept", "QEMU is left running after the run (`--keep`).", "pid console_address", "ssh_port"),
         _kind(
@@ -241,6 +280,7 @@ KINDS: dict[str, Kind] = dict(
         # checks
         _kind("check.start", "A check begins on a target.", f"{_CHECK} check_id"),
         _kind("attempt.end", "A check has looked once.", f"{_CHECK} attempt outcome duration seen final"),
+        _kind("check.output", "What an attempt of a check printed, on stdout and stderr.", f"{_CHECK} attempt text"),
         _kind(
             "check.end",
             "A check has its outcome on a target.",
@@ -248,6 +288,12 @@ KINDS: dict[str, Kind] = dict(
             "transports fallbacks re_reads flaky location",
         ),
         _kind("check.error", "A mistake in a check, with its whole traceback.", "error_type error_message stack"),
+        _kind(
+            "check.warning",
+            "Something about a check's verdict that its author should look at: a command failed, and the check did not "
+            "look at its result.",
+            "text",
+        ),
         _kind(
             "check.note",
             "What a check put into the record itself (`target.note`); its fields stand below `harness.note.`.",

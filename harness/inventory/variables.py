@@ -234,6 +234,20 @@ _TIMES = (
         "2m",
         "How long a booting console may stay silent before it counts as stuck.",
     ),
+    Variable(
+        "reach_timeout",
+        kinds.SECONDS,
+        30,
+        "2m",
+        "How long a host that is up already is tried again when it refuses; then it is unreachable.",
+    ),
+    Variable(
+        "expect_boot",
+        kinds.BOOLEAN,
+        False,
+        "yes",
+        "Whether the host may still be booting, so that a refusal means nothing yet; a described machine always may.",
+    ),
     Variable("settle", kinds.BOOLEAN, True, "no", "Whether checks wait until the system has settled."),
     Variable("settle_timeout", kinds.SECONDS, 180, "5m", "How long settling may take."),
     Variable("settle_window", kinds.SECONDS_OR_0, 2, "10", "How long a settled state must hold."),
@@ -405,6 +419,13 @@ _QEMU = (
         "Where QEMU's control socket is made; without it, in the run's private folder.",
     ),
     Variable("qemu_seed", kinds.PATH, None, "seed/", "A folder that is laid over the guest's root at boot."),
+    Variable(
+        "qemu_start",
+        kinds.choice("boot", "snapshot"),
+        "boot",
+        "snapshot",
+        "`boot`, or `snapshot`: booted once, saved when it has settled, and restored from then on, in seconds.",
+    ),
 )
 
 _SHIPPING = (

@@ -7,7 +7,6 @@ import fcntl
 import os
 import shutil
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +16,9 @@ from harness.machine.supervisor import LOCK
 _PREFIX = "harness-"
 # A name must leave room for "/console" in the 107 bytes that a socket's path may have.
 _LONGEST = 80
-# A folder this young may belong to a supervisor that has not taken its lock yet.
-_YOUNG = 60.0
+STARTING = "starting.lock"
+"""Held by the process that made the folders, from before the sweep can see them: preparing an image's disk may take any
+time before the supervisor takes its own lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,13 @@ class Folders:
 
     sockets: Path
     scratch: Path
+    lock: int = -1
+    """The descriptor that holds STARTING; the kernel releases it when the process dies."""
 
     def remove(self) -> None:
+        if self.lock >= 0:
+            with contextlib.suppress(OSError):
+                os.close(self.lock)
         for folder in (self.sockets, self.scratch):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -42,16 +47,21 @@ def make_folders() -> Folders:
     except OSError as error:
         raise MachineError(f"no folder for sockets can be made in {base}: {error.strerror}") from error
     scratch = roomy / f"{sockets.name}-disks"
+    held = -1
     try:
+        held = os.open(sockets / STARTING, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(held, fcntl.LOCK_EX)
         scratch.mkdir(mode=0o700)
-        # For the sweep: which disks go with these sockets.
+        # For the sweep: which disks go with these sockets. Without it, the folder is not looked at.
         (sockets / "scratch").write_text(str(scratch))
     except OSError as error:
+        if held >= 0:
+            os.close(held)
         shutil.rmtree(sockets, ignore_errors=True)
         raise MachineError(
             f"no folder for throw-away disks can be made in {roomy}: {error.strerror}", hint="TMPDIR names another one"
         ) from error
-    return Folders(sockets, scratch)
+    return Folders(sockets, scratch, held)
 
 
 def _short_base() -> Path:
@@ -66,20 +76,29 @@ def _roomy_base() -> Path:
     return base if base.is_dir() else Path(tempfile.gettempdir())
 
 
+def _is_held(lock: Path) -> bool:
+    """Return whether a living process holds this lock."""
+    try:
+        fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 def _sweep(base: Path) -> None:
     for folder in base.glob(f"{_PREFIX}*"):
-        lock = folder / LOCK
         with contextlib.suppress(OSError):
             if folder.is_symlink() or folder.stat().st_uid != os.geteuid() or not (folder / "scratch").is_file():
                 continue
-            if time.time() - folder.stat().st_mtime < _YOUNG:
+            # The maker's lock first: the supervisor takes its own while that one is still held.
+            if _is_held(folder / STARTING) or _is_held(folder / LOCK):
                 continue
-            if lock.exists():
-                fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
-                try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: it lives
-                finally:
-                    os.close(fd)
             scratch = Path((folder / "scratch").read_text())
             if scratch.name == f"{folder.name}-disks":
                 shutil.rmtree(scratch, ignore_errors=True)

@@ -14,6 +14,7 @@ import pytest
 
 from harness import __version__
 from harness.api.check import WHOLE_TARGET
+from harness.api.discovery import refuse_without_assertions
 from harness.deadline import Deadline
 from harness.engine.findings.finding import Ruling
 from harness.engine.findings.rules import finding_rules
@@ -31,8 +32,8 @@ from harness.pytest.verdict import not_run
 from harness.pytest.witness import Witness
 from harness.report import folder as run_folder
 from harness.report.folder import RunFolder
-from harness.report.write import ReportError, write_reports
-from harness.target.spec import target_spec
+from harness.report.write import write_reports
+from harness.target.spec import resolved, target_spec
 from harness.target.target import Target
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ _FAREWELL = 60.0
 
 def open_suite(config: pytest.Config) -> Suite:
     """Reads the inventory and chooses its targets; nothing is touched. Raises HarnessError."""
+    refuse_without_assertions()
     option = config.getoption
     if option("numprocesses", None) or hasattr(config, "workerinput"):
         raise UsageError(
@@ -61,8 +63,8 @@ def open_suite(config: pytest.Config) -> Suite:
         vault_password_file=option("harness_vault_password_file"),
     )
     hosts = inventory.select("all", limit=option("harness_limit"))
-    for host in hosts:  # whatever in them cannot be used is told now
-        target_spec(host)
+    resolved([target_spec(host) for host in hosts])  # whatever in them cannot be used is told now
+    for host in hosts:
         finding_rules(host)
     options = Options(
         forks=option("harness_forks"),
@@ -163,6 +165,10 @@ class Suite:
                     terminalreporter.write_line(
                         f"harness: {_shown(target.target)}: {_shown(finding.short)}", yellow=True
                     )
+        for check in self._result.checks:
+            for warning in check.warnings:
+                words = f"harness: {_shown(check.target)}: {check.check}: warning: {_shown(warning)}"
+                terminalreporter.write_line(words, yellow=True)
         for check in _of_the_targets(self._result):
             for line in check.message.splitlines():
                 words = f"harness: {_shown(check.target)}: {check.check} {check.outcome.value}: {_shown(line)}"
@@ -214,11 +220,8 @@ class Suite:
         self._result = result = self._log.redact(result)
         if exit_code == pytest.ExitCode.OK and _of_the_targets(result):
             exit_code = int(pytest.ExitCode.TESTS_FAILED)
-        try:
-            if self._log.failed is None:
-                write_reports(result, self._folder)
-        except ReportError as error:
-            self._not_written = str(error)
+        if self._log.failed is None and (trouble := write_reports(result, self._folder)):
+            self._not_written = str(trouble)
         counted = ", ".join(f"{count} {outcome}" for outcome, count in result.counts.items())
         level: Level = "info" if exit_code == 0 else "error"
         self._log.emit(

@@ -263,7 +263,7 @@ def marked(marks: Iterable[Mark], kinds: tuple[str, ...]) -> list[tuple[float, f
     ]
 
 
-_MARKS = ("fault", "recovery", "finding", "fallback", "recovered", "reset", "unreachable", "boot")
+_MARKS = ("fault", "recovery", "missed", "clock", "finding", "fallback", "recovered", "reset", "unreachable", "boot")
 
 
 # -- drift -------------------------------------------------------------------------------------------------------------

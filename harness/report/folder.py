@@ -118,8 +118,8 @@ def _some(names: list[str], most: int = 10) -> str:
     return ("… " if len(names) > most else "") + ", ".join(names[-most:])
 
 
-def write_private(path: Path, text: str) -> None:
-    """Writes a whole file or none, readable by its owner only."""
+def write_private(path: Path, text: str, *, sync: bool = True) -> None:
+    """Write a whole file or none, readable by its owner only; `sync` says whether it is on the disk then."""
     # In a folder that others may write to, nothing of theirs is followed or written over.
     temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}")
     try:
@@ -127,7 +127,8 @@ def write_private(path: Path, text: str) -> None:
         with os.fdopen(fd, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -222,15 +222,18 @@ def _story(run: Run, target: str) -> _Story:
     trials = [trial for trial in run.trials if trial.target == target]
     marks = [mark for mark in run.marks if mark.target == target]
     resets = sum(mark.kind == "reset" for mark in marks)
-    start, end = run.started, run.started + max(run.duration, 0.001)
+    # Of wall time, which a resumed soak has more of than it has run.
+    start = run.started
+    end = max(start + max(run.duration, 0.001), *(trial.started + trial.duration for trial in trials), start)
     ways = sorted({way for trial in trials for way in trial.transports}, reverse=True)
     lanes = [
         *((way, charts.served(trials, way)) for way in ways[:MOST_TRANSPORTS]),
         ("not clean", charts.unclean(trials)),
-        ("faults", charts.marked(marks, ("fault", "recovery"))),
+        ("faults", charts.marked(marks, ("fault", "recovery", "missed"))),
         ("resets", charts.marked(marks, ("reset",)) if resets <= MOST_RESETS else []),
         ("findings", charts.marked(marks, ("finding", "unreachable", "boot"))),
         ("fallbacks", charts.marked(marks, ("fallback", "recovered"))),
+        ("clock", charts.marked(marks, ("clock",))),
     ]
     story = next((each for each in run.stories if each.name == target), None)
     told = f"{words.many(resets, 'reset')}, not drawn" if resets > MOST_RESETS else ""

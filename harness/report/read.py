@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from harness.errors import UsageError
 from harness.events import Record
 from harness.events.reader import RecordReader, State
 from harness.report.folder import RESULTS, TRIALS
+from harness.soak.tally import MISSED
 from harness.soak.trial import Settling, Trial, TrialOutcome, from_document, plausible, to_line, trial
 from harness.soak.trials import Mark, read_trials
 
@@ -97,13 +99,21 @@ def _of_trials(folder: Path) -> Run:
     exposure: dict[str, float] = {}
     for (number, target), ended in read.ended.items():
         iterations[target] = iterations.get(target, 0) + 1
-        exposure[target] = exposure.get(target, 0.0) + max(0.0, ended - begins.get((number, target), ended))
+        lasted = read.lasted.get((number, target), max(0.0, ended - begins.get((number, target), ended)))
+        exposure[target] = exposure.get(target, 0.0) + lasted
     notes = list(record.notes)
     if read.unreadable:
         lines = ", ".join(str(number) for number in read.unreadable[:10])
-        notes.append(f"{len(read.unreadable)} lines of {TRIALS} cannot be read and are left out (line {lines})")
+        notes.append(f"{read.unreadable_count} lines of {TRIALS} cannot be read and are left out (line {lines})")
+    missed = Counter((mark.name, mark.target) for mark in read.marks if mark.kind == MISSED)
+    if missed:
+        some = ", ".join(f"{count} times {name} on {target}" for (name, target), count in sorted(missed.items()))
+        notes.append(f"{missed.total()} faults were drawn and not injected: {some}")
+    if read.lost:
+        some = ", ".join(f"{number} of {name}" for name, number in read.lost[:10])
+        notes.append(f"iterations that cannot be read whole and are not counted: {some}")
     if read.unfinished:
-        number = len(read.unfinished)
+        number = read.unfinished_count
         words = "trial of unfinished iterations is" if number == 1 else "trials of unfinished iterations are"
         notes.append(f"{number} {words} not counted")
     started = record.started or min(begins.values(), default=0.0)
@@ -111,11 +121,11 @@ def _of_trials(folder: Path) -> Run:
         run=record.run or folder.name,
         folder=folder,
         started=started,
-        duration=max([*read.ended.values(), started]) - started,
+        duration=max([*read.ended.values(), started]) - started if read.spent is None else read.spent,
         trials=tuple(with_implied(read.finished, read.ended)),
         iterations=iterations,
         exposure=exposure,
-        unfinished=len(read.unfinished),
+        unfinished=read.unfinished_count,
         marks=read.marks,
         command=record.command,
         ended=record.ended,

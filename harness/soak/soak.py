@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -23,10 +22,10 @@ from harness.events import Emitter
 from harness.soak.befallen import Befallen
 from harness.soak.ending import Ending
 from harness.soak.known import KnownFlake
-from harness.soak.tally import FLAKY, Tally
+from harness.soak.tally import FLAKY, ITERATION, Tally
 from harness.soak.target_soak import OpenSession, Shared, TargetSoak, Terms
 from harness.soak.trial import Trial, TrialOutcome
-from harness.soak.trials import Mark, Trials, TrialsFile
+from harness.soak.trials import Finished, Mark, TrialsFile, TrialsReader
 
 MOST_WORKERS = 32
 
@@ -41,7 +40,7 @@ class Soak:
         ending: Ending,
         *,
         file: TrialsFile,
-        had: Trials,
+        had: TrialsReader,
         known: Sequence[KnownFlake],
         open_session: OpenSession,
         events: Emitter,
@@ -75,15 +74,19 @@ class Soak:
         self._failed = 0
         self._error: HarnessError | None = None
         self.tally = Tally(target.host.name for target in plan.targets)
-        self._first = {target.host.name: had.last_iteration(target.host.name) + 1 for target in plan.targets}
-        self._count_what_was(had)
-        self._before = max((target.seconds for target in self.tally.targets.values()), default=0.0)
+        for each in had:  # a resumed soak counts the lines as the one before it counted them when it wrote them
+            self._count(each.target, each.trials, each.marks)
+        self._finished = had.finished
+        self._before = had.spent
+        if self._before is None:  # a file of an earlier version: no less than the target that took longest
+            self._before = max((target.seconds for target in self.tally.targets.values()), default=0.0)
         self._began = SYSTEM_CLOCK.monotonic()
+        self._plans = {each.host.name: each for each in plan.targets}
 
     @property
     def seconds(self) -> float:
-        """How long it has run, in all its parts together."""
-        return self._before + SYSTEM_CLOCK.monotonic() - self._began
+        """How long it has run, in all its parts together, on the monotonic clock."""
+        return (self._before or 0.0) + SYSTEM_CLOCK.monotonic() - self._began
 
     async def run(self) -> None:
         """Carries it out to its end, or until it is cancelled. Raises TrialsError where nothing can be written down."""
@@ -102,7 +105,7 @@ class Soak:
             means=means,
             ledger=self,
             open_session=self._open_session,
-            limit=Deadline(float("inf"), SYSTEM_CLOCK, self._cancellation),
+            limit=Deadline.never(cancellation=self._cancellation),
             repeat=self._repeat,
             redact=self._redact,
             befallen=self._befallen,
@@ -116,10 +119,9 @@ class Soak:
             raise self._error
 
     async def _target(self, name: str, shared: Shared) -> None:
-        plan = next(each for each in self._plan.targets if each.host.name == name)
-        soak = TargetSoak(plan, self._terms[name], shared, self._events.bind(target=name))
+        soak = TargetSoak(self._plans[name], self._terms[name], shared, self._events.bind(target=name))
         try:
-            await soak.run(self._first[name])
+            await soak.run(self._finished.get(name, Finished()).following())
         except HarnessError as error:  # what cannot be written down need not be done
             self._error = self._error or error
             self._cancellation.cancel(error.message)
@@ -152,19 +154,17 @@ class Soak:
 
     def began(self, iteration: int, target: str, now: float) -> None:
         """An iteration begins."""
-        self._file.began(iteration, target, now)
+        self._file.began(iteration, target, now, spent=self.seconds)
 
     def finished(
         self, iteration: int, target: str, trials: Sequence[Trial], marks: Sequence[Mark], events: Emitter
     ) -> Counter[str]:
         """Writes an iteration down, then counts it, then tells it. Returns what was bad in it."""
         trials = [self._with_tracker(trial) for trial in trials]
-        for trial in trials:
-            self._file.add(trial)
-        for mark in marks:
-            self._file.mark(mark)
-        now = time.time()
-        self._file.ended(iteration, target, now)
+        whole = next(mark for mark in marks if mark.kind == ITERATION)
+        ended = whole.started if whole.ended is None else whole.ended
+        lasted = max(0.0, ended - whole.started)
+        self._file.write(iteration, target, trials, marks, ended, lasted=lasted, spent=self.seconds)
         bad = self._count(target, trials, marks)
         for trial in trials:
             known = self._known_as(trial)
@@ -172,7 +172,6 @@ class Soak:
                 words = f"{target}: {trial.label} is a known flake, see {known.tracker}: {trial.message}"
                 events.emit("flake.known", words, level="warning", tracker=known.tracker)
         counts = Counter(trial.outcome.value for trial in trials)
-        began = next((mark.started for mark in marks if mark.kind == "iteration"), now)
         failed = self._ending.failed(bad)
         told = ", ".join(f"{count} {word}" for word, count in counts.items())
         flaky = sum(trial.flaky for trial in trials)
@@ -180,7 +179,7 @@ class Soak:
             "iteration.end",
             f"{target}: iteration {iteration}: {told}{f', {flaky} flaky' if flaky else ''}",
             level="error" if failed else "warning" if bad else "info",
-            duration=max(0.0, now - began),
+            duration=lasted,
             counts=dict(counts),
             flaky_count=flaky,
             bad=dict(bad),
@@ -194,17 +193,6 @@ class Soak:
         bad = self.tally.add(target, [(trial, self._known_as(trial) is not None) for trial in trials], marks)
         self._failed += self._ending.failed(bad)
         return bad
-
-    def _count_what_was(self, had: Trials) -> None:
-        """A resumed soak has the figures of one that was never interrupted: the same counting, of the same lines."""
-        trials: dict[tuple[int, str], list[Trial]] = {key: [] for key in had.ended}
-        marks: dict[tuple[int, str], list[Mark]] = {key: [] for key in had.ended}
-        for trial in had.finished:
-            trials[trial.iteration, trial.target].append(trial)
-        for mark in had.marks:
-            marks[mark.iteration, mark.target].append(mark)
-        for (iteration, target), of_it in trials.items():
-            self._count(target, of_it, marks[iteration, target])
 
     def _with_tracker(self, trial: Trial) -> Trial:
         """A trial that is a known flake says which."""

@@ -17,7 +17,7 @@ FLAKY = "flaky"
 """How a flaky pass is counted among what is bad."""
 ITERATION, RESET, FAULT, RECOVERY = "iteration", "reset", "fault", "recovery"
 """Kinds of marks that are counted here; each lasts from its `started` to its `ended`."""
-FALLBACK, FINDING = "fallback", "finding"
+FALLBACK, FINDING, MISSED = "fallback", "finding", "missed"
 """Kinds of marks that have no length."""
 _FACTOR = 1.05
 _LEAST = 0.001
@@ -82,6 +82,8 @@ class TargetTally:
     reset: Spread = field(default_factory=Spread)
     recovery: Spread = field(default_factory=Spread)
     faults: Counter[str] = field(default_factory=Counter)
+    missed: Counter[str] = field(default_factory=Counter)
+    """Faults that were drawn and not injected, by name."""
     unrecovered: int = 0
     links: Counter[str] = field(default_factory=Counter)
 
@@ -106,6 +108,8 @@ class TargetTally:
         lasted = None if mark.ended is None else max(0.0, mark.ended - mark.started)
         if mark.kind == FAULT:
             self.faults[mark.name] += 1
+        elif mark.kind == MISSED:
+            self.missed[mark.name] += 1
         elif mark.kind == FALLBACK:
             self.links["fallbacks"] += 1
         elif lasted is None:
@@ -188,6 +192,7 @@ class Tally:
                 "flaky": target.flaky,
                 "known": target.known,
                 "faults": dict(target.faults),
+                "missed": dict(target.missed),
                 "unrecovered": target.unrecovered,
                 "links": dict(target.links),
                 "settle": target.settle.plain(),
@@ -230,6 +235,7 @@ def tally_of(document: Mapping[str, Any]) -> Tally:
             reset=_spread(values["reset"]),
             recovery=_spread(values["recovery"]),
             faults=Counter(values["faults"]),
+            missed=Counter(values.get("missed", {})),
             unrecovered=values["unrecovered"],
             links=Counter(values["links"]),
         )

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from harness.api.check import Check
-from harness.deadline import Deadline
+from harness.deadline import AnchoredClock, Deadline
 from harness.engine.failed import Collect
 from harness.engine.life import Life, Means, Session
 from harness.engine.outcome import GOOD, CheckResult, TargetResult
@@ -112,14 +111,15 @@ class TargetSoak:
             recovery=number(plan.host, "settle_timeout") * self._scale,
             pool=shared.means.life_pool,
         )
+        self._limit = shared.limit
         self._session: SoakSession | None = None
         self._up = False
         self._before: tuple[CheckResult, ...] = ()
         self._reset_took: tuple[float, float] | None = None
 
-    async def run(self, first: int) -> None:
-        """All iterations from `first` on. The last one that is begun is finished, unless the soak is cancelled."""
-        iteration, fruitless = first, 0
+    async def run(self, numbers: Iterator[int]) -> None:
+        """Run the iterations of these numbers. The last one that is begun is finished, unless the soak is cancelled."""
+        iteration, fruitless = next(numbers), 0
         try:
             while not self._shared.ledger.over(iteration):
                 async with self._shared.forks:
@@ -128,7 +128,7 @@ class TargetSoak:
                     trials = await self._iteration(iteration)
                 if trials is None:
                     break
-                iteration += 1
+                iteration = next(numbers)
                 fruitless = fruitless + 1 if all(trial.outcome in _NO_VERDICT for trial in trials) else 0
                 if fruitless:
                     await self._rest(min(_LONGEST_REST, 2.0**fruitless), iteration)
@@ -139,10 +139,13 @@ class TargetSoak:
         """One iteration; None where it was cancelled, so that it has no end."""
         shared, name = self._shared, self._name
         self._number.number = iteration
-        began = time.time()
+        # All times of an iteration are of one clock: their differences are durations, though somebody sets the time.
+        self._limit = Deadline(shared.limit.at, AnchoredClock(shared.limit.clock), shared.limit.cancellation)
+        began = self._limit.clock.time()
         shared.ledger.began(iteration, name, began)
         self._events.emit("iteration.start", f"{name}: iteration {iteration}", level="debug")
-        self._before, self._reset_took, self._injector.spans = (), None, []
+        self._before, self._reset_took = (), None
+        self._injector.spans, self._injector.missed = [], []
         shared.befallen.take(name, iteration)  # what stands there is of no iteration that counts
         session = self._session or shared.open_session(self._plan, self._events, self._scale)
         self._session = session
@@ -154,7 +157,7 @@ class TargetSoak:
             means=shared.means,
             failures=Failures(0),
             events=self._events,
-            limit=shared.limit,
+            limit=self._limit,
             repeat=shared.repeat,
             bring_up=(bring_up, self._up_timeout(session)),
             beside=lambda life: self._faults(life, session, iteration),
@@ -172,10 +175,10 @@ class TargetSoak:
             faults=self._injector.spans,
         )
         marks = [
-            *marks_of(name, iteration, self._injector.spans),
+            *marks_of(name, iteration, self._injector.spans, self._injector.missed),
             *shared.befallen.take(name, iteration),
             *([Mark(iteration, name, RESET, str(self._terms.reset), *self._reset_took)] if self._reset_took else []),
-            Mark(iteration, name, ITERATION, str(self._terms.reset), began, time.time()),
+            Mark(iteration, name, ITERATION, str(self._terms.reset), began, self._limit.clock.time()),
         ]
         shared.ledger.finished(iteration, name, trials, marks, self._events)
         if broken or not self._up:
@@ -203,9 +206,9 @@ class TargetSoak:
 
         def bring_up(deadline: Deadline) -> None:
             if up:
-                began = time.time()
+                began = self._limit.clock.time()
                 session.reset(reset, deadline)
-                self._reset_took = None if reset.kind is ResetKind.NONE else (began, time.time())
+                self._reset_took = None if reset.kind is ResetKind.NONE else (began, self._limit.clock.time())
             else:
                 session.start(deadline)
             self._up = True
@@ -222,14 +225,14 @@ class TargetSoak:
             means=shared.means,
             rules=self._plan.findings,
             events=self._events,
-            limit=shared.limit,
+            limit=self._limit,
         )
 
         async def prepare() -> None:
             await life.begin(session.start, session.start_timeout)
             if life.wants_settling and not await life.is_settled():
                 return
-            await shared.means.life_pool.run(session.save, shared.limit.clamp(SAVE_TIMEOUT * self._scale))
+            await shared.means.life_pool.run(session.save, self._limit.clamp(SAVE_TIMEOUT * self._scale))
 
         await life.through(prepare())
         result = life.result(())

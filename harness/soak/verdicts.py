@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.engine.outcome import GOOD, CheckResult, TargetResult
-from harness.soak.faults.injector import Span
-from harness.soak.tally import FAULT, RECOVERY
+from harness.soak.faults.injector import Missed, Span
+from harness.soak.tally import FAULT, MISSED, RECOVERY
 from harness.soak.trial import Trial, TrialOutcome, trial
 from harness.soak.trials import Mark
 
@@ -48,15 +48,16 @@ def _outcome(check: CheckResult, result: TargetResult, broken: str) -> TrialOutc
         return TrialOutcome(check.outcome.value)
     if broken:
         return TrialOutcome.INFRASTRUCTURE
-    if result.error and not check.attempts:
+    if result.error and not result.misconfigured and not check.attempts:
         return TrialOutcome.INTERNAL
     return TrialOutcome(check.outcome.value)
 
 
-def marks_of(target: str, iteration: int, spans: Sequence[Span]) -> tuple[Mark, ...]:
-    """The faults of an iteration, each with the recovery after it."""
+def marks_of(target: str, iteration: int, spans: Sequence[Span], missed: Sequence[Missed] = ()) -> tuple[Mark, ...]:
+    """Return the marks of an iteration's faults, each with the recovery after it, and of those that were missed."""
     marks: list[Mark] = []
     for span in spans:
         marks.append(Mark(iteration, target, FAULT, span.name, span.began, span.ended, span.text))
         marks.append(Mark(iteration, target, RECOVERY, span.name, span.ended, span.served))
+    marks += (Mark(iteration, target, MISSED, each.name, each.at, text=each.reason) for each in missed)
     return tuple(marks)

@@ -39,6 +39,9 @@ def _facts(target: TargetTally) -> Iterator[str]:
             yield f"served again after {quantiles(target.recovery)}"
         if target.unrecovered:
             yield f"{target.unrecovered} times not"
+    if target.missed:
+        told = ", ".join(f"{count} {name}" for name, count in sorted(target.missed.items()))
+        yield f"{plural(sum(target.missed.values()), 'fault')} missed ({told})"
 
 
 def _check(label: str, check: CheckTally) -> str:

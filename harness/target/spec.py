@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -63,6 +64,19 @@ def target_spec(host: Host) -> TargetSpec:
             hint="Give it an ansible_host, a serial_socket, or a machine to boot (qemu_image=debian).",
         )
     return TargetSpec(host.name, ssh, serial, machine, transports)
+
+
+def resolved(specs: Sequence[TargetSpec]) -> list[TargetSpec]:
+    """Return the specs with the user's ssh configuration applied, in their order.
+
+    Only machines of ours are left as they are: their endpoint is known once they are started, and no configuration
+    speaks of it. Raises UsageError for the first one that cannot be used, before anything is started.
+    """
+    from harness.transport.ssh.validate import resolve_all
+
+    outside = [spec.ssh for spec in specs if spec.ssh is not None and spec.machine is None]
+    found = iter(resolve_all(outside))
+    return [replace(spec, ssh=next(found)) if spec.ssh is not None and spec.machine is None else spec for spec in specs]
 
 
 _PROGRAMS = (

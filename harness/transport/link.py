@@ -23,6 +23,8 @@ from harness.errors import Cancelled, DeadlineExpired, HarnessError, UsageError
 from harness.events.emitter import Emitter
 from harness.transport.contract import (
     CommandResult,
+    CountsReconnects,
+    Damage,
     Fallback,
     FileResult,
     Followed,
@@ -122,6 +124,7 @@ class Link:
         self._cancel = Cancellation()
         # Looked up once: to ask a protocol takes longer than all else here.
         self._openers: dict[str, Opens] = {one.name: one for one in transports if isinstance(one, Opens)}
+        self._counters = tuple(one for one in transports if isinstance(one, CountsReconnects))
         self._recovery = Recovery(
             self._transports,
             events=events,
@@ -181,8 +184,11 @@ class Link:
                 repeatable=repeatable,
             )
         except HarnessError as error:
+            self._charge(error)
             self._ledger.command_failed(events or self._events, command, error, self._clock.monotonic() - began)
             raise
+        if reconnects := self._take_reconnects():
+            result = replace(result, damage=result.damage + Damage(reconnects=reconnects))
         if attempts > 1 or notes:
             result = replace(result, attempts=result.attempts + attempts - 1, fallbacks=(*notes, *result.fallbacks))
         self._ledger.command(events or self._events, result)
@@ -241,6 +247,7 @@ class Link:
                 carry, deadline=deadline, insist=insist, repeatable=True
             )
         except (HarnessError, OSError) as error:
+            self._charge(error)
             self._ledger.file_failed(events, action, path, error, self._clock.monotonic() - began)
             raise
         result = FileResult(
@@ -252,6 +259,7 @@ class Link:
             duration=self._clock.monotonic() - began,
             content=content,
             attempts=attempts,
+            damage=Damage(reconnects=self._take_reconnects()),
             fallbacks=notes,
         )
         self._ledger.file(events, action, result)
@@ -342,6 +350,17 @@ class Link:
             notes.pop(one.name, None)
             return answer, calls, tuple(notes.values())
         raise Unreachable(self._name, errors)
+
+    def _take_reconnects(self) -> int:
+        """Return the reconnects of all transports that no call was charged with yet."""
+        return sum(one.take_reconnects() for one in self._counters)
+
+    def _charge(self, error: Exception) -> None:
+        """Have an error tell, and the counts know, what was mended before the call failed."""
+        reconnects = self._take_reconnects()
+        if isinstance(error, TransportError):
+            error.damage += Damage(reconnects=reconnects)
+        self._ledger.reconnected(reconnects)
 
     def _attempt(self, one: Transport) -> None:
         """One try in the background."""

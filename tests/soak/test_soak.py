@@ -29,9 +29,10 @@ from harness.soak.known import KnownFlake
 from harness.soak.soak import Soak
 from harness.soak.target_soak import Terms
 from harness.soak.trial import Trial
-from harness.soak.trials import NAME, TrialsFile, read_trials
+from harness.soak.trials import NAME, TrialsFile, read_trials, stream_trials
 from harness.target.reset import Reset, ResetKind, parse_reset
 from harness.target.target import Target
+from tests.patience import scaled
 from tests.soak.fakes import FakeSession, World, a_check
 
 
@@ -69,7 +70,7 @@ class Place:
             {target.host.name: terms for target in plan.targets},
             ending,
             file=file,
-            had=read_trials(self.folder),
+            had=stream_trials(self.folder),
             known=known,
             open_session=lambda target, _events, _scale: FakeSession(target.host.name, self.world),
             events=log,
@@ -133,7 +134,7 @@ def test_targets_do_not_wait_for_each_other(place: Place) -> None:
 
     def look(target: Target) -> None:
         if target.name == "a":
-            assert b_is_done.wait(20)
+            assert b_is_done.wait(scaled(20))
         count["b"] += target.name == "b"
         if count["b"] == 3:
             b_is_done.set()
@@ -387,10 +388,10 @@ def test_a_resumed_soak_is_as_one_that_was_never_interrupted(tmp_path: Path) -> 
 def test_what_cannot_be_written_down_ends_the_soak(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     from harness.soak.trials import TrialsError
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise TrialsError("cannot write trials.jsonl: No space left on device")
 
-    monkeypatch.setattr(TrialsFile, "ended", full)
+    monkeypatch.setattr(TrialsFile, "write", full)
     with pytest.raises(TrialsError, match="No space left"):
         place.carry(a_check("one", fine), ending=Ending(iterations=5), hosts="a,b,")
     assert read_trials(place.folder).ended == {}

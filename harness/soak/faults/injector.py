@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -42,6 +41,15 @@ class Span:
         return "the target did not serve again in time" if recovery is None else f"served again after {recovery:.2f} s"
 
 
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A fault that was drawn and not injected, at that time in seconds since the epoch, and the reason."""
+
+    name: str
+    at: float
+    reason: str
+
+
 class Injector:
     """What befalls one target. `seed` and the iteration's number alone say which faults come, and when."""
 
@@ -58,11 +66,13 @@ class Injector:
         self._pool = pool
         self.spans: list[Span] = []
         """Those of the present iteration that are over."""
+        self.missed: list[Missed] = []
+        """Faults that were drawn for the present iteration and not injected."""
 
     @asynccontextmanager
     async def beside(self, life: Life, victim: Victim, iteration: int) -> AsyncIterator[None]:
         """Does the faults of an iteration beside its checks. When it is left, each has ended and is undone."""
-        self.spans = []
+        self.spans, self.missed = [], []
         due = draw(
             self._faults, seed=self._seed, target=life.name, iteration=iteration, within=self._within
         )  # fmt: skip
@@ -78,17 +88,18 @@ class Injector:
     async def _befall(self, due: Due, life: Life, victim: Victim, over: asyncio.Event) -> None:
         fault = due.fault
         if life.wants_settling and not await life.is_settled():
+            self._is_missed(fault, life, "the target had not settled")
             return
         if await _set_within(over, due.after):
-            words = f"{life.name}: {fault.name} was due after {due.after:.1f} s, when its checks had ended"
-            life.events.emit("fault.missed", words, level="debug", fault=fault.name)
+            self._is_missed(fault, life, f"due after {due.after:.1f} s, when the checks had ended")
             return
-        began = time.time()
+        began = life.limit.clock.time()
         try:
             await self._pool.run(injection.begin, fault, victim, life.limit.clamp(injection.WITHIN))
         except HarnessError as error:
             words = f"{life.name}: {fault.name} could not be done: {error.message}"
             life.events.emit("fault.failed", words, level="warning", fault=fault.name)
+            self.missed.append(Missed(fault.name, began, f"could not be injected: {error.message}"))
             await self._undo(fault, life, victim)
             return
         victim.faults.began(fault.name)
@@ -105,8 +116,12 @@ class Injector:
             await over.wait()
             await self._undo(fault, life, victim)
 
+    def _is_missed(self, fault: Fault, life: Life, reason: str) -> None:
+        self.missed.append(Missed(fault.name, life.limit.clock.time(), reason))
+        life.events.emit("fault.missed", f"{life.name}: {fault.name} missed: {reason}", fault=fault.name)
+
     async def _ended(self, fault: Fault, life: Life, victim: Victim, began: float) -> None:
-        ended = time.time()
+        ended = life.limit.clock.time()
         life.events.emit(
             "fault.end", f"{life.name}: {fault.name} is over", duration=max(0.0, ended - began), fault=fault.name
         )
@@ -114,7 +129,7 @@ class Injector:
         try:
             deadline = life.limit.clamp(self._recovery)
             await self._pool.run(injection.wait_until_served, victim, self._transport, deadline)
-            served = time.time()
+            served = life.limit.clock.time()
         except HarnessError as error:
             words = f"{life.name}: after {fault.name} {self._transport} does not serve again: {error.message}"
             life.events.emit("fault.unrecovered", words, level="error", fault=fault.name)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from harness.deadline import Deadline
-from harness.errors import Cancelled, DeadlineExpired, UsageError
+from harness.errors import Cancelled, DeadlineExpired
 from harness.events.emitter import Emitter
 from harness.transport.errors import Cause, Unavailable
 from harness.transport.ssh import config as ssh_config
@@ -104,8 +104,7 @@ def _connect_once(
     ssh_config.check_names(spec)
     hosts = ssh_config.jumps(spec)
     if hosts:
-        if hops + len(hosts) > 8:
-            raise UsageError(f"{spec.name}: more than 8 jump hosts", hint="Does a jump host name itself?")
+        ssh_config.check_jumps(spec, hops + len(hosts))
         below, wire = _through(spec, hosts, deadline, events, keyring, hops)
     elif spec.proxy_command:
         command = ssh_config.expand_tokens(spec.proxy_command, spec)
@@ -165,7 +164,7 @@ def _through(
     last = ssh_config.replace_jump(ssh_config.resolve(last, deadline=deadline), before)
     try:
         hop_events = events.bind(jump_host=last.name)
-        below = connect(last, deadline=deadline, events=hop_events, keyring=keyring, hops=hops + len(hosts))
+        below = connect(last, deadline=deadline, events=hop_events, keyring=keyring, hops=hops + 1)
     except UnknownHostKeyError as error:
         raise error.error from None
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import time
-from pathlib import Path
 
 from harness.errors import UsageError
 from harness.events.emitter import Emitter
@@ -21,6 +20,7 @@ from harness.transport.ssh.hostkeys import (
     look_up,
 )
 from harness.transport.ssh.spec import SshSpec
+from harness.user import expanded
 
 
 class UnknownHostKeyError(Exception):
@@ -38,7 +38,7 @@ def known_keys(spec: SshSpec, pinned: tuple[HostKey, ...]) -> Known:
     """
     if pinned:
         return Known(pinned, origin="pinned", complete=True)
-    files = [Path(file).expanduser() for file in spec.known_hosts]
+    files = [expanded(file) for file in spec.known_hosts]
     try:
         if spec.host_key_alias:
             return look_up(spec.host_key_alias, files)
@@ -108,7 +108,7 @@ def check_host_key(spec: SshSpec, key: HostKey, certificate: Certificate | None,
 
 def _accept_new(spec: SshSpec, key: HostKey, where: str, events: Emitter) -> None:
     """Have the key known from now on. As with ssh, a file that cannot be written is told and ends nothing."""
-    file = Path(spec.learned_hosts).expanduser()
+    file = expanded(spec.learned_hosts)
     name = spec.host_key_alias or known_name(spec.host, spec.port)
     try:
         add_known_host(name, key, file, hashed=spec.hash_known_hosts)

@@ -77,6 +77,7 @@ class ChannelPool:
         self._closed = False
         self.pinned = spec.host_keys
         self.unknown_host_key: HostKey | None = None
+        self._reconnects = 0
         self.counts = {"connects": 0, "channels": 0, "late_answers": 0}
 
     # -- the connection
@@ -123,6 +124,7 @@ class ChannelPool:
                 self._idle.clear()
                 self._open = self._at_work = 0
                 self._limit = max(1, connection.spec.max_channels)
+                self._reconnects += self.counts["connects"] > 0  # the first connection of all is none anew
                 self.counts["connects"] += 1
         if closed:
             connection.close()
@@ -140,6 +142,12 @@ class ChannelPool:
             certificate=None if connection.certificate is None else str(connection.certificate),
         )
         return connection
+
+    def take_reconnects(self) -> int:
+        """Return how often it was connected anew since this was last called."""
+        with self._lock:
+            taken, self._reconnects = self._reconnects, 0
+        return taken
 
     def drop(self, connection: Connection, why: str) -> None:
         """Forgets a dead connection and gives it back; the next command connects anew."""

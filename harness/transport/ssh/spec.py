@@ -5,7 +5,6 @@ Names and meanings of the variables are Ansible's: those of its `ssh` connection
 
 from __future__ import annotations
 
-import getpass
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from harness.errors import UsageError
 from harness.transport.limits import ANSWER_LIMIT, answer_limit
 from harness.transport.ssh.hostkeys import HostKey
 from harness.transport.ssh.valid_names import check_host_name, check_user_name
+from harness.user import user_name
 
 HostKeyPolicy = Literal["strict", "accept-new", "off"]
 
@@ -93,7 +93,7 @@ class SshSpec:
     @property
     def login(self) -> str:
         """The user to log in as."""
-        return self.user or getpass.getuser()
+        return self.user or user_name()
 
     def with_endpoint(self, host: str, port: int) -> SshSpec:
         """The same at another address (a forwarded port); the user's ssh configuration no longer applies."""

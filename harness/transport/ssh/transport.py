@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,9 +81,16 @@ class SshTransport:
 
         After the deadline at most :data:`END_GRACE` is spent on ending the command on the target.
         """
+        result = self._run(command, deadline=deadline, stdin=stdin)
+        if reconnects := self.take_reconnects():
+            result = replace(result, damage=result.damage + Damage(reconnects=reconnects))
+        return result
+
+    def _run(self, command: str, *, deadline: Deadline, stdin: bytes | None = None) -> CommandResult:
+        """Run it. What it was connected anew for is left to whoever answers the call: a file's steps are not calls."""
         check_command(command)
         started, began = time.time(), time.monotonic()
-        connects, late = self._pool.counts["connects"], self._pool.counts["late_answers"]
+        late = self._pool.counts["late_answers"]
         if stdin is None and len(encode(command)) <= ARGUMENT_LIMIT:
             answer = self._on_shell(command, deadline)
         else:
@@ -105,11 +113,7 @@ class SshTransport:
             started=started,
             ended=time.time(),
             duration=time.monotonic() - began,
-            damage=Damage(
-                # The first connection of all is none anew.
-                reconnects=self._pool.counts["connects"] - connects if connects else 0,
-                late_answers=self._pool.counts["late_answers"] - late,
-            ),
+            damage=Damage(late_answers=self._pool.counts["late_answers"] - late),
         )
 
     def put(
@@ -145,6 +149,10 @@ class SshTransport:
 
     # -- what the link asks
 
+    def take_reconnects(self) -> int:
+        """See :class:`~harness.transport.contract.CountsReconnects`."""
+        return self._pool.take_reconnects()
+
     @property
     def unknown_host_key(self) -> HostKey | None:
         """The key that the host showed and that nobody knows, until keys are pinned."""
@@ -174,7 +182,7 @@ class SshTransport:
                 become = self.spec.become is not None
                 self._files = Files(
                     self._pool,
-                    self.run,
+                    self._run,
                     name=self.spec.name,
                     become=become,
                     events=self._events,
