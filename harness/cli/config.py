@@ -40,7 +40,7 @@ def load(environment: Mapping[str, str]) -> Config:
 
     try:
         if not path.is_file():
-            raise UsageError(f"{path} is not a file", hint=f"{VARIABLE} names it.")
+            raise UsageError(f"{path} cannot be read: it is no file", hint=f"{VARIABLE} names it.")
         with path.open("rb") as file:
             text = file.read(_MOST + 1)
         if len(text) > _MOST:
