@@ -28,6 +28,7 @@ VERBS = (
     "ship",
     "report",
     "history",
+    "prune",
     "inventory",
     "image",
     "init",

@@ -115,6 +115,7 @@ def _execute(
     from harness.engine.scheduler import Scheduler
     from harness.events import EventLog
     from harness.report import folder as run_folder
+    from harness.report.plan_file import write_plan
     from harness.report.terminal import Terminal
     from harness.report.write import results_json, write_reports
     from harness.ship.checkpoint import acknowledged
@@ -147,7 +148,7 @@ def _execute(
         f"{plan.size} checks on {len(plan.targets)} targets",
         argv=sys.argv,
         version=__version__,
-        plan=plan.plain(),
+        plan=write_plan(folder.path, map(log.redact, plan.each_plain())),
     )
     keyring = Keyring(Tty.open)
     scheduler = Scheduler(

@@ -114,7 +114,7 @@ FIELDS: dict[str, Field] = dict(
         _field("host_key", TEXT, "the host key that the server showed"),
         _field("host_keys", TEXTS, "host keys"),
         _field("image", TEXT, "the image's name"),
-        _field("iterations", COUNTS, "finished iterations, by target"),
+        _field("iterations", COUNTS, "finished iterations: of all targets, and the least and the most of one"),
         _field("known_from", TEXT, "where the expected key is known from"),
         _field("last_line", NUMBER, "the `event.sequence` of the report's last console.line"),
         _field("location", TEXT, "where in the check: `file:line`"),
@@ -125,7 +125,8 @@ FIELDS: dict[str, Field] = dict(
         _field(
             "plan",
             {"type": "object", "required": ["targets"]},
-            "targets with their groups and checks, as `harness run --list --json` prints it",
+            "the numbers of targets and of checks on them, and the file in the run's folder that has them, a line for each "
+            "target as `harness run --list --json` prints it, with its SHA-256",
         ),
         _field("port", {"type": "integer", "minimum": 1, "maximum": 65535}, "the port"),
         _field("probed_transport", NAME, "the transport that was tried"),
@@ -143,7 +144,6 @@ FIELDS: dict[str, Field] = dict(
         _field("stage", NAME, "firmware, kernel, initrd, userspace, login; `none` before all"),
         _field("stderr_bytes", COUNT, "bytes on the command's standard error"),
         _field("stdout_bytes", COUNT, "bytes on the command's standard output"),
-        _field("terms", {"type": "object"}, "by target: how it is put back in a soak, and which faults may befall it"),
         _field("text", TEXT, "the text itself"),
         _field("to_transport", NAME, "the transport that is used from now on; left out where there is none"),
         _field("total", COUNT, "bytes in all"),

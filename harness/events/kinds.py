@@ -27,7 +27,7 @@ _CHECK = "target module check"
 KINDS: dict[str, Kind] = dict(
     [
         # the run
-        _kind("run.start", "The run begins. The first event of every record.", "argv version plan", "terms"),
+        _kind("run.start", "The run begins. The first event of every record.", "argv version plan"),
         _kind(
             "run.end",
             "The run has ended, with its verdict. The last event of every record; where it is missing the run was "
@@ -87,7 +87,7 @@ KINDS: dict[str, Kind] = dict(
         _kind(
             "soak.resume",
             "A soak that was killed or interrupted is gone on with.",
-            "argv version plan terms iterations",
+            "argv version plan iterations",
         ),
         _kind("fault.start", "A fault is being done to the target from now on.", "fault"),
         _kind("fault.end", "The fault is over; the duration is how long it lasted.", "fault duration"),
