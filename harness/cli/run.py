@@ -114,6 +114,7 @@ def _execute(
     from harness.engine.findings.watch import Findings
     from harness.engine.scheduler import Scheduler
     from harness.events import EventLog
+    from harness.events.clock_watch import ClockWatch
     from harness.report import folder as run_folder
     from harness.report.plan_file import write_plan
     from harness.report.terminal import Terminal
@@ -172,7 +173,7 @@ def _execute(
         collect=collector(recipe, arguments.collect_timeout, folder, log),
     )
     with contextlib.closing(log):
-        with terminal, contextlib.closing(keyring), attributed():
+        with terminal, contextlib.closing(keyring), attributed(), ClockWatch(log):
             result: RunResult = log.redact(until_done(scheduler.run, cancellation, terminal.abandon))
         if log.failed is None:
             write_reports(result, folder)

@@ -333,6 +333,7 @@ def _execute(
     from harness.engine.findings.watch import Findings
     from harness.errors import ExitCode, HarnessError
     from harness.events import EventLog
+    from harness.events.clock_watch import ClockWatch
     from harness.report import folder as run_folder
     from harness.report.plan_file import write_plan
     from harness.ship.checkpoint import acknowledged
@@ -452,7 +453,7 @@ def _execute(
                 places = ", ".join(map(str, had.unreadable))
                 words = f"{plural(had.unreadable_count, 'line')} of {file.path.name} cannot be read (line {places})"
                 log.emit("record.trouble", words, level="warning")
-        with view, attributed():
+        with view, attributed(), ClockWatch(log):
             try:
                 until_done(soak.run, cancellation, view.abandon)
             except HarnessError as error:

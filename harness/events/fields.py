@@ -120,6 +120,7 @@ FIELDS: dict[str, Field] = dict(
         _field("location", TEXT, "where in the check: `file:line`"),
         _field("may_have_run", TRUTH, "whether the command may have been run though no answer came"),
         _field("over", NAME, "the transport that it was done over"),
+        _field("offset", {"type": "number"}, "seconds by which the wall clock was moved; below 0: back"),
         _field("paths", TEXTS, "paths of files on this machine"),
         _field("path", TEXT, "the file's path on the target"),
         _field(

@@ -48,6 +48,11 @@ KINDS: dict[str, Kind] = dict(
         _kind(
             "record.trouble", "A file of the record could not be turned over, compressed or removed. Nothing is lost."
         ),
+        _kind("clock.stepped", "The wall clock of this machine was set while something was recorded.", "offset"),
+        _kind(
+            "clock.drifted", "The wall clock of this machine has moved slowly against its monotonic clock.", "offset"
+        ),
+        _kind("clock.suspended", "This machine was suspended; the duration is for how long.", "duration"),
         _kind("internal.error", "A mistake in harness itself, with its whole traceback.", "stack"),
         # a target
         _kind("target.start", "The target is begun with.", "target check_count"),

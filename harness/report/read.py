@@ -17,13 +17,14 @@ from harness.errors import UsageError
 from harness.events import Record
 from harness.events.reader import RecordReader, State
 from harness.report.folder import RESULTS, TRIALS
-from harness.soak.tally import MISSED
+from harness.soak.tally import CLOCK, MISSED
 from harness.soak.trial import Settling, Trial, TrialOutcome, from_document, plausible, to_line, trial
 from harness.soak.trials import Mark, read_trials
 
 _TOLD_AS_MARKS = {
     "link.fallback": "fallback", "link.recovered": "recovered", "finding": "finding", "fault.start": "fault",
-    "target.unreachable": "unreachable", "boot.failed": "boot",
+    "target.unreachable": "unreachable", "boot.failed": "boot", "clock.stepped": "clock", "clock.drifted": "clock",
+    "clock.suspended": "clock",
 }  # fmt: skip
 _NANOSECONDS = 1_000_000_000
 
@@ -106,6 +107,8 @@ def _of_trials(folder: Path) -> Run:
         lines = ", ".join(str(number) for number in read.unreadable[:10])
         notes.append(f"{read.unreadable_count} lines of {TRIALS} cannot be read and are left out (line {lines})")
     missed = Counter((mark.name, mark.target) for mark in read.marks if mark.kind == MISSED)
+    clock = sorted({(mark.started, mark.text) for mark in read.marks if mark.kind == CLOCK})
+    notes += (f"{when(at)}: {text}" for at, text in clock[:10])
     if missed:
         some = ", ".join(f"{count} times {name} on {target}" for (name, target), count in sorted(missed.items()))
         notes.append(f"{missed.total()} faults were drawn and not injected: {some}")
@@ -282,6 +285,8 @@ def _take(told: _Told, event: Record, marks: list[Mark]) -> None:
     elif action == "check.end" and event.get("test.suite.name") != WHOLE_TARGET:
         told.checks.append(_trial_of(event, at))
     elif action in _TOLD_AS_MARKS:
+        if _TOLD_AS_MARKS[action] == CLOCK:
+            told.notes.append(f"{when(at)}: {event['message']}")
         name = event.get("harness.finding") or event.get("harness.to_transport") or event.get("harness.fault") or ""
         first = event["message"].partition("\n")[0]
         marks.append(Mark(1, event.get("host.name", ""), _TOLD_AS_MARKS[action], str(name), at, text=first))

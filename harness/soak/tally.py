@@ -17,7 +17,7 @@ FLAKY = "flaky"
 """How a flaky pass is counted among what is bad."""
 ITERATION, RESET, FAULT, RECOVERY = "iteration", "reset", "fault", "recovery"
 """Kinds of marks that are counted here; each lasts from its `started` to its `ended`."""
-FALLBACK, FINDING, MISSED = "fallback", "finding", "missed"
+FALLBACK, FINDING, MISSED, CLOCK = "fallback", "finding", "missed", "clock"
 """Kinds of marks that have no length."""
 _FACTOR = 1.05
 _LEAST = 0.001

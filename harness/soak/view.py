@@ -20,7 +20,7 @@ _STYLE = {"info": "dim", "debug": "dim", "warning": "yellow", "error": "bold red
 _GOOD = ("passed", "skipped")
 _TOLD = frozenset(
     (
-        "boot.failed", "fault.failed", "fault.not_undone", "fault.unrecovered", "finding", "flake.known",
+        "boot.failed", "clock.drifted", "clock.stepped", "clock.suspended", "fault.failed", "fault.not_undone", "fault.unrecovered", "finding", "flake.known",
         "image.build.start", "image.progress", "internal.error", "iteration.lost", "machine.started", "record.trouble", "reset.clock_behind",
         "reset.refused", "snapshot.saved", "soak.inputs_changed", "soak.resume", "target.stop_failed",
         "target.unreachable",
