@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,13 +119,13 @@ def _some(names: list[str], most: int = 10) -> str:
     return ("… " if len(names) > most else "") + ", ".join(names[-most:])
 
 
-def write_private(path: Path, text: str, *, sync: bool = True) -> None:
-    """Write a whole file or none, readable by its owner only; `sync` says whether it is on the disk then."""
+def write_private(path: Path, text: str | Iterable[str], *, sync: bool = True) -> None:
+    """Write a whole file or none, readable by its owner only; `text` may come in pieces. `sync` says whether it is on the disk then."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(fd, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
+            file.writelines((text,) if isinstance(text, str) else text)
             file.flush()
             if sync:
                 os.fsync(file.fileno())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import orjson
 
 from harness.engine.outcome import RunResult, plain
 from harness.errors import HarnessError
 from harness.events.record import plain as plain_json
 from harness.report.folder import RunFolder, write_private
-from harness.report.junit import render
+from harness.report.junit import pieces
 
 
 class ReportError(HarnessError):
@@ -17,7 +19,7 @@ class ReportError(HarnessError):
 
 def write_reports(result: RunResult, folder: RunFolder) -> None:
     """`results.json` and `junit.xml`, each whole or absent. Raises ReportError where they cannot be written."""
-    for name, text in (("results.json", results_json(result)), ("junit.xml", render(result))):
+    for name, text in (("results.json", results_pieces(result)), ("junit.xml", pieces(result))):
         try:
             write_private(folder.path / name, text)
         except OSError as error:
@@ -29,4 +31,16 @@ def write_reports(result: RunResult, folder: RunFolder) -> None:
 
 def results_json(result: RunResult) -> str:
     """The whole result as one JSON document."""
-    return orjson.dumps(plain_json(plain(result)), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+    return "".join(results_pieces(result))
+
+
+def results_pieces(result: RunResult) -> Iterator[str]:
+    """Yield the same in pieces: one target at a time is in memory as text."""
+    document = plain(result)
+    targets = document.pop("targets")
+    yield '{\n  "targets": ['
+    for place, target in enumerate(targets):
+        text = orjson.dumps(plain_json(target), option=orjson.OPT_INDENT_2).decode()
+        yield f"{',' if place else ''}\n    " + text.replace("\n", "\n    ")
+    yield "\n  ],\n" if targets else "],\n"
+    yield orjson.dumps(plain_json(document), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()[2:]
