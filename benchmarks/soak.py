@@ -2,8 +2,8 @@
 
     python benchmarks/soak.py [ITERATIONS] [TARGETS ...]
 
-The record, `trials.jsonl` and `status.json` are written as by `harness soak`. What is linear costs the same at any size.
-It also reads what was written as a resume does, and prints how much memory that takes at most.
+The record, `trials.jsonl` and `status.json` are written as by `harness soak`. What is linear costs the same at any
+size. It also reads what was written as a resume does, and prints how much memory that takes at most.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def main() -> None:
     for targets in [int(word) for word in sys.argv[2:]] or [50, 400, 1000]:
         seconds, peak = measure(targets, iterations)
         print(
-            f"{targets:5} targets x {iterations} iterations: {1000 * seconds:.2f} ms of CPU each; resume: {peak:,} bytes"
+            f"{targets:5} targets x {iterations} iterations: {1000 * seconds:.2f} ms of CPU each; "
+            f"resume: {peak:,} bytes"
         )
 
 

@@ -38,6 +38,10 @@ class SystemClock:
 
 SYSTEM_CLOCK: Clock = SystemClock()
 
+LONGEST_WAIT = 20 * 86400.0
+"""Seconds that one wait may take. poll(2) takes its time-out in an int of milliseconds, 24.8 days at most; sockets and
+subprocesses inherit that, and threading has a limit of its own (`threading.TIMEOUT_MAX`)."""
+
 
 class AnchoredClock:
     """A clock whose wall time is read once and then advances with its monotonic time.
@@ -103,15 +107,20 @@ class Cancellation:
             self._callbacks.pop(key, None)
 
     def wait(self, seconds: float) -> bool:
-        """Sleeps up to `seconds`; true when it was cancelled meanwhile."""
-        return self._event.wait(max(0.0, seconds))
+        """Sleep up to `seconds` (infinity: until cancelled); true when it was cancelled meanwhile."""
+        left = max(0.0, seconds)
+        while left > LONGEST_WAIT:
+            if self._event.wait(LONGEST_WAIT):
+                return True
+            left -= LONGEST_WAIT
+        return self._event.wait(left)
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
     """A point on the monotonic clock after which nothing new is started.
 
-    `at` is in seconds of `clock.monotonic()`.
+    `at` is in seconds of `clock.monotonic()`; it is infinite where there is no deadline (:meth:`never`).
     """
 
     at: float
@@ -125,9 +134,15 @@ class Deadline:
         """The deadline that many seconds from now."""
         return cls(clock.monotonic() + seconds, clock, cancellation or Cancellation())
 
+    @classmethod
+    def never(cls, *, clock: Clock = SYSTEM_CLOCK, cancellation: Cancellation | None = None) -> Deadline:
+        """No deadline: a wait that holds it ends with what it waits for, or with the cancellation."""
+        return cls(float("inf"), clock, cancellation or Cancellation())
+
     def remaining(self) -> float:
-        """Seconds left; never negative."""
-        return max(0.0, self.at - self.clock.monotonic())
+        """Seconds that may be waited now: until the deadline, never negative, and at most :data:`LONGEST_WAIT`, which
+        every system call and library takes. Who has waited that long looks at `expired`, and waits again."""
+        return min(max(0.0, self.at - self.clock.monotonic()), LONGEST_WAIT)
 
     @property
     def expired(self) -> bool:
@@ -146,5 +161,5 @@ class Deadline:
 
     def sleep(self, seconds: float) -> None:
         """Sleeps that long or until the deadline. Raises :class:`Cancelled` at once when cancelled."""
-        if self.cancellation.wait(min(seconds, self.remaining())):
+        if self.cancellation.wait(min(seconds, max(0.0, self.at - self.clock.monotonic()))):
             raise Cancelled(self.cancellation.reason)

@@ -29,6 +29,7 @@ def discover(selectors: Sequence[str]) -> tuple[Check, ...]:
     signature, a name that is declared twice or not at all; :class:`~harness.errors.NothingSelected` when nothing
     is left.
     """
+    refuse_without_assertions()
     found: dict[str, Check] = {}
     for selector in selectors:
         path_text, separator, name = selector.partition("::")
@@ -49,6 +50,20 @@ def discover(selectors: Sequence[str]) -> tuple[Check, ...]:
             hint="A check is a function marked with `@check` (from harness import check).",
         )
     return tuple(found.values())
+
+
+def refuse_without_assertions() -> None:
+    """Raise UsageError where Python removes assertions (`python -O`, `-OO`, PYTHONOPTIMIZE).
+
+    Checks could be compiled with them all the same, but not what they import: a helper of theirs, and any library that
+    asserts for them, would still let everything pass.
+    """
+    if sys.flags.optimize:
+        raise UsageError(
+            "Python runs with optimization (PYTHONOPTIMIZE, or python -O), which removes every assertion: each check "
+            "would pass",
+            hint="Run it without: unset PYTHONOPTIMIZE, and leave out -O.",
+        )
 
 
 def select(

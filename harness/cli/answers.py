@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from harness.cli.printing import said
+from harness.cli.printing import raw, said
 from harness.errors import ExitCode
+from harness.printing import printable
 
 if TYPE_CHECKING:
     from harness.operate.script import Answer
@@ -59,7 +60,7 @@ class Answers:
     def _text(self, answer: Answer) -> None:
         result, error = answer.result, answer.error
         if not self._quiet:
-            _put(sys.stdout, f"$ {answer.line.command}\n".encode("utf-8", "backslashreplace"))
+            _put(sys.stdout, _ours(f"$ {answer.line.command}\n"))
         out: bytes = result.stdout if result is not None else getattr(error, "stdout", b"")
         err: bytes = result.stderr if result is not None else getattr(error, "stderr", b"")
         _put(sys.stdout, out)
@@ -68,7 +69,7 @@ class Answers:
             newline = b"" if not out or out.endswith(b"\n") else b"\n"
             _put(sys.stdout, newline + f"[exit status {result.exit_status}, {answer.duration:.2f} s]\n".encode())
         if error is not None:
-            _put(sys.stderr, f"harness: {error}\n".encode("utf-8", "backslashreplace"))
+            _put(sys.stderr, _ours(f"harness: {error}\n"))
 
 
 class StepLines:
@@ -104,9 +105,7 @@ class StepLines:
             words = f"step {done.number}: --expect {done.step.text!r} met nothing in {done.duration:.1f} s"
             _put(
                 sys.stderr,
-                f"harness: {words}; what {self._name} said since the match before{cut}:\n{told}".encode(
-                    "utf-8", "backslashreplace"
-                ),
+                _ours(f"harness: {words}; what {self._name} said since the match before{cut}:\n{told}"),
             )
 
     def close(self) -> None:
@@ -119,6 +118,8 @@ class StepLines:
 def _put(stream: Any, data: bytes) -> None:
     if data:
         sys.stdout.flush()
-        stream.flush()
-        stream.buffer.write(data)
-        stream.buffer.flush()
+        raw(stream, data)
+
+
+def _ours(words: str) -> bytes:
+    return printable(words).encode("utf-8", "backslashreplace")

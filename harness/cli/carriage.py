@@ -7,6 +7,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+from harness.printing import printable, styled
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -35,7 +37,7 @@ class Bar:
 
     def __exit__(self, *_: object) -> None:
         if self._shown and self._done:
-            sys.stderr.write("\r\x1b[K")
+            styled(sys.stderr).write("\r\x1b[K")
             sys.stderr.flush()
 
     def of(self, name: str) -> Callable[[int, int], None]:
@@ -49,7 +51,7 @@ class Bar:
                 parts = [
                     f"{each}: {done * 100 // total if total else 100} %" for each, (done, total) in self._done.items()
                 ]
-                sys.stderr.write(f"\r\x1b[K{self._what}  {'  '.join(parts[:6])}")
+                styled(sys.stderr).write(f"\r\x1b[K{printable(self._what)}  {printable('  '.join(parts[:6]))}")
                 sys.stderr.flush()
 
         return progress

@@ -1,38 +1,23 @@
-"""How a verb that runs checks waits for its end: signals on the way, and threads that do not return."""
+"""How a verb that runs checks waits for its end, also where threads do not return."""
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from harness.deadline import Cancellation
 
 T = TypeVar("T")
 
 
-def until_done(
-    work: Callable[[], Coroutine[Any, Any, T]], cancellation: Cancellation, abandon: Callable[[], None]
-) -> T:
-    """Runs the event loop. The first SIGINT or SIGTERM ends all waits and shuts down in order; the second leaves
-    at once."""
+def until_done(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run the event loop until the work is done. Signals are handled by :class:`DeferredSignals`, which the loop leaves
+    in their place: it wakes for what they cancel."""
     import asyncio
-    import os
-    import signal
-
-    def interrupted(name: str) -> None:
-        if cancellation.cancelled:
-            abandon()
-            os._exit(130)  # machines end by themselves: their supervisors see that we are gone
-        cancellation.cancel(f"interrupted by {name}")
 
     async def main() -> T:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, interrupted, signal.Signals(number).name)
         return await work()
 
     return asyncio.run(main())
@@ -46,6 +31,7 @@ def leave(code: int) -> int:
     import threading
     import time
 
+    from harness.cli.streams import give_up_streams
     from harness.engine import workers
 
     # The interpreter, as it ends, would go through all that there is in search of cycles: a tenth of a second for some
@@ -56,7 +42,6 @@ def leave(code: int) -> int:
     for thread in stuck:
         thread.join(max(0.0, end - time.monotonic()))
     if any(thread.is_alive() for thread in stuck):
-        sys.stdout.flush()
-        sys.stderr.flush()
+        give_up_streams()
         os._exit(code)
     return code

@@ -8,15 +8,21 @@ check is imported, and what cannot be read gives no words.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from harness.user import expanded
+
 Words = Callable[[str, argparse.Namespace], Iterable[str]]
 """From the beginning of a word and what was typed before it to whole words; others are dropped."""
 
+_SECONDS = 3.0
+_MEMORY = 1 << 30
+_MOST_WORDS = 10_000
 _INVENTORIES = Path("inventories")
 _INVENTORY_ENDS = (".ini", ".yml", ".yaml", ".json", ".toml")
 _TERM = re.compile(r"(.*[:,])?([&!]?)")
@@ -24,9 +30,18 @@ _TERM = re.compile(r"(.*[:,])?([&!]?)")
 
 def complete(parser: argparse.ArgumentParser) -> None:
     """Answers the shell that asks (`_ARGCOMPLETE` is set), and ends the process."""
+    import faulthandler
+    import resource
+
     import argcomplete
     from argcomplete.completers import SuppressCompleter
 
+    # Whatever an inventory has in it, Tab answers soon, and takes no more memory than there is.
+    with open(os.devnull, "w") as nowhere:
+        faulthandler.dump_traceback_later(_SECONDS, exit=True, file=os.dup(nowhere.fileno()))
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = _MEMORY if hard == resource.RLIM_INFINITY else min(_MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
     for action in _actions(parser):
         if action.choices is None:
             action.completer = _completer(action)  # type: ignore[attr-defined]
@@ -62,9 +77,10 @@ def _completer(action: argparse.Action) -> Callable[..., list[str]]:
     def completer(*, prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
         try:
             words = [word for source in sources for word in source(prefix, parsed_args)]
-        except Exception:
+        except (Exception, MemoryError):
             return []  # whoever presses Tab is told nothing; the command itself will say what is wrong
-        return [word for word in words if word.startswith(prefix)]
+        found = (word for word in words if word.startswith(prefix) and word.isprintable())
+        return list(itertools.islice(found, _MOST_WORDS))
 
     return completer
 
@@ -103,7 +119,7 @@ def _checks(prefix: str, arguments: argparse.Namespace) -> Iterator[str]:
 
     file, separator, _ = prefix.partition("::")
     if separator:
-        yield from (f"{file}::{name}" for name in check_names(Path(file).expanduser()))
+        yield from (f"{file}::{name}" for name in check_names(expanded(file)))
         return
     for path, is_folder in _entries(prefix):
         name = path.rpartition("/")[2]
@@ -112,7 +128,7 @@ def _checks(prefix: str, arguments: argparse.Namespace) -> Iterator[str]:
         elif name.endswith(".py") and not name.startswith("_"):
             yield path
             if path == prefix:
-                yield from (f"{path}::{name}" for name in check_names(Path(path).expanduser()))
+                yield from (f"{path}::{name}" for name in check_names(expanded(path)))
 
 
 def _sources(arguments: argparse.Namespace) -> list[str]:

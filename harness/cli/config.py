@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import os
+import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harness.errors import Source, UsageError
 from harness.report.prune import Policy
+from harness.user import expanded
 
 VARIABLE = "HARNESS_CONFIG"
 NAME = "harness.toml"
 SHIP_TIMEOUT = 30.0
+_MOST = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,9 @@ class Config:
 
     ship_to: tuple[str, ...] = ()
     ship_timeout: float = SHIP_TIMEOUT
-    prune: Policy = Policy()
+    prune: Policy = field(default_factory=Policy)
+    path: Path | None = None
+    """The file; None where there is none."""
 
 
 def load(environment: Mapping[str, str]) -> Config:
@@ -33,22 +38,51 @@ def load(environment: Mapping[str, str]) -> Config:
     path = find(environment)
     if path is None:
         return Config()
+    if not environment.get(VARIABLE):
+        _require_ours(path)
     import tomllib
 
     try:
+        if not path.is_file():
+            raise UsageError(f"{path} is not a file", hint=f"{VARIABLE} names it.")
         with path.open("rb") as file:
-            document = tomllib.load(file)
+            text = file.read(_MOST + 1)
+        if len(text) > _MOST:
+            raise UsageError(f"{path} is larger than {_MOST >> 20} MiB", hint="That is no harness.toml.")
+        document = tomllib.loads(text.decode("utf-8"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}", hint=f"{VARIABLE} names it.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"no TOML: {error}", source=Source(str(path))) from error
-    return read(document, Source(str(path)))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"no TOML that can be read: {error}", source=Source(str(path))) from None
+    return replace(read(document, Source(str(path))), path=path)
+
+
+def _require_ours(path: Path) -> None:
+    """Raise UsageError for settings that somebody else may have written: they say where records, and tokens, go."""
+    for place in (path, path.resolve(), path.resolve().parent, path.absolute().parent):
+        try:
+            about = place.stat()
+        except OSError:
+            continue
+        what = "folder" if stat.S_ISDIR(about.st_mode) else "file"
+        if about.st_mode & stat.S_IWOTH:
+            why = f"anybody may write to the {what} {place}"
+        elif what == "file" and about.st_uid not in (0, os.geteuid()):
+            why = f"the file {place} is another user's (uid {about.st_uid})"
+        else:
+            continue
+        raise UsageError(
+            f"the settings {path} are not used: {why}",
+            hint=f"Take others' right to write away (chmod o-w), or name the file to use: {VARIABLE}=PATH.",
+        )
 
 
 def find(environment: Mapping[str, str]) -> Path | None:
     """Where the settings are; None where there are none."""
     if named := environment.get(VARIABLE):
-        return Path(named).expanduser()
+        return expanded(named)
     home = Path(environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME") or os.sep) / ".config")
     return next((path for path in (Path(NAME), home / "harness" / NAME) if path.is_file()), None)
 
@@ -77,10 +111,10 @@ def _prune(table: object, source: Source) -> Policy:
         raise UsageError("prune is no table", source=source, hint="Write [prune], and below it: keep = 100")
     _known(table, {"older_than", "max_size", "keep", "keep_failures"}, "prune.", source)
     values: dict[str, Any] = {}
-    for name, field, read in (("older_than", "age", days), ("max_size", "size", size)):
+    for name, bound, read in (("older_than", "age", days), ("max_size", "size", size)):
         if name in table:
             try:
-                values[field] = read(str(table[name]))
+                values[bound] = read(str(table[name]))
             except argparse.ArgumentTypeError as error:
                 raise UsageError(f"prune.{name}: {error}", source=source) from None
     if "keep" in table:

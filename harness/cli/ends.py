@@ -6,6 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, TextIO
 
+from harness.cli.printing import raw
+
 if TYPE_CHECKING:
     from harness.operate.terminal import RawTerminal
     from harness.transport.contract import Window
@@ -53,10 +55,7 @@ class StreamEnds:
     def show(self, out: bytes, err: bytes) -> None:
         """Hands it on, each to its own stream. Raises BrokenPipeError."""
         for stream, data in ((sys.stdout, out), (sys.stderr, err)):
-            if data:
-                stream.flush()
-                stream.buffer.write(data)
-                stream.buffer.flush()
+            raw(stream, data)
 
     def resized(self) -> Window | None:
         """There is no window."""

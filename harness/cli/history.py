@@ -28,6 +28,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Reads the runs and prints. A run that cannot be read is told on stderr and left out."""
+    from harness.cli.printing import write_document
     from harness.errors import NothingSelected, UsageError
     from harness.report import history
     from harness.report.folder import folders as run_folders
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
             hint="They are: " + ", ".join(known[:30]) if known else "",
         )
     if arguments.json:
-        sys.stdout.write(history.history_json(found))
+        write_document(history.history_json(found))
     elif arguments.check:
         sys.stdout.write(history.by_run(found))
     else:

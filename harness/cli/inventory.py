@@ -83,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         playbook_dirs=args.playbook_dir,
         vault_password_file=args.vault_password_file,
         validate=False,
+        untrusted=args.untrusted,
     )
     return _check(inventory, args.limit) if check else _show(inventory, args)
 
@@ -121,7 +122,7 @@ def _check(inventory: Inventory, limit: str | None) -> int:
     found = problems(inventory, hosts) or _target_problems(hosts)
     _warn(inventory)
     for problem in found:
-        print(f"error: {problem}", file=sys.stderr)
+        print(f"error: {inventory.templater.masked(str(problem))}", file=sys.stderr)
     targets = f"{len(hosts)} target{'s' if len(hosts) != 1 else ''}"
     if found:
         print(f"{targets}: {len(found)} problem{'s' if len(found) != 1 else ''}", file=sys.stderr)

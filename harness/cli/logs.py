@@ -92,9 +92,12 @@ def run(arguments: argparse.Namespace) -> int:
 def _show(folder: Path, arguments: argparse.Namespace) -> int:
     import contextlib
     import itertools
+    import os
     import sys
     import time
 
+    from harness.cli.printing import json_line
+    from harness.printing import ci_reads_output, styled
     from harness.report.follow import Follower
     from harness.report.plan_file import read_plan
 
@@ -103,14 +106,15 @@ def _show(folder: Path, arguments: argparse.Namespace) -> int:
     people = _people(plan)
     follower = Follower(folder, _choice(arguments, plan), note=_note)
     last = arguments.lines
+    shown = sys.stdout.isatty() or ci_reads_output(os.environ)
     with contextlib.closing(follower):
         now = follower.until_now() if last is None else follower.last(last)
         coming = follower.from_now(_flushing(time.sleep)) if arguments.follow else iter(())
         for line, event in itertools.chain(now, coming):
             if arguments.json:
-                sys.stdout.buffer.write(line.raw + b"\n")
+                sys.stdout.buffer.write((json_line(line.raw.decode("utf-8", "replace")) if shown else line.raw) + b"\n")
             else:
-                sys.stdout.write(people.line(event) + "\n")
+                styled(sys.stdout).write(people.line(event) + "\n")
         sys.stdout.flush()
     return 0
 

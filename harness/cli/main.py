@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import importlib
 import os
+import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TextIO
 
 from harness import __version__
+from harness.cli.options import with_numbers
+from harness.cli.streams import complain, give_up_streams, open_streams
 from harness.errors import ExitCode, HarnessError
+from harness.printing import safe
 
 VERBS = (
     "run",
@@ -71,7 +78,12 @@ def build_parser(verbs: Sequence[str] = VERBS) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the exit code. No traceback reaches a person: an internal error says how to report it.
     A shell that completes a word is answered instead."""
-    _open_streams()
+    open_streams()
+    with _safe_streams():
+        return _run(argv)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     given = sys.argv[1:] if argv is None else argv
     completing = "_ARGCOMPLETE" in os.environ
     # A verb that stands first is the only one that this call can mean: the others are not asked for their flags.
@@ -80,42 +92,81 @@ def main(argv: Sequence[str] | None = None) -> int:
         from harness.cli.complete import complete
 
         complete(parser)
-    arguments = parser.parse_args(argv)
+    try:
+        arguments = parser.parse_args(with_numbers(given))
+    except SystemExit:
+        give_up_streams()  # a help that nobody reads is no error
+        raise
     try:
         code = int(arguments.run(arguments))
         sys.stdout.flush()
     except HarnessError as error:
-        print(f"harness: {error}", file=sys.stderr)
+        complain(f"harness: {error}")
         return int(error.exit_code)
     except KeyboardInterrupt:
-        print("harness: interrupted", file=sys.stderr)
+        complain("harness: interrupted")
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         # The reader (`| head`) has gone: nobody is left to tell, and Python must not complain at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_streams()
         return int(ExitCode.PASSED)
+    except OSError as error:
+        if not _is_of_our_output(error):
+            return _internal(error)
+        give_up_streams()
+        if error.errno == errno.EIO:  # the terminal was closed
+            return int(ExitCode.INTERRUPTED)
+        complain(f"harness: standard output cannot be written: {error.strerror}")
+        return int(ExitCode.INTERNAL)
     except Exception as error:
         return _internal(error)
     return code
 
 
-def _open_streams() -> None:
-    """Gives us those of the three standard streams that we were started without. Each takes the lowest descriptor that
-    is free, which is its own: so no file of ours is ever taken for one of them."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for as long as we live
+@contextlib.contextmanager
+def _safe_streams() -> Iterator[None]:
+    """Whatever is printed meanwhile, nothing that others wrote is obeyed by a terminal or a CI system."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = safe(sys.stdout), safe(sys.stderr)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def _is_of_our_output(error: OSError) -> bool:
+    """Whether it is the standard output that failed: writing what is left in its buffer fails again."""
+    if error.filename is not None:
+        return False
+    try:
+        sys.stdout.flush()
+    except OSError as again:
+        return again.errno == error.errno
+    except ValueError:
+        return False
+    # What failed was not kept: of a terminal that is gone, and of nothing else, that can be known.
+    return error.errno == errno.EIO and not _answers(sys.stdout)
+
+
+def _answers(stream: TextIO) -> bool:
+    try:
+        return os.isatty(stream.fileno()) or not stat.S_ISCHR(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _internal(error: Exception) -> int:
     import tempfile
     import traceback
 
+    from harness.inventory.places import mask_secrets
+
+    # The log that was open when it happened knows the secrets (see EventLog.close).
+    redact = getattr(error, "redact", None) or mask_secrets
     with tempfile.NamedTemporaryFile("w", prefix="harness-fault-", suffix=".txt", delete=False) as file:
-        traceback.print_exception(error, file=file)
-    print(
-        f"harness: internal error: {type(error).__name__}: {error}\n"
-        f"  This is a fault of harness. The details are in {file.name}; please report it with them.",
-        file=sys.stderr,
+        file.write(redact("".join(traceback.format_exception(error))))
+    complain(
+        f"harness: internal error: {redact(f'{type(error).__name__}: {error}')}\n"
+        f"  This is a fault of harness. The details are in {file.name}; please report it with them."
     )
     return int(ExitCode.INTERNAL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,11 @@ def inventory_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the password for vaulted values; a program is run and prints it",
     )
+    group.add_argument(
+        "--untrusted",
+        action="store_true",
+        help="the inventory is somebody else's: run no program of its, read no file outside its folder",
+    )
 
 
 def check_options(parser: argparse.ArgumentParser, *, nargs: str = "+") -> None:
@@ -72,6 +78,12 @@ def target_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     how.add_argument("--at-once", type=positive, metavar="N", help="checks of one target side by side (default 4)")
     how.add_argument(
         "--target-deadline", type=seconds, metavar="S", help="end each target after so many seconds, boot included"
+    )
+    how.add_argument(
+        "--reach-timeout",
+        type=seconds,
+        metavar="S",
+        help="give up a host that is up already and refuses after so many seconds (default 30); see expect_boot",
     )
     how.add_argument(
         "--transport",
@@ -194,6 +206,27 @@ def seconds(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 up")
     return value
+
+
+WAIT_LOCK = "--wait-lock"
+"""A flag whose number may be left out."""
+
+
+def seconds_or_never(text: str) -> float:
+    """A number from 0 up, or `inf`."""
+    return float("inf") if text == "inf" else seconds(text)
+
+
+def with_numbers(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line with the number that may be left out behind `--wait-lock` put there: argparse
+    would take the next word for it, which may be a host."""
+    given = list(words)
+    end = given.index("--") if "--" in given else len(given)
+    for index in range(end):
+        following = given[index + 1] if index + 1 < end else ""
+        if given[index] == WAIT_LOCK and not re.fullmatch(r"\d+(\.\d*)?|\.\d+|inf", following, re.ASCII):
+            given[index] = f"{WAIT_LOCK}=inf"
+    return given
 
 
 def duration(text: str) -> float:

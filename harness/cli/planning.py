@@ -48,13 +48,26 @@ def plan_of(
         extra_vars=arguments.extra_vars,
         playbook_dirs=folders,
         vault_password_file=arguments.vault_password_file,
+        untrusted=arguments.untrusted,
     )
     hosts = inventory.select("all", limit=arguments.limit)
     for warning in inventory.warnings:
         print(f"harness: warning: {warning}", file=sys.stderr)
     if not hosts:
         raise NothingSelected("the inventory has no hosts", hint="Look at it with: harness inventory --graph -i …")
-    return make_plan(hosts, checks, _options(arguments), available=found)
+    plan = make_plan(hosts, checks, _options(arguments), available=found)
+    return plan if arguments.list_only else _resolved(plan)
+
+
+def _resolved(plan: Plan) -> Plan:
+    """Return the plan with each host's ssh configuration applied. Raises UsageError where one cannot be used."""
+    from dataclasses import replace
+
+    from harness.target.spec import resolved
+
+    specs = resolved([target.spec for target in plan.targets])
+    targets = tuple(replace(target, spec=spec) for target, spec in zip(plan.targets, specs, strict=True))
+    return replace(plan, targets=targets)
 
 
 def _options(arguments: argparse.Namespace) -> Options:
@@ -98,7 +111,7 @@ def repeat_command(arguments: argparse.Namespace) -> Callable[[str, Check], str]
             words += ["-e", assignment]
         if arguments.vault_password_file:
             words += ["--vault-password-file", arguments.vault_password_file]
-        for flag in ("transport", "budget", "window", "timeout_scale", "target_deadline"):
+        for flag in ("transport", "budget", "window", "timeout_scale", "target_deadline", "reach_timeout"):
             value = getattr(arguments, flag)
             if value is not None:
                 words += [f"--{flag.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else value]

@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from harness.cli import config
     from harness.errors import UsageError
-    from harness.report.prune import Policy, look_at, remove, removable, tidy
+    from harness.report.prune import Policy, look_at, removable, remove, tidy
 
     logs = Path(arguments.logs)
     if not logs.is_dir():

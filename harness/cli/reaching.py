@@ -16,12 +16,10 @@ if TYPE_CHECKING:
     from harness.inventory import Host
     from harness.report.folder import RunFolder
     from harness.target.session import TargetSession
+    from harness.transport.serial.console import LockWait
     from harness.transport.ssh.keyring import Keyring
 
 T = TypeVar("T")
-
-_NEVER = 365 * 86400.0
-"""Seconds; nothing that a hand does takes longer."""
 
 EXIT_CODES = """\
 exit codes:
@@ -38,7 +36,7 @@ exit codes:
 def reach_options(parser: argparse.ArgumentParser, *, deadline: float | None = None) -> argparse._ArgumentGroup:
     """Adds the inventory's flags, `--transport`, `--timeout-scale`, `--deadline` (seconds; `deadline` is its default,
     None for no end), `--forks` and `--logs`; returns the group of those that say how."""
-    from harness.cli.options import factor, inventory_options, positive, seconds
+    from harness.cli.options import WAIT_LOCK, factor, inventory_options, positive, seconds, seconds_or_never
 
     inventory_options(parser)
     how = parser.add_argument_group("how to reach it")
@@ -47,6 +45,15 @@ def reach_options(parser: argparse.ArgumentParser, *, deadline: float | None = N
     ends = "never" if deadline is None else f"{deadline:g}"
     how.add_argument(
         "--deadline", type=seconds, default=deadline, metavar="S", help=f"end it all after so many seconds ({ends})"
+    )
+    how.add_argument(
+        WAIT_LOCK,
+        type=seconds_or_never,
+        nargs="?",
+        const=float("inf"),
+        metavar="S",
+        help="wait until a console that somebody else uses is free, for so many seconds at most (without S: as long as "
+        "it takes)",
     )
     how.add_argument("--forks", type=positive, default=5, metavar="N", help="targets side by side (default 5)")
     how.add_argument("--logs", default="logs", metavar="DIR", help="where the records are (default logs/)")
@@ -124,9 +131,19 @@ class Reach:
             keyring=self._keyring,
             ups=self.folder.path.parent / UP,
             hears=hears,
+            lock_wait=self._lock_wait(),
         )
         self._closing.callback(session.stop)
         return session
+
+    def _lock_wait(self) -> LockWait | None:
+        """Return how long a console that is in use is waited for; None where it is not."""
+        if getattr(self._arguments, "wait_lock", None) is None:
+            return None
+        from harness.cli.streams import tell_waiting
+        from harness.transport.serial.console import LockWait
+
+        return LockWait(self._arguments.wait_lock, tell_waiting)
 
     def each(self, work: Callable[[Host], T]) -> list[T | Exception]:
         """What `work` returned or raised for each host, in their order; at most `--forks` side by side. A programmer's
@@ -161,8 +178,8 @@ def reach(arguments: argparse.Namespace, pattern: str | None, *, verb: str) -> I
     from harness.events import EventLog
     from harness.inventory import load
     from harness.report import folder as run_folder
-    from harness.target.spec import target_spec
     from harness.report.prune import forget_operated
+    from harness.target.spec import target_spec
     from harness.transport.ssh.keyring import Keyring
     from harness.transport.ssh.tty import Tty
 
@@ -171,7 +188,10 @@ def reach(arguments: argparse.Namespace, pattern: str | None, *, verb: str) -> I
             "no inventory was given", hint="Name one with -i: a file, a folder, or hosts such as -i host1,"
         )
     inventory = load(
-        arguments.inventory, extra_vars=arguments.extra_vars, vault_password_file=arguments.vault_password_file
+        arguments.inventory,
+        extra_vars=arguments.extra_vars,
+        vault_password_file=arguments.vault_password_file,
+        untrusted=arguments.untrusted,
     )
     hosts = inventory.select(pattern, limit=arguments.limit)
     for warning in inventory.warnings:
@@ -188,8 +208,9 @@ def reach(arguments: argparse.Namespace, pattern: str | None, *, verb: str) -> I
     began = time.monotonic()
     log.emit("operate.start", f"harness {verb}", argv=sys.argv, version=__version__, verb=verb)
     keyring = Keyring(Tty.open)
-    seconds = _NEVER if arguments.deadline is None else arguments.deadline
-    deadline = Deadline.after(seconds, cancellation=cancellation)
+    deadline = Deadline.never(cancellation=cancellation)
+    if arguments.deadline is not None:
+        deadline = deadline.clamp(arguments.deadline)
     with contextlib.closing(log), _signals(cancellation):
         stack = contextlib.ExitStack()
         stack.enter_context(contextlib.closing(keyring))
@@ -216,20 +237,15 @@ def reach(arguments: argparse.Namespace, pattern: str | None, *, verb: str) -> I
 @contextlib.contextmanager
 def _signals(cancellation: Cancellation) -> Iterator[None]:
     import os
-    import signal
 
-    def interrupted(number: int, _frame: object) -> None:
-        if cancellation.cancelled:
-            os._exit(130)  # machines end by themselves: their supervisors see that we are gone
-        cancellation.cancel(f"interrupted by {signal.Signals(number).name}")
+    from harness.cli.interrupts import ending_signals
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, interrupted) for number in numbers]
-    try:
+    def interrupted(name: str) -> None:
+        cancellation.cancel(f"interrupted by {name}")
+
+    # Machines end by themselves: their supervisors see that we are gone.
+    with ending_signals(interrupted, lambda: os._exit(130)):
         yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 def typed_inventory(arguments: argparse.Namespace) -> list[str]:
@@ -239,6 +255,8 @@ def typed_inventory(arguments: argparse.Namespace) -> list[str]:
         words += ["-i", source]
     for assignment in arguments.extra_vars:
         words += ["-e", assignment]
+    if arguments.untrusted:
+        words.append("--untrusted")
     if arguments.vault_password_file:
         words += ["--vault-password-file", arguments.vault_password_file]
     if getattr(arguments, "logs", "logs") != "logs":

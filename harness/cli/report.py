@@ -97,6 +97,7 @@ def _one(found: Run, form: str, demand: Demand, output: str | None) -> int:
     import os
     import time
 
+    from harness.printing import unguarded
     from harness.report import github
     from harness.report.visible import visible
     from harness.soak.summary import summarise
@@ -133,7 +134,7 @@ def _one(found: Run, form: str, demand: Demand, output: str | None) -> int:
         from harness.report.markdown import report_markdown
 
         for line in github.annotate(found, Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd())):
-            print(line, file=told)
+            print(line, file=unguarded(told))
         github.add_summary(os.environ, report_markdown(found, summary))
     return 0
 
@@ -189,11 +190,12 @@ def _tell(first: Run, second: Run, found: Comparison, path: Path) -> None:
 def _write(text: str, output: str | None, default: Path | None) -> Path | None:
     """Writes to the file, or to stdout (None). The file is whole or absent, and its owner's only: it holds what
     consoles printed."""
+    from harness.cli.printing import write_document
     from harness.errors import UsageError
     from harness.report.folder import write_private
 
     if output == "-" or (output is None and default is None):
-        sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+        write_document(text)
         return None
     path = Path(output) if output is not None else default
     assert path is not None

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from harness.engine.plan import Plan
     from harness.operate.collect.catalogue import Recipe
 
+RECORD_PATIENCE = 10.0
+"""Seconds that a run waits for a disk that takes nothing at present."""
 KEPT_FOR = 1800.0
 """Seconds that machines are left up where nobody is at a terminal to end them."""
 
@@ -98,16 +100,17 @@ def _execute(
     plan: Plan, sinks: list[str], recipe: Callable[[], Recipe] | None, arguments: argparse.Namespace, document: IO[str]
 ) -> int:
     import contextlib
-    import os
     import time
     from pathlib import Path
 
     from harness import __version__
     from harness.cli.carrying import leave, until_done
     from harness.cli.collecting import collector
+    from harness.cli.deferred_signals import DeferredSignals
     from harness.cli.options import rotation_of
     from harness.cli.planning import repeat_command
     from harness.cli.shipping import begin
+    from harness.cli.streams import give_up_streams, tell_waiting
     from harness.deadline import Cancellation
     from harness.engine.captured import attributed
     from harness.engine.console import ConsoleTail
@@ -115,6 +118,7 @@ def _execute(
     from harness.engine.scheduler import Scheduler
     from harness.events import EventLog
     from harness.events.clock_watch import ClockWatch
+    from harness.events.patience import DiskPatience
     from harness.report import folder as run_folder
     from harness.report.plan_file import write_plan
     from harness.report.terminal import Terminal
@@ -126,12 +130,14 @@ def _execute(
 
     folder = run_folder.create(Path(arguments.logs), time.time())
     cancellation = Cancellation()
+    patience = DiskPatience(RECORD_PATIENCE, tell_waiting, is_over=lambda: cancellation.cancelled)
     log = EventLog(
         folder.events,
         run=folder.run,
         on_failure=lambda error: cancellation.cancel(error.message),
         rotation=rotation_of(arguments),
         acknowledged=lambda: acknowledged(folder.path),
+        patience=patience,
     )
     for target in plan.targets:
         for secret in target.host.secret_values:
@@ -143,6 +149,8 @@ def _execute(
     verbosity = -1 if arguments.quiet or (arguments.json and not arguments.verbose) else arguments.verbose
     terminal = Terminal(stream, verbosity=verbosity)
     log.subscribe(terminal)
+    signals = DeferredSignals(cancellation, terminal.abandon)
+    signals.install()
     escort = begin(folder.path, sinks, arguments.ship_timeout, log, terminal.say)
     log.emit(
         "run.start",
@@ -172,11 +180,11 @@ def _execute(
         repeat=repeat_command(arguments),
         collect=collector(recipe, arguments.collect_timeout, folder, log),
     )
-    with contextlib.closing(log):
+    with contextlib.closing(log), signals:
         with terminal, contextlib.closing(keyring), attributed(), ClockWatch(log):
-            result: RunResult = log.redact(until_done(scheduler.run, cancellation, terminal.abandon))
-        if log.failed is None:
-            write_reports(result, folder)
+            result: RunResult = log.redact(until_done(scheduler.run))
+            # First of all: whatever else is left to be ended may fail, or be ended itself.
+            trouble = write_reports(result, folder, patience=patience) if log.failed is None else None
         log.emit(
             "run.end",
             ", ".join(f"{count} {outcome}" for outcome, count in result.counts.items()),
@@ -188,6 +196,8 @@ def _execute(
         )  # fmt: skip
     if log.failed is not None:
         raise log.failed
+    if trouble is not None:
+        raise trouble
     try:
         terminal.summary(result, str(folder.path))
         _go_on_with(result, arguments, stream)
@@ -195,9 +205,9 @@ def _execute(
             print(results_json(result), end="", file=document)
         document.flush()
         sys.stdout.flush()
-    except (OSError, SystemExit):
+    except (OSError, ValueError):
         # The reader (`| head`) has gone, or the terminal. The verdict stands in the record, and in the exit code.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_streams(document)
     if escort is not None:
         escort.finish()
     return leave(int(result.exit_code))

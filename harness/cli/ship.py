@@ -61,12 +61,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(arguments: argparse.Namespace) -> int:
     """Ships; says for each run and sink what became of it."""
     import os
-    import signal
     import threading
     from pathlib import Path
 
     from harness.cli import config
-    from harness.cli.shipping import opened
+    from harness.cli.interrupts import ending_signals
+    from harness.cli.shipping import opened, point_out_plain_tokens
     from harness.deadline import Cancellation
     from harness.errors import ExitCode, UsageError
     from harness.report.folder import find
@@ -76,20 +76,17 @@ def run(arguments: argparse.Namespace) -> int:
     urls = opened(arguments.to or config.load(os.environ).ship_to)
     if not urls:
         raise UsageError("no sink was given", hint="Name one with --to URL; `harness ship --help` shows their kinds.")
+    point_out_plain_tokens(urls)
     # `logs/*` has the newest run twice: by its name, and as `latest`.
     found = [find(Path(arguments.logs), word) for word in arguments.runs]
     runs = list({path.resolve(): path for path in reversed(found)}.values())[::-1]
     cancellation = Cancellation()
     interrupted = Cancellation()
 
-    def stop(number: int, _frame: object) -> None:
-        if interrupted.cancelled:
-            os._exit(int(ExitCode.INTERRUPTED))  # what was not acknowledged is sent by the next call
-        interrupted.cancel(f"interrupted by {signal.Signals(number).name}")
+    def stop(name: str) -> None:
+        interrupted.cancel(f"interrupted by {name}")
         cancellation.cancel(interrupted.reason)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
     if arguments.timeout is not None:
         timer = threading.Timer(
             arguments.timeout, cancellation.cancel, (f"the {arguments.timeout:g} s of --timeout are over",)
@@ -103,7 +100,9 @@ def run(arguments: argparse.Namespace) -> int:
         cancellation=cancellation,
         follow=not arguments.no_follow,
     )
-    journeys = convoy.ship()
+    # What was not acknowledged is sent by the next call.
+    with ending_signals(stop, lambda: os._exit(int(ExitCode.INTERRUPTED))):
+        journeys = convoy.ship()
     for journey in journeys:
         _tell(journey.words)
     if interrupted.cancelled:

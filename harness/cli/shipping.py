@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ def ship_options(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="ship the record there while the run goes on, e.g. otlp+http://HOST:4318; may be repeated",
     )
+    group.add_argument(
+        "--inventory-ship-secrets",
+        action="store_true",
+        help="let the inventory's harness_ship take passwords and tokens from files and the environment",
+    )
     group.add_argument("--no-ship", action="store_true", help="ship nowhere, whatever the inventory and settings say")
     group.add_argument(
         "--ship-timeout",
@@ -51,15 +57,53 @@ def sinks_of(arguments: argparse.Namespace, hosts: Iterable[Host]) -> list[str]:
     urls = [*arguments.ship, *settings.ship_to]
     for url in urls:
         _of_a_run(url)
+    if settings.ship_to:
+        print(f"harness: shipping where {settings.path} says", file=sys.stderr)
     for host in hosts:
-        urls += sinks_of_host(host)
+        urls += sinks_of_host(host, secrets=arguments.inventory_ship_secrets)
+    point_out_plain_tokens(urls)
     if arguments.ship_timeout is None:
         arguments.ship_timeout = settings.ship_timeout
     return opened(urls)
 
 
-def sinks_of_host(host: Host) -> list[str]:
-    """Those that the inventory names for a host. Raises UsageError, with the place, where one cannot be used."""
+def point_out_plain_tokens(urls: Iterable[str]) -> None:
+    """A token or password that goes over a network unencrypted can be read there."""
+    from harness.ship.registry import open_sink
+
+    for url in dict.fromkeys(urls):
+        address = open_sink(url).address
+        if address.host and not address.encrypted and not _is_loopback(address.host) and _credentials(url):
+            words = f"harness: {address}: its password or token is sent unencrypted; use a scheme with +https or +tls"
+            print(words, file=sys.stderr)
+
+
+def _is_loopback(host: str) -> bool:
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost" or host.lower().endswith(".localhost")
+
+
+def _credentials(url: str) -> list[str]:
+    """What a sink's URL would have sent of this machine's secrets, each as it is written."""
+    import os
+
+    from harness.ship.credentials import PASSWORD_VARIABLE
+    from harness.ship.registry import open_sink
+
+    address = open_sink(url).address
+    found = [name for name in address.options if name.endswith(("_file", "_env"))]
+    if address.user and (address.password or os.environ.get(PASSWORD_VARIABLE)):
+        found.append("password" if address.password else f"${PASSWORD_VARIABLE}")
+    return found
+
+
+def sinks_of_host(host: Host, *, secrets: bool = True) -> list[str]:
+    """Those that the inventory names for a host; without `secrets` none that would be sent a secret of this machine's
+    (of a file or the environment). Raises UsageError, with the place, where one cannot be used."""
     from harness.errors import UsageError
 
     try:
@@ -74,6 +118,12 @@ def sinks_of_host(host: Host) -> list[str]:
         try:
             _of_a_run(url)
             opened([url])
+            taken = [name for name in _credentials(url) if name != "password"]
+            if taken and not secrets:
+                raise UsageError(
+                    f"the inventory would have {', '.join(taken)} of this machine sent to a receiver of its choice",
+                    hint="Give the sink with --ship, or in harness.toml; or allow it with --inventory-ship-secrets.",
+                )
         except UsageError as error:
             raise _masked(host.error(VARIABLE, error.message, hint=error.hint)) from None
     return urls

@@ -48,6 +48,10 @@ exit codes, the worst that happened in all iterations:
 """
 
 
+RECORD_PATIENCE = 300.0
+"""Seconds that a soak waits for a disk that takes nothing at present: one such moment is not to end hours."""
+
+
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the verb and its flags."""
     from harness.cli.collecting import collect_options
@@ -229,8 +233,8 @@ def _as_typed(found: tuple[Check, ...], folder: RunFolder | None, typed: argpars
 
 
 def _resumed(arguments: argparse.Namespace) -> tuple[argparse.Namespace, RunFolder]:
-    """Return what was typed when the soak began, with what is given anew in its place, and its folder. Raises UsageError
-    where something is given that cannot change."""
+    """Return what was typed when the soak began, with what is given anew in its place, and its folder. Raises
+    UsageError where something is given that cannot change."""
     import os
     import shlex
     from pathlib import Path
@@ -316,7 +320,6 @@ def _execute(
 ) -> int:
     import contextlib
     import json
-    import os
     import time
     from itertools import islice
     from pathlib import Path
@@ -324,9 +327,11 @@ def _execute(
     from harness import __version__
     from harness.cli.carrying import leave, until_done
     from harness.cli.collecting import collections_of, collector
+    from harness.cli.deferred_signals import DeferredSignals
     from harness.cli.options import rotation_of
     from harness.cli.planning import repeat_command
     from harness.cli.shipping import begin
+    from harness.cli.streams import give_up_streams, tell_waiting
     from harness.deadline import Cancellation
     from harness.engine.captured import attributed
     from harness.engine.console import ConsoleTail
@@ -334,6 +339,7 @@ def _execute(
     from harness.errors import ExitCode, HarnessError
     from harness.events import EventLog
     from harness.events.clock_watch import ClockWatch
+    from harness.events.patience import DiskPatience
     from harness.report import folder as run_folder
     from harness.report.plan_file import write_plan
     from harness.ship.checkpoint import acknowledged
@@ -352,12 +358,14 @@ def _execute(
 
     folder = resumed or run_folder.create(Path(arguments.logs), time.time())
     cancellation = Cancellation()
+    patience = DiskPatience(RECORD_PATIENCE, tell_waiting, is_over=lambda: cancellation.cancelled)
     log = EventLog(
         folder.events,
         run=folder.run,
         on_failure=lambda error: cancellation.cancel(error.message),
         rotation=rotation_of(arguments),
         acknowledged=lambda: acknowledged(folder.path),
+        patience=patience,
     )
     for target in plan.targets:
         for secret in target.host.secret_values:
@@ -371,6 +379,8 @@ def _execute(
     verbosity = -1 if arguments.quiet or (arguments.json and not arguments.verbose) else arguments.verbose
     view = SoakView(sys.stderr if arguments.json else sys.stdout, verbosity=verbosity)
     log.subscribe(view)
+    signals = DeferredSignals(cancellation, view.abandon)
+    signals.install()
     escort = begin(folder.path, sinks, arguments.ship_timeout, log, view.say)
     keyring = Keyring(Tty.open)
     collect = collector(recipe, arguments.collect_timeout, folder, log)
@@ -382,9 +392,10 @@ def _execute(
         cancellation.cancel(error.message)
 
     with contextlib.ExitStack() as stack:
+        stack.enter_context(signals)
         stack.callback(log.close)
         stack.callback(keyring.close)
-        file = TrialsFile(folder.path)
+        file = TrialsFile(folder.path, patience=patience)
         stack.callback(file.close)
         had = stream_trials(folder.path)
         soak = Soak(
@@ -414,7 +425,9 @@ def _execute(
             collect=FirstOfEachKind(collect, lambda name: collections_of(folder, name)) if collect else None,
             on_progress=lambda: status.changed(),
         )
-        status = StatusWriter(folder.path, lambda: document_of(soak, ending, folder.run), cannot_write)
+        status = StatusWriter(
+            folder.path, lambda: document_of(soak, ending, folder.run), cannot_write, patience=patience
+        )
         if arguments.metrics is not None:
             stack.callback(Metrics(arguments.metrics, lambda: soak.tally).close)
         view.watch(soak, ending.iterations, ending.seconds)
@@ -455,7 +468,7 @@ def _execute(
                 log.emit("record.trouble", words, level="warning")
         with view, attributed(), ClockWatch(log):
             try:
-                until_done(soak.run, cancellation, view.abandon)
+                until_done(soak.run)
             except HarnessError as error:
                 trouble = trouble or error
         code = ExitCode.INTERRUPTED if cancellation.cancelled else soak.exit_code
@@ -480,8 +493,8 @@ def _execute(
             print(json.dumps(document_of(soak, ending, folder.run, exit_code=int(code)), indent=2), file=document)
         document.flush()
         sys.stdout.flush()
-    except (OSError, SystemExit):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        give_up_streams(document)
     if escort is not None:
         escort.finish()
     return leave(int(code))

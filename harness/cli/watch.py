@@ -155,6 +155,6 @@ def _rest(reached: Reach, wake: Wake, seconds: float, terminal: RawTerminal | No
 
 
 def _hand_on(data: bytes) -> None:
-    if data:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+    from harness.cli.printing import raw
+
+    raw(sys.stdout, data)

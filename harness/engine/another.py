@@ -17,6 +17,7 @@ def after_another(first: CheckResult, second: CheckResult) -> CheckResult:
         name: getattr(first, name) + getattr(second, name)
         for name in ("attempts", "unreachable", "commands", "re_reads", "reconnects", "fallbacks")
     }
+    spent["warnings"] = tuple(dict.fromkeys(first.warnings + second.warnings))
     spent["transports"] = tuple(dict.fromkeys(first.transports + second.transports))
     if second.outcome is not Outcome.PASSED:
         return replace(first, **spent)

@@ -16,13 +16,15 @@ from harness.api.assertion import explain, location, stack
 from harness.api.check import Check, Condition, Never, Settings, Skip
 from harness.deadline import Deadline
 from harness.engine.captured import Capture, shortened
+from harness.engine.observation import refuse_as_observation
 from harness.engine.outcome import CheckResult, Observation, Outcome
 from harness.engine.retry import Retry
 from harness.engine.waiting import FirstLook, Waits
-from harness.errors import Cancelled, DeadlineExpired, HarnessError
+from harness.errors import Cancelled, DeadlineExpired, HarnessError, UsageError
 from harness.events import Emitter
 from harness.target.target import Target
-from harness.transport.contract import CommandResult, Result
+from harness.target.tracked_result import TrackedResult, unread
+from harness.transport.contract import CommandResult, FailedCall, Result
 from harness.transport.errors import Cause, Timeout, TransportError
 from harness.transport.link import Unreachable
 
@@ -62,13 +64,18 @@ class _Tally:
     re_reads: int = 0
     reconnects: int = 0
     fallbacks: list[str] = field(default_factory=list)
+    failed: list[TrackedResult] = field(default_factory=list)
 
     def count(self, result: Result) -> None:
+        self.reconnects += result.damage.reconnects
+        if isinstance(result, FailedCall):
+            return
         self.transports[result.transport] = None
+        if isinstance(result, TrackedResult):
+            self.failed.append(result)
         if isinstance(result, CommandResult):
             self.commands += 1
             self.re_reads += result.damage.re_reads
-            self.reconnects += result.damage.reconnects
         self.fallbacks.extend(f"{f.transport}: {f.cause}: {f.message}" for f in result.fallbacks)
 
 
@@ -76,10 +83,11 @@ class CheckRun:
     """Carries one check on one target to its verdict. Thousands may be waiting at once, so it is kept small."""
 
     __slots__ = (
-        "_admitted", "_attempts", "_capture", "_changes", "_check", "_clock", "_cut_short", "_deadline", "_died", "_events",
-        "_first_look", "_held", "_held_since", "_jitter", "_limit", "_looked", "_lost", "_make_target",
-        "_observations", "_observed", "_output", "_pause", "_pool", "_refusals", "_retry", "_settings", "_started", "_tally",
-        "_target_name", "_transport", "_verdict", "_waits", "_where",
+        "_admitted", "_attempts", "_capture", "_changes", "_check", "_clock", "_cut_short", "_deadline", "_died",
+        "_events", "_first_look", "_held", "_held_since", "_jitter", "_limit", "_looked", "_lost", "_make_target",
+        "_misconfigured", "_observations", "_observed", "_output", "_pause", "_pool", "_refusals", "_retry",
+        "_settings", "_started", "_tally", "_target_name", "_transport", "_unreached", "_verdict", "_waits",
+        "_warnings", "_where",
     )  # fmt: skip
 
     def __init__(
@@ -98,10 +106,12 @@ class CheckRun:
         first_look: FirstLook,
         transport: str | None = None,
         died: Callable[[], str] = lambda: "",
+        unreached: Callable[[TransportError], bool] = lambda _error: False,
     ) -> None:
         """`limit` is the run's and the target's own deadline, with the clock and the cancellation that hold here;
         `jitter` gives the factor by which the pause after an attempt differs; `first_look` is the target's; `died`
-        tells, once the cancellation has ended the waits, why nothing answers on the target any more.
+        tells, once the cancellation has ended the waits, why nothing answers on the target any more; `unreached` is
+        told of each attempt that no transport served, and says whether the target is given up.
         """
         self._check = check
         self._settings = settings
@@ -136,6 +146,9 @@ class CheckRun:
         self._refusals = 0
         self._admitted = False
         self._verdict: tuple[Outcome, str, str] | None = None
+        self._warnings: tuple[str, ...] = ()
+        self._misconfigured = False
+        self._unreached = unreached
 
     async def run(self) -> CheckResult:
         """The verdict. Every attempt is an event before its outcome is used for anything."""
@@ -179,8 +192,11 @@ class CheckRun:
             flaky=bool(self._changes),
             timed_out=self._verdict is None,
             reconnects=self._tally.reconnects,
+            warnings=self._warnings,
+            misconfigured=self._misconfigured,
             output=self._output,
         )
+        tell_warnings(result, self._events)
         self._events.emit(
             "check.end",
             f"{self._check.label} {outcome.value}{f': {message}' if message else ''}",
@@ -264,15 +280,18 @@ class CheckRun:
         made = self._make_target(deadline, self._events.bind(attempt=number), self._tally.count)
         insisted = self._check.transport or self._transport
         target = made if insisted is None else made.over(insisted)
+        failed: list[TrackedResult] = []
+        self._tally.failed = failed
+        condition = None if self._admitted else self._check.when
         self._capture = Capture()
-        when = None if self._admitted else self._check.when
-        call = self._pool.submit(_look, self._check.function, target, when, self._capture)
+        call = self._pool.submit(_look, self._check.function, target, condition, failed, self._capture)
         if not await self._waits.call(call, deadline.remaining() + GRACE):
             self._pool.replace()  # the thread is given up, and its place is filled
             deadline.cancellation.check()
             said = f"the check did not return {GRACE:.0f} s after its attempt's deadline"
             return Outcome.ERROR, said, True, str(self._check.source)
         look = call.result()
+        self._warnings = look.warnings
         self._admitted |= look.admitted
         if look.error is not None:
             try:
@@ -300,7 +319,15 @@ class CheckRun:
                 self._cut_short = deadline.at >= self._deadline.at
                 return Outcome.FAILED, error.message, False, location(error, code)
             case TransportError():
-                return Outcome.UNREACHABLE, error.message, self._is_refused(error), location(error, code)
+                self._misconfigured = _is_misconfigured(error)
+                if self._misconfigured:
+                    return Outcome.ERROR, str(error), True, location(error, code)
+                given_up = self._is_refused(error) or self._unreached(error)
+                return Outcome.UNREACHABLE, error.message, given_up, location(error, code)
+            case UsageError():
+                # Waiting mends no flag, no inventory and no command that nobody can run.
+                self._misconfigured = True
+                return Outcome.ERROR, str(error), True, location(error, code) or str(self._check.source)
             case HarnessError():
                 return Outcome.FAILED, error.message, False, location(error, code)
         # The check's own mistake, `sys.exit()` too: told once, with its place.
@@ -312,7 +339,7 @@ class CheckRun:
             error_message=str(error),
             stack=stack(error),
         )
-        return Outcome.ERROR, explain(error, code), True, location(error, code)
+        return Outcome.ERROR, explain(error, code), True, location(error, code) or str(self._check.source)
 
     def _is_refused(self, error: TransportError) -> bool:
         """Whether the credentials were refused for the second time, on every transport that there is: waiting cures no
@@ -379,26 +406,52 @@ class _Look:
     seen: str = ""
     error: BaseException | None = None
     admitted: bool = False
+    warnings: tuple[str, ...] = ()
 
 
-def _look(function: Callable[[Target], Any], target: Target, condition: Condition | None, capture: Capture) -> _Look:
-    """Call a check, once its condition (where one is left to ask) holds; on a worker thread, and never raise. What it
-    prints goes to `capture`."""
+def tell_warnings(result: CheckResult, events: Emitter) -> None:
+    """Record the warnings of a result; before its end, so that a reader of the record knows them by then."""
+    for warning in result.warnings:
+        events.emit("check.warning", f"{result.label}: {warning}", level="warning", text=warning)
+
+
+def _look(
+    function: Callable[[Target], Any],
+    target: Target,
+    condition: Condition | None,
+    failed: list[TrackedResult],
+    capture: Capture,
+) -> _Look:
+    """Call a check, once its condition (where one is left to ask) holds; on a worker thread, and never raise. `failed`
+    gathers the results of the attempt's commands that failed; what the check prints goes to `capture`."""
     with capture.active():
-        return _call(function, target, condition)
+        return _call(function, target, condition, failed)
 
 
-def _call(function: Callable[[Target], Any], target: Target, condition: Condition | None) -> _Look:
+def _call(
+    function: Callable[[Target], Any], target: Target, condition: Condition | None, failed: list[TrackedResult]
+) -> _Look:
     admitted = False
     try:
         if condition is not None and not condition(target):
             return _Look(error=Skip(f"its condition {getattr(condition, '__name__', '')!r} does not hold here"))
         admitted = True
+        failed.clear()  # those of the condition, which is a question
         observed = function(target)
+        warnings = unread(failed) if failed else ()
+        if observed is None:
+            return _Look(admitted=True, warnings=warnings)
+        refuse_as_observation(observed)
         # A copy of its words: what the check holds may change, or have no words at all.
-        return _Look(observed, "" if observed is None else str(observed), admitted=True)
+        return _Look(observed, str(observed), admitted=True, warnings=warnings)
     except BaseException as error:
-        return _Look(error=error, admitted=admitted)
+        return _Look(error=error, admitted=admitted, warnings=unread(failed) if failed else ())
+
+
+def _is_misconfigured(error: TransportError) -> bool:
+    """Whether no transport can ever serve: each one's own error is one of its configuration."""
+    errors = error.errors if isinstance(error, Unreachable) else (error,)
+    return bool(errors) and all(each.cause is Cause.CONFIG for each in errors)
 
 
 def _same(one: object, other: object) -> bool:

@@ -1,7 +1,7 @@
 """What a check prints: captured, and attributed to the attempt that printed it.
 
-Checks of many targets run side by side on threads, so `sys.stdout` and `sys.stderr` are replaced by objects that look up
-whose output it is. The pytest plugin installs none of this: pytest captures output itself.
+Checks of many targets run side by side on threads, so `sys.stdout` and `sys.stderr` are replaced by objects that look
+up whose output it is. The pytest plugin installs none of this: pytest captures output itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import IO, Any, TextIO
+from typing import IO, Any, TextIO, cast
+
+from harness.printing import safe
 
 LARGEST = 16 << 20
 """Characters kept of one attempt's output; the rest is counted and discarded."""
@@ -107,7 +109,7 @@ def attributed() -> Iterator[None]:
     """Route what checks print to their attempts. What no attempt prints itself (a thread that a check started) goes to
     stderr, never to stdout."""
     before = sys.stdout, sys.stderr
-    sys.stdout = sys.stderr = _Router(before[1])  # type: ignore[assignment]
+    sys.stdout = sys.stderr = _Router(before[1])
     try:
         yield
     finally:
@@ -133,7 +135,7 @@ def document_only(wanted: bool) -> Iterator[IO[str]]:
         return
     try:
         with open(os.dup(kept), "w", encoding="utf-8", errors="backslashreplace") as stream:
-            yield stream
+            yield cast("IO[str]", safe(stream))
     finally:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()

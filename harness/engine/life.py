@@ -18,8 +18,9 @@ from typing import Any, Protocol
 from harness.api.assertion import stack
 from harness.api.check import Check, Settings
 from harness.deadline import Deadline
-from harness.engine.attempts import CheckRun, MakeTarget, Workers
+from harness.engine.attempts import CheckRun, MakeTarget, Workers, tell_warnings
 from harness.engine.console import ConsoleTail
+from harness.engine.contact import FirstContact
 from harness.engine.findings.rules import FindingRules
 from harness.engine.findings.verdict import verdict, with_findings
 from harness.engine.findings.watch import Findings
@@ -28,9 +29,10 @@ from harness.engine.plan import Options, number, scale_for
 from harness.engine.retry import Retry
 from harness.engine.waiting import FirstLook, Signals, Waiter
 from harness.engine.workers import WorkerPool
-from harness.errors import Cancelled, HarnessError
+from harness.errors import Cancelled, HarnessError, UsageError
 from harness.events import Emitter
 from harness.inventory import Host
+from harness.machine.spec import BOOT_SOURCES
 from harness.target.target import Target
 from harness.transport.contract import Followed, Result
 
@@ -120,6 +122,13 @@ class Life:
         self._clock = limit.clock
         self._began = self._clock.monotonic()
         self._before = Counter(session.counts)
+        self._contact = FirstContact(
+            None if _expects_boot(host) else _reach_timeout(host, options),
+            name=self.name,
+            is_answered=lambda: _is_answered(session.counts),
+            events=events,
+            clock=self._clock,
+        )
         self._signals = Signals()
         self._first_look = FirstLook()
         self._unring = means.console.on_line(self.name, self._signals.ring)
@@ -130,6 +139,7 @@ class Life:
         self._settled = ""
         self.unreachable = ""
         self.error = ""
+        self._misconfigured = False
         self.interrupted = ""
 
     @property
@@ -170,6 +180,8 @@ class Life:
             await work
         except Cancelled as cancelled:
             self.interrupted = cancelled.message
+        except UsageError as error:
+            self._is_misconfigured(str(error))
         except HarnessError as error:
             self._is_unreachable(str(error), type(error).__name__)
         except Exception as error:  # our own bug: told as one
@@ -216,6 +228,7 @@ class Life:
             first_look=self._first_look,
             transport=transport or self._options.transport,
             died=lambda: self.died,
+            unreached=self._contact.refused,
         ).run()
 
     def leave(self) -> None:
@@ -275,6 +288,7 @@ class Life:
             finding_counts=findings.counts,
             findings_missed=findings.missed,
             settling=self._settle_result,
+            misconfigured=self._misconfigured,
         )
 
     # -- settling ----------------------------------------------------------------------------------------------
@@ -288,6 +302,9 @@ class Life:
             self.interrupted = self.limit.cancellation.reason
             return False
         self._settle_result = result
+        if result.misconfigured:
+            self._is_misconfigured(result.message)
+            return False
         if result.outcome is Outcome.UNREACHABLE:
             self._is_unreachable(result.message)
             return False
@@ -305,6 +322,10 @@ class Life:
             transports=list(result.transports),
         )
         return True
+
+    def _is_misconfigured(self, why: str) -> None:
+        self.error, self._misconfigured = why, True
+        self.events.emit("target.misconfigured", f"{self.name}: {why}", level="error")
 
     def _is_unreachable(self, why: str, error_type: str | None = None) -> None:
         self.unreachable = why
@@ -348,8 +369,24 @@ def _close(call: Future[Followed | None]) -> None:
         followed.close()
 
 
+def _expects_boot(host: Host) -> bool:
+    """Whether the target may still be booting: a machine of ours is, and any other one whose variables say so."""
+    return bool(host.setting("expect_boot")) or any(host.vars.get(name) for name in BOOT_SOURCES)
+
+
+def _reach_timeout(host: Host, options: Options) -> float:
+    chosen = options.reach_timeout
+    return (number(host, "reach_timeout") if chosen is None else chosen) * scale_for(host, options)
+
+
+def _is_answered(counts: Mapping[str, int]) -> bool:
+    """Whether a call on the target was answered before, by what its links have counted."""
+    return counts.get("commands", 0) + counts.get("files", 0) > counts.get("failures", 0)
+
+
 def tell(result: CheckResult, events: Emitter) -> None:
     """The event of a verdict that no attempts came to."""
+    tell_warnings(result, events.bind(module=result.module, check=result.check))
     events.emit(
         "check.end",
         f"{result.label} {result.outcome.value}{f': {result.message}' if result.message else ''}",

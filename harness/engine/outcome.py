@@ -42,8 +42,10 @@ class CheckResult:
     `attempts` counts all looks, `unreachable` those that no transport carried, which tell nothing of the target.
     `transports` tells which ones served it, `fallbacks` how often one was left. `flaky` marks a state that changed
     within the window. `findings` are those, in one line each, that began while it ran. `timed_out`: no verdict was
-    final when its time was up, so what it waited for might have come later. `output` is what its attempts printed,
-    shortened where it is long.
+    final when its time was up, so what it waited for might have come later. `warnings` tell of the verdict's own
+    attempt what its author should know: commands that failed, and whose results the check did not look at.
+    `misconfigured`: what was asked for cannot work on any target (a usage error), so it was not tried again. `output`
+    is what its attempts printed, shortened where it is long.
     """
 
     target: str
@@ -68,6 +70,8 @@ class CheckResult:
     findings: tuple[str, ...] = ()
     timed_out: bool = False
     reconnects: int = 0
+    warnings: tuple[str, ...] = ()
+    misconfigured: bool = False
     output: str = ""
 
     @property
@@ -100,6 +104,7 @@ class TargetResult:
     findings_missed: tuple[str, ...] = ()
     settling: CheckResult | None = None
     collected: str = ""
+    misconfigured: bool = False
 
 
 @dataclass(frozen=True, slots=True, repr=False)  # asyncio asks for the words of a task's result: these would be many
@@ -130,8 +135,10 @@ class RunResult:
         outcomes = {check.outcome for check in self.checks}
         if self.interrupted:
             return ExitCode.INTERRUPTED
-        if any(target.error for target in self.targets):
+        if any(target.error and not target.misconfigured for target in self.targets):
             return ExitCode.INTERNAL
+        if any(target.misconfigured for target in self.targets) or any(check.misconfigured for check in self.checks):
+            return ExitCode.USAGE
         if any(target.unreachable for target in self.targets):
             return ExitCode.UNREACHABLE
         if outcomes & {Outcome.FAILED, Outcome.ERROR}:

@@ -26,7 +26,8 @@ class Options:
     """What the person asked of a run. Times are in seconds; None leaves the check's or the inventory's word.
 
     `at_once`: checks of one target side by side. `deadline`: the time of the whole run, `target_deadline` that of each
-    target. `shuffle`: checks start in an order drawn with `seed`. `keep`: machines are left up, for `keep_for` seconds
+    target; `reach_timeout`: that in which a target that is taken to be up must answer at all.
+    `shuffle`: checks start in an order drawn with `seed`. `keep`: machines are left up, for `keep_for` seconds
     where that is given; with `debug_on_failure` only when something has failed.
     """
 
@@ -44,6 +45,7 @@ class Options:
     at_once: int | None = None
     deadline: float | None = None
     target_deadline: float | None = None
+    reach_timeout: float | None = None
     shuffle: bool = False
 
 

@@ -18,6 +18,9 @@ CANCEL_GRACE = 1.0
 """Seconds that a call has to notice a cancellation: transports need a tenth of one, a check's own sleep all of it."""
 SHORTEST_REST = 0.02
 """Seconds between a look and the next one, however often the target rings."""
+LONGEST_REST = 0.5
+"""The same where it rings all the time, as a console does that prints without a pause: each look that comes early for
+a ring, right after another one that did, comes twice as late."""
 HEAD_START = 1.0
 """Seconds that the first look at a target is given to be over; one that takes longer holds up no other."""
 
@@ -98,7 +101,7 @@ class Waits(Protocol):
 class Waiter:
     """The waits of one check, one at a time."""
 
-    __slots__ = ("_cancellation", "_forget", "_heard", "_loop", "_signals", "_woken")
+    __slots__ = ("_cancellation", "_early", "_forget", "_heard", "_loop", "_signals", "_woken")
 
     def __init__(self, cancellation: Cancellation, signals: Signals) -> None:
         self._cancellation = cancellation
@@ -106,6 +109,7 @@ class Waiter:
         self._loop = asyncio.get_running_loop()
         self._woken: asyncio.Future[None] | None = None
         self._heard = signals.rings
+        self._early = 0  # pauses in a row that a ring has cut short
         self._forget = cancellation.on_cancel(self._wake_from_anywhere)
 
     async def pause(self, seconds: float, shortest: float = 0.0) -> None:
@@ -113,7 +117,9 @@ class Waiter:
         began = self._loop.time()
         if self._signals.rings == self._heard:
             await self._wait(seconds, listen=True)
-        left = min(seconds, max(shortest, SHORTEST_REST)) - (self._loop.time() - began)
+        rest = min(LONGEST_REST, SHORTEST_REST * 2**self._early)
+        left = min(seconds, max(shortest, rest)) - (self._loop.time() - began)
+        self._early = min(self._early + 1, 10) if self._loop.time() - began < min(seconds, LONGEST_REST) else 0
         if left > 0 and not self._cancellation.cancelled:
             await self._wait(left, listen=False)
         self._cancellation.check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 
 _LIBC = ctypes.PyDLL(None, use_errno=True)
@@ -18,8 +19,10 @@ def write_at_once(fd: int, data: bytes) -> int:
     interpreter for up to a thousand times as long, while the writer holds the lock that all the others come to want:
     with fifty threads that was a fifth of all that an attempt costs.
     """
-    written: int = _WRITE(fd, data, len(data))
-    if written < 0:
+    while True:
+        written: int = _WRITE(fd, data, len(data))
+        if written >= 0:
+            return written
         number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return written
+        if number != errno.EINTR:  # a signal, on a file system that lets itself be interrupted (NFS, FUSE): PEP 475
+            raise OSError(number, os.strerror(number))

@@ -126,12 +126,13 @@ FIELDS: dict[str, Field] = dict(
         _field(
             "plan",
             {"type": "object", "required": ["targets"]},
-            "the numbers of targets and of checks on them, and the file in the run's folder that has them, a line for each "
-            "target as `harness run --list --json` prints it, with its SHA-256",
+            "the numbers of targets and of checks on them, and the file in the run's folder that has them, a line for "
+            "each target as `harness run --list --json` prints it, with its SHA-256",
         ),
         _field("port", {"type": "integer", "minimum": 1, "maximum": 65535}, "the port"),
         _field("probed_transport", NAME, "the transport that was tried"),
         _field("re_reads", COUNT, "lines of answers that were damaged and read again"),
+        _field("machine_key", TEXT, "what a saved machine was made of: the name of its folder in the cache"),
         _field("recipe_hash", TEXT, "the hash of the image's recipe"),
         _field("recovered_transport", NAME, "the transport that serves again"),
         _field("reference", TEXT, "where to read more"),

@@ -53,6 +53,12 @@ KINDS: dict[str, Kind] = dict(
             "clock.drifted", "The wall clock of this machine has moved slowly against its monotonic clock.", "offset"
         ),
         _kind("clock.suspended", "This machine was suspended; the duration is for how long.", "duration"),
+        _kind(
+            "record.waited",
+            "The record could not be written for a while (a full disk), and everything waited for it. Nothing of it is "
+            "missing.",
+            "duration",
+        ),
         _kind("internal.error", "A mistake in harness itself, with its whole traceback.", "stack"),
         # a target
         _kind("target.start", "The target is begun with.", "target check_count"),
@@ -62,6 +68,17 @@ KINDS: dict[str, Kind] = dict(
             "target duration transports",
         ),
         _kind("target.unreachable", "The target cannot be reached, over no transport.", "target", "error_type"),
+        _kind(
+            "target.misconfigured",
+            "What was asked for cannot work on the target, however long one waits: a usage error.",
+            "target",
+        ),
+        _kind(
+            "target.unanswered",
+            "A target that is taken to be up could not be reached at the first try; the message says why, and for how "
+            "long it is tried again.",
+            "target error_type cause",
+        ),
         _kind(
             "target.not_followed",
             "The target's journal is not followed, so that waits look again by the clock only.",
@@ -123,6 +140,18 @@ KINDS: dict[str, Kind] = dict(
         _kind("image.build.end", "An image was built, or could not be.", "image", "duration error_message"),
         _kind("machine.accel", "Whether QEMU runs with KVM, and why.", "accel why"),
         _kind("machine.started", "QEMU runs.", "pid argv console_address", "ssh_port"),
+        _kind(
+            "machine.saving",
+            "The machine is to be restored and is not in the cache: it is booted once to save it, or another process "
+            "does that and is waited for.",
+            "machine_key",
+        ),
+        _kind("machine.saved", "The machine was booted, has settled, and is saved.", "machine_key duration"),
+        _kind(
+            "machine.restored",
+            "The machine goes on from where it was saved, and answers; `harness.duration` is from the start of QEMU.",
+            "machine_key duration",
+        ),
         _kind("machine.stopped", "QEMU has ended.", "pid duration"),
         _kind("machine.kept", "QEMU is left running after the run (`--keep`).", "pid console_address", "ssh_port"),
         _kind(
@@ -152,6 +181,11 @@ KINDS: dict[str, Kind] = dict(
         _kind("console.lost", "The console's other end has gone away.", "console"),
         _kind("console.closed", "The console was closed by us.", "console"),
         _kind("console.unheard", "The console cannot be opened now; it is tried again when it is needed.", "cause"),
+        _kind(
+            "console.listener_failed",
+            "What reads the console for a transport failed on what it said; the transport is lost, the record goes on.",
+            "console",
+        ),
         _kind(
             "console.log_failed", "The raw log of the console cannot be written any more; the run goes on.", "console"
         ),
@@ -260,6 +294,12 @@ KINDS: dict[str, Kind] = dict(
         ),
         _kind("check.error", "A mistake in a check, with its whole traceback.", "error_type error_message stack"),
         _kind(
+            "check.warning",
+            "Something about a check's verdict that its author should look at: a command failed, and the check did not "
+            "look at its result.",
+            "text",
+        ),
+        _kind(
             "check.note",
             "What a check put into the record itself (`target.note`); its fields stand below `harness.note.`.",
             free=True,
@@ -269,6 +309,11 @@ KINDS: dict[str, Kind] = dict(
             "Something was seen that is no check's own verdict. `harness.text` is the whole report.",
             "target finding",
             "severity ruling text checks first_line last_line reference shown expected known_from",
+        ),
+        _kind(
+            "finding.lines_skipped",
+            "The console says more than can be searched for findings; lines were skipped, the record has them.",
+            "target",
         ),
         _kind(
             "finding.more",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from harness.errors import HarnessError
 from harness.events.emitter import Emitter, Level
 from harness.events.keeper import Acknowledged
 from harness.events.long import LONG, LongTexts
+from harness.events.patience import NO_PATIENCE, DiskPatience
 from harness.events.pieces import PieceMask
 from harness.events.record import ECS_VERSION, ENVELOPE, SCHEMA_VERSION, Record, Stamps, plain, to_record
 from harness.events.redact import Redactor
@@ -52,12 +55,14 @@ class EventLog:
         on_failure: Callable[[RecordWriteError], None] | None = None,
         rotation: Rotation | None = None,
         acknowledged: Acknowledged | None = None,
+        patience: DiskPatience = NO_PATIENCE,
     ) -> None:
         """A record that is there is gone on with: its last `event.sequence` is counted on from.
 
         `on_failure` is told once, from whichever thread it happens in, that the record cannot be written; nothing is
         written after that. Without it, `emit` raises. `acknowledged` gives the highest `event.sequence` that every sink
-        has: nothing behind it is removed. Raises UsageError where another process writes this record."""
+        has: nothing behind it is removed. `patience` is had with a disk that takes nothing at present. Raises
+        UsageError where another process writes this record."""
         self.path = path
         self._clock = clock
         self._lock = threading.RLock()
@@ -70,6 +75,7 @@ class EventLog:
         self._failed: RecordWriteError | None = None
         self._closed = False
         self._on_failure = on_failure
+        self._patience = patience
         self._writer = RecordWriter(path, rotation, clock=clock, acknowledged=acknowledged, told=self._trouble)
         self._logger = structlog.wrap_logger(
             self,
@@ -114,6 +120,9 @@ class EventLog:
 
     def close(self) -> None:
         """Closes the file when all is compressed that was turned over; later events are refused."""
+        if (error := sys.exc_info()[1]) is not None:
+            # What ends the program with this error is told, and written down, without the secrets that we know.
+            error.__dict__["redact"] = self.redact
         self._writer.settle()  # not under the lock: what goes wrong there is an event
         with self._lock:
             if self._failed is None and not self._closed:
@@ -169,11 +178,11 @@ class EventLog:
 
     def _write(self, record: Record) -> None:
         line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+        waited = 0.0
         try:
             if len(line) > LONG:
-                record = self._long.cut(record)
-                line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
-            self._writer.write(line, record["event.sequence"])
+                record, line, waited = self._cut(record)
+            waited += self._patience.write(partial(self._writer.write, line, record["event.sequence"]), str(self.path))
         except OSError as error:
             self._failed = RecordWriteError(
                 f"cannot write the record {self.path}: {error.strerror}",
@@ -196,6 +205,13 @@ class EventLog:
                     error_type=type(error).__name__,
                 )
 
+        if waited:
+            self.emit(
+                "record.waited",
+                f"the record could not be written for {waited:.1f} s; nothing of it is missing",
+                level="warning",
+                duration=waited,
+            )
         if trouble := self._writer.trouble:
             self._writer.trouble = ""
             self._trouble(trouble)
@@ -214,6 +230,12 @@ class EventLog:
         if trouble := self._writer.trouble:
             self._writer.trouble = ""
             self._trouble(trouble)
+
+    def _cut(self, record: Record) -> tuple[Record, bytes, float]:
+        """Move long texts into files of their own; the record without them, its line, and the seconds waited."""
+        shortened: list[Record] = []
+        waited = self._patience.write(lambda: shortened.append(self._long.cut(record)), str(self.path.parent))
+        return shortened[0], orjson.dumps(shortened[0], option=orjson.OPT_APPEND_NEWLINE), waited
 
     def _trouble(self, words: str) -> None:
         self.emit("record.trouble", words, level="warning")

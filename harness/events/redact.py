@@ -7,7 +7,7 @@ import dataclasses
 import json
 import os
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from enum import StrEnum
 from itertools import groupby
@@ -23,6 +23,9 @@ _SHORTEST_ENCODED = 6  # the base64 form of a shorter one is short enough to be 
 _GRAM = 4
 _BEGINNING = 6
 _LONGEST = 512  # of a secret that is looked for in pieces; longer ones are masked where they stand whole
+# The end of a line, as it is and as a text's escape, with and without what indents the next one; a terminal's colours.
+_COLOUR = r"\x1b\[[0-9;:?]*[A-Za-z]"
+_GAPS = tuple(re.compile(rf"(?:{_COLOUR}|(?:\r?\n|\\(?:r\\)?n){indent})+") for indent in ("[ \t]*", ""))
 _CUT = re.compile(r"…|\.\.\.")
 
 
@@ -73,6 +76,9 @@ class Redactor:
         if self._pattern is None:
             return text
         text = self._pattern.sub(MASK, text)
+        if "\n" in text or "\x1b" in text or "\\n" in text:
+            for start, end in reversed(self._across_gaps(text)):
+                text = f"{text[:start]}{MASK}{text[end:]}"
         if "…" in text or "..." in text:
             for mark in reversed(list(_CUT.finditer(text))):
                 if begun := self.begun(text[: mark.start()]):
@@ -83,7 +89,38 @@ class Redactor:
         """Where secrets stand in a text."""
         if self._stale:
             self._prepare()
-        return [match.span() for match in self._pattern.finditer(text)] if self._pattern else []
+        if self._pattern is None:
+            return []
+        return sorted([*(match.span() for match in self._pattern.finditer(text)), *self._across_gaps(text)])
+
+    def _across_gaps(self, text: str) -> list[tuple[int, int]]:
+        """Where secrets stand that have the end of a line, or a terminal's colour, within."""
+        found: list[tuple[int, int]] = []
+        for gap in _GAPS:
+            found += [
+                span for span in self._across(text, gap) if all(span[0] >= end or span[1] <= at for at, end in found)
+            ]
+        return sorted(found)
+
+    def _across(self, text: str, gap: re.Pattern[str]) -> list[tuple[int, int]]:
+        assert self._pattern is not None, "it was prepared"
+        gaps = [match.span() for match in gap.finditer(text)]
+        if not gaps:
+            return []
+        places: list[int] = []  # in the text without its gaps, where each of them was
+        removed: list[int] = []  # how much is gone behind it
+        gone = 0
+        for start, end in gaps:
+            places.append(start - gone)
+            gone += end - start
+            removed.append(gone)
+        found = []
+        for match in self._pattern.finditer(gap.sub("", text)):
+            before, behind = bisect_right(places, match.start()), bisect_left(places, match.end())
+            if behind > before and match.end() - match.start() >= _SHORTEST_ENCODED:
+                start = match.start() + (removed[before - 1] if before else 0)
+                found.append((start, match.end() + removed[behind - 1]))
+        return found
 
     def begun(self, text: str) -> int:
         """How many characters at the end of the text are the beginning of a secret that is not yet whole.
@@ -114,16 +151,85 @@ class Redactor:
 
 
 def _forms(secret: str) -> Iterable[str]:
-    """A secret as it is, and as Python, JSON, a shell, a URL and base64 write it."""
+    """A secret as it is, and as Python, JSON, YAML, XML, shells, URLs, base64 and hexadecimal write it."""
     yield from (secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1])
     # A shell's form without its outer quotes: what stands before it in the word (`name=`) is quoted along.
     yield secret.replace("'", "'\"'\"'")
     data = secret.encode("utf-8", "surrogatepass")
     # As text of a console and of a damaged stream is shown.
     yield data.decode("ascii", "backslashreplace")
-    yield from (quote(data), quote(data, safe=""))
+    yield repr(data)[2:-1]
+    for text in (quote(data), quote(data, safe="")):
+        yield text
+        yield re.sub("%[0-9A-F]{2}", lambda escape: escape[0].lower(), text)
+        yield text.replace("%20", "+")
+    yield from _shell_forms(secret)
+    yield from _markup_forms(secret)
+    yield from _yaml_forms(secret)
+    for text in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
+        yield json.dumps(text)[1:-1]
+        yield json.dumps(text, ensure_ascii=False)[1:-1]
+        yield text.replace("/", "\\/")
+        yield text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
     if len(data) >= _SHORTEST_ENCODED:
         yield from _base64_forms(data)
+        yield from _hex_forms(data)
+
+
+# What bash's `printf %q` puts a backslash before: all but these. `#` and `~` only where they stand first.
+_NOT_QUOTED = re.compile(r"(?![^\x00-\x7f])[^A-Za-z0-9_./:=@%+#~-]")
+
+
+def _shell_forms(secret: str) -> Iterable[str]:
+    yield secret.replace("'", "'\\''")
+    backslashed = _NOT_QUOTED.sub(lambda char: f"\\{char[0]}", secret)
+    yield backslashed
+    yield re.sub("^[#~]", lambda char: f"\\{char[0]}", backslashed)
+    # $'...', as bash writes what is not printable.
+    yield "".join(f"\\{char}" if char in "\\'" else char for char in secret)
+    octal = "".join(
+        chr(byte)
+        if 32 <= byte < 127 and byte not in b"\\'"
+        else f"\\{chr(byte)}"
+        if byte in b"\\'"
+        else f"\\{byte:03o}"
+        for byte in secret.encode("utf-8", "surrogatepass")
+    )
+    yield octal
+
+
+def _markup_forms(secret: str) -> Iterable[str]:
+    plain = secret.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for double in ("&quot;", "&#34;", "&#x22;"):
+        for single in ("'", "&#x27;", "&#39;", "&apos;"):
+            form = plain.replace('"', double).replace("'", single)
+            yield form
+            yield form.encode("ascii", "xmlcharrefreplace").decode()
+    yield plain
+
+
+def _yaml_forms(secret: str) -> Iterable[str]:
+    yield secret.replace("'", "''")
+    named = {"\t": "\\t", "\n": "\\n", "\r": "\\r", "\x1b": "\\e", "\0": "\\0", "\a": "\\a", "\b": "\\b"}
+    out = []
+    for char in secret:
+        code = ord(char)
+        if char in '"\\':
+            out.append(f"\\{char}")
+        elif 32 <= code < 127:
+            out.append(char)
+        else:
+            width, letter = (2, "x") if code < 0x100 else (4, "u") if code < 0x10000 else (8, "U")
+            out.append(named.get(char, f"\\{letter}{code:0{width}X}"))
+    yield "".join(out)
+
+
+def _hex_forms(data: bytes) -> Iterable[str]:
+    escaped = "".join(f"\\x{byte:02x}" for byte in data)
+    pairs = (data.hex(), data.hex(" "), data.hex(":"), data.hex(" ", -2), data[1:].hex(" ", -2))
+    for form in (*pairs, escaped):
+        yield form
+        yield form.upper().replace("\\X", "\\x")
 
 
 def _base64_forms(data: bytes) -> Iterable[str]:

@@ -11,13 +11,14 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from harness.events.fields import EVENT_OUTCOME, ENVELOPE, FIELDS, Schema
+from harness.events.fields import ENVELOPE, EVENT_OUTCOME, FIELDS, Schema
 from harness.events.record import Record
 
 NO_TIME = "1970-01-01T00:00:00.000000Z"
 _LARGEST = 2**63 - 1
 _TYPES: Mapping[str, tuple[type, ...]] = {
-    "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "array": (list,), "object": (dict,),
+    "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "array": (list,),
+    "object": (dict,),
 }  # fmt: skip
 
 

@@ -134,8 +134,9 @@ class RecordWriter:
         """Make sure that what is written is what a reader finds at the path: somebody may have removed the file, moved
         it away, put another one there, or emptied it.
 
-        A file that is not there is written again with all that it held, and `trouble` says so; another one that is there
-        is set aside. Raises OSError where that cannot be done, or where the file was cut and its events are gone."""
+        A file that is not there is written again with all that it held, and `trouble` says so; another one that is
+        there is set aside. Raises OSError where that cannot be done, or where the file was cut and its events are gone.
+        """
         self._seen = self._clock.monotonic()
         if self._keeper is None or self._fd < 0:
             return

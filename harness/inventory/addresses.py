@@ -9,6 +9,7 @@ _BRACKETED_PORT = re.compile(r"\[(.+)\]:([0-9]+)")
 _PLAIN_PORT = re.compile(r"((?:[^:\[\]]|\[[^\]]*\])*):([0-9]+)")
 _NAME_RANGE = re.compile(r"\[(?:[a-z]:[a-z]|[0-9]+:[0-9]+)(?::[0-9]+)?\]", re.IGNORECASE)
 _HEX_RANGE = re.compile(r"\[[0-9a-f]+:[0-9a-f]+(?::[0-9]+)?\]", re.IGNORECASE)
+_DIGITS = 18
 _LABEL = re.compile(r"\w(?:[\w-]*[^\W_])?", re.UNICODE)
 _HEX_GROUP = re.compile(r"[0-9a-f]{1,4}|\0", re.IGNORECASE)
 
@@ -79,10 +80,18 @@ def expand_pattern(text: str) -> tuple[list[str], int | None]:
     return (expand_ranges(pattern) if "[" in pattern else [pattern]), port
 
 
+MOST_NAMES = 100_000
+"""Names that one pattern may stand for."""
+_MOST_RANGES = 20
+
+
 def expand_ranges(text: str) -> list[str]:
-    """Every name of `db[01:50]-[a:c]`, leftmost range slowest. Raises ValueError for a range that is none."""
+    """Every name of `db[01:50]-[a:c]`, leftmost range slowest. Raises ValueError for a range that is none, and for more
+    than :data:`MOST_NAMES` names."""
     if "[" not in text:
         return [text]
+    if text.count("[") > _MOST_RANGES:
+        raise ValueError(f"{text[:60]!r}… holds more than {_MOST_RANGES} ranges")
     # Ansible takes the first bracket of either kind, in whatever order they stand, and '|' for a bracket.
     parts = text.replace("[", "|", 1).replace("]", "|", 1).split("|")
     if len(parts) != 3:
@@ -90,7 +99,10 @@ def expand_ranges(text: str) -> list[str]:
         raise ValueError(f"the range in {text!r} {reason}")
     head, inner, tail = parts
     tails = expand_ranges(tail) if "[" in tail else [tail]
-    return [head + part + end for part in _range(inner) for end in tails]
+    found = _range(inner)
+    if len(found) * len(tails) > MOST_NAMES:
+        raise ValueError(f"{text!r} stands for {len(found) * len(tails)} names, more than {MOST_NAMES}")
+    return [head + part + end for part in found for end in tails]
 
 
 def _range(inner: str) -> list[str]:
@@ -103,6 +115,8 @@ def _range(inner: str) -> list[str]:
     width = len(begin) if begin[0] == "0" and len(begin) > 1 else 0
     if width and width != len(end):
         raise ValueError(f"[{inner}]: with leading zeros, begin and end must be equally long")
+    if any(len(bound) > _DIGITS for bound in bounds):
+        raise ValueError(f"[{inner[:60]}]: a bound of more than {_DIGITS} digits")
     try:
         step = int(bounds[2]) if len(bounds) == 3 else 1
     except ValueError:
@@ -120,6 +134,8 @@ def _range(inner: str) -> list[str]:
             numbers = range(int(begin), int(end) + 1, step)
         except ValueError:
             raise ValueError(f"[{inner}] is no range: its ends must be two numbers or two single letters") from None
+        if len(numbers) > MOST_NAMES:
+            raise ValueError(f"[{inner}] stands for {len(numbers)} names, more than {MOST_NAMES}")
         found = [str(number).zfill(width) for number in numbers]
     if not found:
         raise ValueError(f"[{inner}] names nothing: begin must not come after end")

@@ -34,6 +34,8 @@ def load_document(text: str, path: str, book: Book, notices: list[Notice]) -> ob
         return load_json(text, path)
     except ValueError as error:
         as_json = error
+    except RecursionError:
+        raise book.error("this JSON is nested too deeply", Place(path)) from None
     if path.endswith(".json") and isinstance(as_json, json.JSONDecodeError):
         raise json_error(as_json, path, book)
     return _load_yaml(text, path, book, notices)
@@ -125,7 +127,11 @@ def _load_yaml(text: str, path: str, book: Book, notices: list[Notice]) -> objec
     try:
         loader = _loader_class()(text)
         loader.path, loader.book, loader.notices = path, book, notices
-        result: object = loader.get_single_data()
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _refuse_bombs(node, path, book)
+        result: object = loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         raise _yaml_error(error, path, book) from None
     except yaml.reader.ReaderError as error:
@@ -137,13 +143,41 @@ def _load_yaml(text: str, path: str, book: Book, notices: list[Notice]) -> objec
             else f"this is no valid YAML: {error.reason}",
             Place(path, line, len(before) - before.rfind("\n")),
         ) from None
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise book.error("this YAML is nested too deeply", Place(path)) from None
+    except (ValueError, OverflowError) as error:
         # An impossible date, an integer of too many digits, nesting beyond any use, bytes that are no UTF-8.
         raise book.error(f"this YAML cannot be read: {error}", Place(path)) from None
     finally:
         if loader is not None:
             loader.dispose()
     return result
+
+
+MOST_NODES = 1_000_000
+"""Values that a YAML document may hold once all of its aliases and merge keys stand written out."""
+
+
+def _refuse_bombs(root: yaml.Node, path: str, book: Book) -> None:
+    """Raise UsageError for a document that is small as it stands and huge once its aliases are written out."""
+    sizes: dict[int, int] = {}
+    open_nodes: set[int] = set()
+    todo: list[tuple[Any, bool]] = [(root, False)]
+    while todo:
+        node, known = todo.pop()
+        if id(node) in sizes or (not known and id(node) in open_nodes):
+            continue  # the second: a value that holds itself, which the constructor refuses
+        below = node.value if isinstance(node.value, list) else []
+        children = [child for item in below for child in (item if isinstance(item, tuple) else (item,))]
+        if not known:
+            open_nodes.add(id(node))
+            todo.append((node, True))
+            todo += [(child, False) for child in children]
+            continue
+        sizes[id(node)] = size = 1 + sum(sizes.get(id(child), 0) for child in children)
+        if size > MOST_NODES:
+            place = Place(path, node.start_mark.line + 1, node.start_mark.column + 1)
+            raise book.error(f"with its aliases written out, this YAML holds more than {MOST_NODES} values", place)
 
 
 def _yaml_error(error: yaml.MarkedYAMLError, path: str, book: Book) -> UsageError:

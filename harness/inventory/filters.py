@@ -7,6 +7,7 @@ Only this module imports jinja2 at its top: it is itself imported when the first
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ from jinja2.lexer import Lexer
 from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.sandbox import SandboxedEnvironment
 
+from harness.bounded import read_text
 from harness.inventory.values import jsonable
 
 
@@ -40,21 +42,113 @@ class _Lexer(Lexer):
             yield line, token, value.replace("\\", "\\\\") if token == "string" else value  # noqa: S105
 
 
+MOST_TEXT = 16 << 20
+"""Characters, or items, that one step of a template may make."""
+_MOST_FILE = 1 << 20
+_MOST_BITS = 1 << 16
+_SIZED = frozenset({"ljust", "rjust", "center", "zfill", "expandtabs", "generate_lorem_ipsum", "lipsum"})
+_WIDE = re.compile(r"%(?:\([^)]*\))?[-+ #0]*(?:\*|[0-9]{7}|[0-9]*\.(?:\*|[0-9]{7}))|\{[^{}]*:[^{}]*(?:[0-9]{7}|\{)")
+
+
 class _Environment(SandboxedEnvironment):
+    """A sandbox in which no single step takes all memory, or all time."""
+
     code_generator_class = _CodeGenerator
+    looked_up: set[str]
+    """What templates have read of this machine's files and environment: not to be shown."""
+    intercepted_binops = frozenset(("*", "**", "<<", "%"))
 
     @cached_property
     def lexer(self) -> Lexer:
         return _Lexer(self)
 
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        """Return what stands for a text's `format` method. Raises ValueError for a width beyond any use."""
+        owner = getattr(value, "__self__", None)
+        if isinstance(owner, str) and getattr(value, "__name__", "") in ("format", "format_map") and _too_wide(owner):
+            raise ValueError("a field width beyond any use")
+        return super().wrap_str_format(value)
 
-def make_environment() -> SandboxedEnvironment:
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        """Compute `left operator right`. Raises ValueError where that would be beyond any use."""
+        if operator == "*":
+            sized, times = (left, right) if hasattr(left, "__len__") else (right, left)
+            if hasattr(sized, "__len__") and isinstance(times, int) and len(sized) * times > MOST_TEXT:
+                raise ValueError("it repeats something beyond any use")
+        elif operator == "**" and isinstance(left, int) and isinstance(right, int):
+            if left.bit_length() * max(right, 0) > _MOST_BITS:
+                raise ValueError("a number beyond any use")
+        elif operator == "%" and isinstance(left, str) and _too_wide(left):
+            raise ValueError("a field width beyond any use")
+        return super().call_binop(context, operator, left, right)
+
+    def call(self, context: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call something from a template. Raises ValueError for an argument beyond any use (`'x'.ljust(10**12)`)."""
+        owner, name = getattr(function, "__self__", None), getattr(function, "__name__", "")
+        if name in _SIZED and (isinstance(owner, str | bytes) or owner is None):
+            _check_sizes(args, kwargs)
+        return super().call(context, function, *args, **kwargs)
+
+
+def _too_wide(text: str) -> bool:
+    """Whether a format holds a width of more than six digits, or takes one from an argument."""
+    return _WIDE.search(text) is not None
+
+
+def _check_sizes(args: Iterable[Any], kwargs: Mapping[str, Any]) -> None:
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, int) and abs(value) > MOST_TEXT:
+            raise ValueError("a number beyond any use")
+
+
+def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same filter, which takes no number that would have it make a text beyond any use."""
+
+    @functools.wraps(function)
+    def bounded(*args: Any, **kwargs: Any) -> Any:
+        _check_sizes(args[1:], kwargs)
+        return function(*args, **kwargs)
+
+    return bounded
+
+
+def make_environment() -> _Environment:
     """A sandbox with strict undefined names, set up as Ansible sets up Jinja."""
     environment = _Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    environment.looked_up = set()
+    for name in ("center", "indent", "wordwrap", "batch", "slice", "truncate"):
+        environment.filters[name] = _bounded(environment.filters[name])
+    formats = environment.filters["format"]
+    environment.filters["format"] = lambda value, *args, **kwargs: (
+        formats(value, *args, **kwargs) if not _too_wide(str(value)) else _refuse_width()
+    )
     environment.filters.update(_FILTERS)
     environment.tests.update(_TESTS)
-    environment.globals.update(lookup=_lookup, query=_query, q=_query)
+
+    def query(name: str, *terms: Any, default: Any = "", **options: Any) -> list[Any]:
+        found = _query(name, *terms, default=default, **options)
+        environment.looked_up.update(str(each) for each in found)
+        return found
+
+    def lookup(name: str, *terms: Any, **options: Any) -> Any:
+        found = query(name, *terms, **options)
+        return found[0] if len(found) == 1 else ",".join(map(str, found))
+
+    environment.globals.update(lookup=lookup, query=query, q=query)
     return environment
+
+
+def _refuse_width() -> NoReturn:
+    raise ValueError("a field width beyond any use")
+
+
+def refuse_lookups(environment: SandboxedEnvironment) -> None:
+    """Let templates read nothing of this machine: no file, no environment."""
+
+    def refused(name: str, *_terms: Any, **_options: Any) -> NoReturn:
+        raise ValueError(f"lookup({name!r}) is not allowed with --untrusted")
+
+    environment.globals.update(lookup=refused, query=refused, q=refused)
 
 
 def _bare(value: Any) -> Any:
@@ -247,11 +341,5 @@ def _query(name: str, *terms: Any, default: Any = "", **options: Any) -> list[An
         return [os.environ.get(str(term), default) for term in terms]
     found = []
     for term in terms:
-        with open(os.path.expanduser(str(term)), encoding="utf-8") as stream:
-            found.append(stream.read().rstrip())
+        found.append(read_text(os.path.expanduser(str(term)), most=_MOST_FILE).rstrip())
     return found
-
-
-def _lookup(name: str, *terms: Any, **options: Any) -> Any:
-    found = _query(name, *terms, **options)
-    return found[0] if len(found) == 1 else ",".join(map(str, found))

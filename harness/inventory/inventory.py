@@ -117,6 +117,11 @@ class Host:
     groups: tuple[str, ...]
     vars: HostVars
 
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """See :attr:`Inventory.inside`."""
+        return self.vars._inventory.inside
+
     def source(self, var: str) -> Source | None:
         """Where the value of a variable that counts was written; None when the host has no such variable.
         A secret's value is masked in the line."""
@@ -311,6 +316,11 @@ class Inventory:
     def sealed(self) -> set[str]:
         """Paths of vaulted files."""
         return self.model.book.sealed
+
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """The folders that an untrusted inventory may name files in; none for one that is trusted."""
+        return self.model.inside
 
     def host(self, name: str) -> Host:
         """The host of that very name. Raises UsageError."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.inventory.places import mask_secrets
+from harness.patterns import LinearPattern
 
 _SECONDS = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s?)?")
 _SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
@@ -186,10 +187,7 @@ def _findings(value: object) -> list[str]:
     found = [value.strip()] if isinstance(value, str) and value.strip().startswith("~") else _items(value)
     for word in found:
         if word.startswith("~"):
-            try:
-                re.compile(word[1:])
-            except re.error as error:
-                raise ValueError(f"{word!r} is no regular expression: {error}") from None
+            LinearPattern(word[1:], multiline=True)
     if "none" in found and len(found) > 1:
         raise _wrong(value, "`none` by itself, or a list of findings")
     return found

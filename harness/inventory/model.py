@@ -11,10 +11,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from harness.errors import Source, UsageError
 from harness.inventory.draft import AddChild, AddGroup, AddHosts, Draft, SetVars
 from harness.inventory.places import Assigned, Book, Notice, Place
 
 _ODD_IN_GROUP = re.compile(r"^[\d\W]|[^\w]")
+MOST_HOSTS = 250_000
+"""Hosts of one inventory: each takes about a kilobyte here."""
 _NOWHERE = Place("")
 
 
@@ -55,9 +58,19 @@ class Model:
         self.groups: dict[str, GroupNode] = {}
         self.hosts: dict[str, HostNode] = {}
         self.notices: list[Notice] = []
+        self.inside: tuple[str, ...] = ()
+        """The folders outside of which no file is read; none where the inventory is trusted."""
         for name in ("all", "ungrouped"):
             self.groups[name] = GroupNode(name, _NOWHERE)
         self._add_child("all", "ungrouped", _NOWHERE)
+
+    def require_inside(self, path: str) -> None:
+        """Raise UsageError for a file that an untrusted inventory may not have read."""
+        real = os.path.realpath(path)
+        if self.inside and not any(real == folder or real.startswith(folder + os.sep) for folder in self.inside):
+            raise UsageError(
+                "this file leads out of the inventory's folder, which --untrusted does not allow", source=Source(path)
+            )
 
     def apply(self, draft: Draft) -> None:
         """Takes over what a source says. Raises UsageError, with the place, for what cannot be."""
@@ -95,6 +108,8 @@ class Model:
                 raise self.book.error(f"{name!r} is no name for a host: expected a text", step.place)
             host = self.hosts.get(name)
             if host is None:
+                if len(self.hosts) >= MOST_HOSTS:
+                    raise self.book.error(f"the inventory has more than {MOST_HOSTS} hosts", step.place)
                 host = self.hosts[name] = HostNode(name, step.place, path, folder)
                 if step.port:
                     host.variables["ansible_port"] = Assigned(step.port, step.place)

@@ -12,12 +12,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from harness.bounded import read_text
 from harness.errors import UsageError
 from harness.inventory.addresses import parse_address
 from harness.inventory.model import Model
 from harness.inventory.places import did_you_mean
 
-_SUBSCRIPT = re.compile(r"(.+)\[(?:(-?[0-9]+)|([0-9]+)([:-])([0-9]*))\]")
+_SUBSCRIPT = re.compile(r"(.+)\[(?:(-?[0-9]{1,18})|([0-9]{1,18})([:-])([0-9]{0,18}))\]")
 _COLON_WORD = re.compile(r"(?:[^\s:\[\]]|\[[^\]]*\])+")
 
 
@@ -135,8 +136,7 @@ def _read_terms(path: str) -> list[str]:
     if os.path.isdir(path):
         raise UsageError(f"@{path} is a folder; expected a file with one pattern a line")
     try:
-        with open(path, encoding="utf-8-sig") as stream:
-            return [line.strip() for line in stream.read().split("\n")]
+        return [line.strip() for line in read_text(path, encoding="utf-8-sig").split("\n")]
     except FileNotFoundError:
         raise UsageError(f"there is no file {path!r} (given as @{path})") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 
+from harness.bounded import read_file
 from harness.errors import Source, UsageError
 from harness.inventory.addresses import parse_address
 from harness.inventory.documents import load_document
@@ -47,6 +48,8 @@ class Reader:
         if os.path.isdir(source):
             self._folder(source, top=True)
         elif os.path.exists(source):
+            if not self.programs and not os.path.isfile(source):
+                return  # a pipe can be read once only, and a device without end
             self._file(source)
         elif "," in source:
             self._host_list(source)
@@ -87,6 +90,12 @@ class Reader:
 
     def _file(self, path: str) -> None:
         if os.path.isfile(path) and os.access(path, os.X_OK):
+            if self.model.inside:
+                raise UsageError(
+                    "this inventory is a program, and none is run with --untrusted",
+                    source=Source(path),
+                    hint="Look at it, and run it without --untrusted; or take its executable bit away.",
+                )
             if not self.programs:
                 return
             draft = self._draft(path)
@@ -144,6 +153,9 @@ class Reader:
             place = Place(path, int(at[1]), int(at[2])) if at else Place(path)
             reason = str(error)[: at.start()].strip() if at else str(error)
             raise self.model.book.error(f"this is no valid TOML: {reason}", place) from None
+        except (ValueError, RecursionError) as error:
+            why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+            raise self.model.book.error(f"this TOML cannot be read: {why}", Place(path)) from None
         read_tree(draft, document, "TOML")
         return draft
 
@@ -165,8 +177,8 @@ class Reader:
 def read_bytes(path: str, vault: Vault, model: Model) -> tuple[bytes, bool]:
     """A file's content, decrypted when it is vaulted (the second value tells). Raises UsageError."""
     try:
-        with open(path, "rb") as stream:
-            data = stream.read()
+        model.require_inside(path)
+        data = read_file(path)
     except OSError as error:
         raise UsageError(f"cannot read this file: {error.strerror}", source=Source(path)) from None
     if not is_vaulted(data):

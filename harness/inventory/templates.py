@@ -7,6 +7,7 @@ What a template does not use is never looked at, so an undefined variable hurts 
 from __future__ import annotations
 
 import re
+import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.errors import UsageError
-from harness.inventory.places import Assigned, Book
+from harness.inventory.places import MASK, Assigned, Book
 from harness.inventory.values import Unsafe, Vaulted
 from harness.inventory.vault import Vault, VaultError, vault_hint
 
@@ -51,13 +52,24 @@ class _NotDefinedError(Exception):
 class Templater:
     """Resolves values. May be used from any thread; one template is rendered at a time."""
 
-    def __init__(self, book: Book, vault: Vault) -> None:
+    def __init__(self, book: Book, vault: Vault, *, lookups: bool = True) -> None:
+        """Without `lookups`, a template that reads a file or the environment is an error."""
+        self._lookups = lookups
         self._book = book
         self._vault = vault
         self._lock = threading.RLock()
         self._busy: list[tuple[str, str]] = []
         self._environment: SandboxedEnvironment | None = None
         self._compiled: Callable[[str], Any] | None = None
+
+    def masked(self, text: str) -> str:
+        """Return a text for a person without what templates have read of this machine's files and environment."""
+        found: set[str] = getattr(self._environment, "looked_up", set())
+        lines = {line.strip() for value in found for line in (value, *value.splitlines()) if len(line.strip()) >= 3}
+        for line in sorted(lines, key=len, reverse=True):
+            for form in (line, repr(line)[1:-1]):
+                text = text.replace(form, MASK)
+        return text
 
     def resolve(self, scope: Scope, name: str) -> object:
         """A variable's final value, as new plain data. Raises UsageError with its place; KeyError."""
@@ -168,7 +180,8 @@ class Templater:
             template = self._compiled(text)
             names: Any = _Names(self, scope, environment)
             context = template.new_context(vars=names, shared=True)
-            parts = list(template.root_render_func(context))
+            with _time_bound():
+                parts = _taken(template.root_render_func(context))
         except TemplateSyntaxError as error:
             raise ValueError(f"{error.message} (line {error.lineno} of the template)") from None
         except UndefinedError as error:
@@ -196,10 +209,53 @@ class Templater:
 
     def _jinja(self) -> SandboxedEnvironment:
         if self._environment is None:
-            from harness.inventory.filters import make_environment
+            from harness.inventory.filters import make_environment, refuse_lookups
 
             self._environment = make_environment()
+            if not self._lookups:
+                refuse_lookups(self._environment)
         return self._environment
+
+
+_SECONDS = 10.0
+_MOST_TEXT = 16 << 20
+_MOST_PARTS = 1_000_000
+
+
+class _TooLongError(Exception):
+    """A template did not come to its end in time."""
+
+
+@contextmanager
+def _time_bound() -> Iterator[None]:
+    """End a template, or a regular expression in it, that takes more than ten seconds. Signals reach the main thread
+    only; what is rendered in others was rendered there before, when the inventory was checked."""
+    if threading.current_thread() is not threading.main_thread() or signal.getitimer(signal.ITIMER_REAL)[0]:
+        yield
+        return
+
+    def expired(_number: int, _frame: object) -> None:
+        raise _TooLongError(f"it takes longer than {_SECONDS:g} s")
+
+    before = signal.signal(signal.SIGALRM, expired)
+    signal.setitimer(signal.ITIMER_REAL, _SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _taken(parts: Iterator[object]) -> list[object]:
+    """The parts of a template's output, as long as they are of any use."""
+    found: list[object] = []
+    size = 0
+    for part in parts:
+        size += len(part) if isinstance(part, str) else 1
+        if size > _MOST_TEXT or len(found) > _MOST_PARTS:
+            raise ValueError("its output is beyond any use")
+        found.append(part)
+    return found
 
 
 def _why(value: Any) -> str:

@@ -24,7 +24,10 @@ class Variable:
 
     def read(self, value: object) -> object:
         """The value in its own type. Raises ValueError, saying what was expected."""
-        return self.kind.read(value)
+        try:
+            return self.kind.read(value)
+        except (OverflowError, RecursionError):
+            raise ValueError(f"expected {self.kind}, got a value beyond any use") from None
 
     @property
     def ours(self) -> bool:
@@ -192,6 +195,13 @@ _SERIAL = (
         "{{ vaulted_password }}",
         "The password there; without it `ansible_password`.",
     ),
+    Variable(
+        "serial_trusted",
+        kinds.BOOLEAN,
+        False,
+        "yes",
+        "The network to a console at `socket://` or `rfc2217://` is trusted: host keys read there are believed.",
+    ),
     Variable("serial_login_timeout", kinds.SECONDS, 60, "30", "How long logging in on the console may take."),
     Variable(
         "harness_transports",
@@ -199,6 +209,13 @@ _SERIAL = (
         "ssh,serial",
         "serial",
         "The transports of the target in order of preference; those without an address are left out.",
+    ),
+    Variable(
+        "harness_answer_limit",
+        kinds.MEMORY,
+        256,
+        "1G",
+        "The most that one command may print, or one file may hold that is read: MiB, or with a unit.",
     ),
 )
 
@@ -216,6 +233,20 @@ _TIMES = (
         90,
         "2m",
         "How long a booting console may stay silent before it counts as stuck.",
+    ),
+    Variable(
+        "reach_timeout",
+        kinds.SECONDS,
+        30,
+        "2m",
+        "How long a host that is up already is tried again when it refuses; then it is unreachable.",
+    ),
+    Variable(
+        "expect_boot",
+        kinds.BOOLEAN,
+        False,
+        "yes",
+        "Whether the host may still be booting, so that a refusal means nothing yet; a described machine always may.",
     ),
     Variable("settle", kinds.BOOLEAN, True, "no", "Whether checks wait until the system has settled."),
     Variable("settle_timeout", kinds.SECONDS, 180, "5m", "How long settling may take."),
@@ -359,6 +390,13 @@ _QEMU = (
         "More forwarded TCP ports, HOST:GUEST; put them in quotes in YAML.",
     ),
     Variable(
+        "qemu_restrict",
+        kinds.BOOLEAN,
+        True,
+        "no",
+        "Whether the guest's network is cut off from this machine and all behind it, but for the forwarded ports.",
+    ),
+    Variable(
         "qemu_console",
         kinds.choice("serial", "virtio"),
         "serial",
@@ -381,6 +419,13 @@ _QEMU = (
         "Where QEMU's control socket is made; without it, in the run's private folder.",
     ),
     Variable("qemu_seed", kinds.PATH, None, "seed/", "A folder that is laid over the guest's root at boot."),
+    Variable(
+        "qemu_start",
+        kinds.choice("boot", "snapshot"),
+        "boot",
+        "snapshot",
+        "`boot`, or `snapshot`: booted once, saved when it has settled, and restored from then on, in seconds.",
+    ),
 )
 
 _SHIPPING = (

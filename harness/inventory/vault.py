@@ -11,11 +11,13 @@ from __future__ import annotations
 import binascii
 import hashlib
 import hmac
+import io
 import os
 import subprocess
 import threading
 from dataclasses import dataclass, field
 
+from harness.bounded import read_file
 from harness.errors import Source, UsageError
 
 HEADER = b"$ANSIBLE_VAULT"
@@ -103,7 +105,7 @@ def load_vault(password_file: str | None) -> Vault:
                 raise UsageError(f"the vault password script ended with status {done.returncode}", source=source)
             password = done.stdout.strip(b"\r\n")
         else:
-            with open(path, "rb") as stream:
+            with io.BytesIO(read_file(path, most=1 << 20)) as stream:
                 password = stream.read().strip()
     except subprocess.TimeoutExpired:
         raise UsageError(

@@ -98,10 +98,10 @@ class BootWatcher:
             lines.append(self._open)
             self._open = b""
         for line in lines:
-            self._line(_clean(line).rstrip(), at)
+            self._line(_clean(line[:_LONGEST_LINE]).rstrip(), at)
         if self._open:
             # What stands on the open line counts for stages and failures ("(initramfs) " ends no line).
-            self._classify(_clean(self._open), at)
+            self._classify(_clean(self._open[:_LONGEST_LINE]), at)
 
     def tick(self, now: float) -> None:
         """Lets time pass: confirms prompts, ends gathering, sees a stall."""

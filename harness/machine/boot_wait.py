@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -15,6 +16,8 @@ from harness.machine.boot import BootWatcher
 from harness.machine.boot_signs import MEANING, NEXT, BootFailure, Stage
 
 _TICK = 0.1
+_MOST_WAITING = 256
+"""Pieces of the console, of at most 64 KiB each."""
 _SSH_POLL = 1.0
 # A console that is asked too early answers nothing, and one that is asked too often is noise.
 _POKE_AFTER = 5.0
@@ -61,7 +64,8 @@ class BootListener:
         self.queue: queue.SimpleQueue[tuple[bytes, float] | HarnessError] = queue.SimpleQueue()
 
     def feed(self, data: bytes, at: float) -> None:
-        self.queue.put((data, at))
+        if self.queue.qsize() < _MOST_WAITING:  # a console that says more, faster than it is read, is not kept
+            self.queue.put((data, at))
 
     def lost(self, error: HarnessError) -> None:
         self.queue.put(error)
@@ -161,7 +165,8 @@ def wait_for_boot(
 def _drain(listener: BootListener, watcher: BootWatcher) -> HarnessError | None:
     """Takes what has come, waiting a moment for the first; returns the console's error when it was lost."""
     wait = _TICK
-    while True:
+    end = time.monotonic() + 2 * _TICK
+    while time.monotonic() < end:  # then the deadline is looked at again, however much there is
         try:
             item = listener.queue.get(timeout=wait) if wait else listener.queue.get_nowait()
         except queue.Empty:
@@ -170,6 +175,7 @@ def _drain(listener: BootListener, watcher: BootWatcher) -> HarnessError | None:
             return item
         watcher.feed(*item)
         wait = 0.0
+    return None
 
 
 def _poke(

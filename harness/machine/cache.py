@@ -13,6 +13,7 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, MachineError
+from harness.user import home
 
 _POLL = 0.25
 
@@ -21,7 +22,7 @@ def cache_folder() -> Path:
     """``$XDG_CACHE_HOME/harness``, or ``~/.cache/harness``. Not created here."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     # The XDG base directory specification: a relative path is to be ignored.
-    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "harness"
+    return (Path(base) if base.startswith("/") else home() / ".cache") / "harness"
 
 
 @contextlib.contextmanager

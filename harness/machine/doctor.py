@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import pwd
 import re
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ from harness.machine.accel import prove_kvm
 from harness.machine.cache import cache_folder
 from harness.machine.image import image_folder, load_image
 from harness.machine.recipe import recipe_names
+from harness.user import user_name
 
 State = Literal["ok", "missing", "degraded"]
 
@@ -201,7 +201,7 @@ def _kvm() -> Finding:
 
 def _rootless() -> list[Finding]:
     """What mmdebstrap needs to build without root: subordinate ids, and leave to unshare a user namespace."""
-    user = pwd.getpwuid(os.geteuid()).pw_name
+    user = user_name()
     findings = [
         _program(Program("newuidmap", "uidmap", "lets an image be built without root", version=())),
         _program(Program("fakeroot", "fakeroot", "remembers the owners of the guest's files")),

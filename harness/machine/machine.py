@@ -17,21 +17,22 @@ from typing import Literal
 from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired, MachineError
 from harness.events.emitter import Emitter, Level
-from harness.machine import supervisor
+from harness.machine import snapshot, supervisor
 from harness.machine.accel import decide
-from harness.machine.argv import SEED_SERIAL, SSH_PORT, VIRTIO_APPEND, Drive, Layout, joined_append, qemu_argv
+from harness.machine.argv import SSH_PORT, Layout, qemu_argv
 from harness.machine.image import Image, ensure_image
+from harness.machine.layout import disk_format, machine_layout, seed_tarball, throw_away_disks
 from harness.machine.qmp import QmpClient, QmpError
 from harness.machine.runtime import Folders, make_folders
+from harness.machine.saved import SavedMachine, copy_disk
 from harness.machine.seed import pack_seed
-from harness.machine.spec import MachineSpec, PortForward
+from harness.machine.spec import MachineSpec
 from harness.machine.tool import need, run_tool
 from harness.machine.up import Up, born, write
 
 _GRACE = 5.0
 _POWERDOWN = 30.0
 _QUERY = 10.0
-_QCOW2_MAGIC = b"QFI\xfb"
 
 
 class Machine:
@@ -39,11 +40,19 @@ class Machine:
     (:meth:`that_is`). `console.log` and `qemu.log` lie in `folder`.
 
     `console_address` is the path of the console's unix socket (one client at a time), `ssh_port` the loopback
-    port that leads to the guest's 22, `ports` leads from each further forwarded guest port to the host's.
+    port that leads to the guest's 22, `ports` leads from each further forwarded guest port to the host's. `disks` are
+    the files of its throw-away disks. With a `saved` machine it is restored from that instead of booted.
     """
 
     def __init__(
-        self, spec: MachineSpec, *, name: str, folder: Path, events: Emitter, image: Image | None = None
+        self,
+        spec: MachineSpec,
+        *,
+        name: str,
+        folder: Path,
+        events: Emitter,
+        image: Image | None = None,
+        saved: SavedMachine | None = None,
     ) -> None:
         self.spec = spec
         self.name = name
@@ -55,9 +64,11 @@ class Machine:
         self.ssh_port = 0
         self.ports: dict[int, int] = {}
         self.console_address = ""
+        self.disks: tuple[Path, ...] = ()
         self.started = 0.0
         """Monotonic seconds at which the guest's CPUs began to run; 0 before."""
         self._events = events
+        self._saved = saved
         self._folders: Folders | None = None
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._qmp: QmpClient | None = None
@@ -133,9 +144,11 @@ class Machine:
         self._events.emit("machine.accel", f"{self.name} runs under {self.accel}: {why}", accel=self.accel, why=why)
         self._folders = make_folders()
         try:
-            self.argv = qemu_argv(self._layout(self._folders, deadline))
+            self.argv = qemu_argv(self._prepare(self._folders, deadline))
             self._launch(self._folders)
             self._attach(deadline)
+            if self._saved is not None:
+                snapshot.load(self.qmp, deadline)
             if not hold:
                 self.resume(deadline)
         except BaseException:
@@ -172,68 +185,38 @@ class Machine:
         self._attach(deadline)
         self._told_started("debug")
 
-    def _layout(self, folders: Folders, deadline: Deadline) -> Layout:
+    def _prepare(self, folders: Folders, deadline: Deadline) -> Layout:
+        """Makes the logs and the throw-away disks."""
         spec, image = self.spec, self.image if self.spec.recipe is not None else None
         self.folder.mkdir(parents=True, exist_ok=True)
-        virtio = spec.console == "virtio"
-        for log in (self.console_log, *([self.uart_log] if virtio else [])):
+        for log in (self.console_log, *([self.uart_log] if spec.console == "virtio" else [])):
             # Made here, since QEMU would make it readable by all.
-            os.close(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-        console = spec.console_socket or folders.sockets / "console"
-        qmp = spec.qmp_socket or folders.sockets / "qmp"
-        for path in (console, qmp):
+            with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as stream:
+                if self._saved is not None and stream.tell() == 0:
+                    stream.write((self._saved.path / log.name).read_bytes())
+        layout = machine_layout(spec, name=self.name, accel=self.accel, image=image, logs=self.folder, folders=folders)
+        for path in (layout.console_socket, layout.qmp_socket):
             _claim_socket(path, self.name)
-        self.console_address = str(console)
-        append = spec.append
-        if image is not None:
-            # The guest's prompt then says which machine it is.
-            hostname = re.sub(r"[^a-z0-9-]+", "-", self.name.lower()).strip("-")[:63]
-            words = f"systemd.hostname={hostname}" if hostname else ""
-            append = joined_append(image.append, words, VIRTIO_APPEND if virtio else "", spec.append)
-        return Layout(
-            binary=spec.binary,
-            name=self.name,
-            accel=self.accel,
-            machine=spec.machine,
-            cpu_model=spec.cpu_model,
-            cpus=spec.cpus,
-            memory=spec.memory,
-            console_socket=console,
-            console_log=self.console_log.absolute(),
-            qmp_socket=qmp,
-            uart_log=self.uart_log.absolute() if virtio else None,
-            drives=tuple(self._drives(folders, image, deadline)),
-            iso=spec.iso,
-            kernel=spec.kernel or (image.kernel if image else None),
-            initrd=spec.initrd or (image.initrd if image and spec.kernel is None else None),
-            append=append,
-            # Port 0: the kernel chooses a free one when QEMU binds it, so two runs can never choose the same.
-            forwards=(PortForward(spec.ssh_port, SSH_PORT), *spec.ports),
-            extra=spec.args,
-        )
+        self.console_address = str(layout.console_socket)
+        self._make_disks(image, folders, deadline)
+        return layout
 
-    def _drives(self, folders: Folders, image: Image | None, deadline: Deadline) -> list[Drive]:
-        boot = image.disk if image else self.spec.image
-        sources: list[tuple[Path | None, int]] = [(boot, 0)] if boot is not None else []
-        sources += [(disk.path, disk.size) for disk in self.spec.disks]
-        drives = []
-        for index, (path, size) in enumerate(sources):
-            if path is not None and self.spec.persistent:
-                drives.append(Drive(path.absolute(), disk_format(path)))
+    def _make_disks(self, image: Image | None, folders: Folders, deadline: Deadline) -> None:
+        doing = f"making a throw-away disk for {self.name}"
+        disks = throw_away_disks(self.spec, image, folders.scratch)
+        self.disks = tuple(disk.file for disk in disks)
+        for index, disk in enumerate(disks):
+            if self._saved is not None:
+                copy_disk(self._saved.disks[index], disk.file)
                 continue
-            fresh = folders.scratch / f"disk{index}.qcow2"
             create = [need("qemu-img", to="to make a throw-away disk"), "create", "-q", "-f", "qcow2"]
-            if path is not None:
-                create += ["-F", disk_format(path), "-b", str(path.absolute()), str(fresh)]
+            if disk.over is not None:
+                create += ["-F", disk_format(disk.over), "-b", str(disk.over.absolute()), str(disk.file)]
             else:
-                create += [str(fresh), str(size)]
-            run_tool(create, doing=f"making a throw-away disk for {self.name}", deadline=deadline)
-            drives.append(Drive(fresh, "qcow2"))
+                create += [str(disk.file), str(disk.size)]
+            run_tool(create, doing=doing, deadline=deadline)
         if self.spec.seed is not None:
-            tarball = folders.scratch / "seed.tar"
-            pack_seed(self.spec.seed, tarball)
-            drives.append(Drive(tarball, "raw", read_only=True, serial=SEED_SERIAL))
-        return drives
+            pack_seed(self.spec.seed, seed_tarball(folders.scratch))
 
     def _launch(self, folders: Folders) -> None:
         # -I -S: the supervisor needs nothing but the standard library, and starts in a few milliseconds.
@@ -390,16 +373,6 @@ class Machine:
                 if pipe is not None:
                     with contextlib.suppress(OSError):
                         pipe.close()
-
-
-def disk_format(path: Path) -> Literal["qcow2", "raw"]:
-    """The format by the file's own first bytes. QEMU's own guess is not asked: a guest that owns a raw disk could
-    make it look like qcow2 and so read files of the host."""
-    try:
-        with path.open("rb") as stream:
-            return "qcow2" if stream.read(4) == _QCOW2_MAGIC else "raw"
-    except OSError as error:
-        raise MachineError(f"the disk image {path} cannot be read: {error.strerror}") from error
 
 
 def parse_usernet(text: str) -> dict[int, int]:

@@ -18,10 +18,12 @@ _TAG = "harness"
 
 
 def save(qmp: QmpClient, deadline: Deadline) -> None:
-    """Saves the machine; its CPUs stand still meanwhile, and run again afterwards.
+    """Saves the machine in the place of what was saved before; its CPUs stand still meanwhile, and run on afterwards.
 
     Raises MachineError where one of its disks cannot be put back, or QEMU refuses.
     """
+    # QEMU refuses a name that is taken, as it is by the snapshot that the machine was restored from.
+    _job(qmp, "snapshot-delete", deadline)
     _job(qmp, "snapshot-save", deadline)
     qmp.execute("cont", deadline=deadline)
 
@@ -63,7 +65,8 @@ def _job(qmp: QmpClient, command: str, deadline: Deadline) -> None:
     name = f"harness-{command}"
     # Each QEMU gives the nodes names of its own; their order is that of the command line.
     nodes = writable_nodes(qmp.execute("query-block", deadline=deadline))
-    qmp.execute(command, deadline=deadline, job_id=name, tag=_TAG, vmstate=nodes[0], devices=list(nodes))
+    memory = {} if command == "snapshot-delete" else {"vmstate": nodes[0]}
+    qmp.execute(command, deadline=deadline, job_id=name, tag=_TAG, devices=list(nodes), **memory)
     while True:
         jobs = {job["id"]: job for job in qmp.execute("query-jobs", deadline=deadline)}
         job = jobs.get(name)

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import UsageError
+from harness.inventory.kinds import boolean
 from harness.machine.recipe import is_recipe, parse_size, recipe_names
+from harness.user import expanded
 
 Accel = Literal["auto", "kvm", "tcg"]
 ConsoleKind = Literal["serial", "virtio"]
+StartKind = Literal["boot", "snapshot"]
 
 BOOT_SOURCES = ("qemu_image", "qemu_iso", "qemu_kernel")
 """At least one of these makes a host a machine that we start."""
@@ -34,10 +37,12 @@ VARIABLES = (
     "qemu_args",
     "qemu_ssh_port",
     "qemu_ports",
+    "qemu_restrict",
     "qemu_console",
     "qemu_console_socket",
     "qemu_qmp_socket",
     "qemu_seed",
+    "qemu_start",
     "boot_timeout",
     "boot_stall",
 )
@@ -72,7 +77,8 @@ class MachineSpec:
     """A machine as the inventory wants it. `memory` is in MiB, `boot_timeout` and `boot_stall` in seconds.
 
     `recipe` (a name) and `image` (a disk file) exclude each other. `ssh_port` 0 means a free one. `cpu_model` None
-    means what suits the accelerator. `console` is a UART (Linux: ttyS0) or a virtio console (hvc0).
+    means what suits the accelerator. `console` is a UART (Linux: ttyS0) or a virtio console (hvc0). `start` is how it
+    comes up: it is booted, or restored from the snapshot that was saved once it had booted and settled.
     """
 
     host_name: str
@@ -93,10 +99,13 @@ class MachineSpec:
     args: tuple[str, ...] = ()
     ssh_port: int = 0
     ports: tuple[PortForward, ...] = ()
+    restrict: bool = True
+    """The guest reaches nothing through its user network: neither this machine's loopback nor what lies behind it."""
     console: ConsoleKind = "serial"
     console_socket: Path | None = None
     qmp_socket: Path | None = None
     seed: Path | None = None
+    start: StartKind = "boot"
     boot_timeout: float = _DEFAULT_BOOT_TIMEOUT
     boot_stall: float = _DEFAULT_BOOT_STALL
 
@@ -147,6 +156,13 @@ class _Reader:
             )
         accel: Accel = self._choice("qemu_accel", ("auto", "kvm", "tcg"), "auto")  # type: ignore[assignment]
         console: ConsoleKind = self._choice("qemu_console", ("serial", "virtio"), "serial")  # type: ignore[assignment]
+        start: StartKind = self._choice("qemu_start", ("boot", "snapshot"), "boot")  # type: ignore[assignment]
+        if start == "snapshot" and (persistent or not (recipe or image or self._list("qemu_disks"))):
+            raise self._wrong(
+                "qemu_start",
+                "needs throw-away disks that the snapshot is kept in",
+                hint="qemu_disk_mode=overlay, and a qemu_image or qemu_disks (1G is an empty one)",
+            )
         return MachineSpec(
             host_name=self._host,
             recipe=recipe,
@@ -166,10 +182,12 @@ class _Reader:
             args=self._args(),
             ssh_port=self._int("qemu_ssh_port", 0, 0, 65535),
             ports=tuple(self._forward(item) for item in self._list("qemu_ports")),
+            restrict=self._boolean("qemu_restrict", default=True),
             console=console,
             console_socket=self._socket("qemu_console_socket"),
             qmp_socket=self._socket("qemu_qmp_socket"),
             seed=seed,
+            start=start,
             boot_timeout=self._seconds("boot_timeout", _DEFAULT_BOOT_TIMEOUT),
             boot_stall=self._seconds("boot_stall", _DEFAULT_BOOT_STALL),
         )
@@ -181,7 +199,7 @@ class _Reader:
         return UsageError(f"host {self._host!r}: {name}={self._vars.get(name)!r} {why}", hint=hint)
 
     def _path(self, value: object) -> Path:
-        return self._base / Path(str(value)).expanduser()
+        return self._base / expanded(str(value))
 
     def _file(self, name: str) -> Path | None:
         if not self._given(name):
@@ -220,6 +238,12 @@ class _Reader:
         if value not in allowed:
             raise self._wrong(name, f"is none of {', '.join(allowed)}")
         return value
+
+    def _boolean(self, name: str, *, default: bool) -> bool:
+        try:
+            return boolean(self._vars[name]) if self._given(name) else default
+        except ValueError as error:
+            raise self._wrong(name, str(error)) from None
 
     def _int(self, name: str, default: int, low: int, high: int) -> int:
         if not self._given(name):

@@ -25,6 +25,8 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 LOCK = "supervisor.lock"
+_LONGEST_WAIT = 86400.0
+"""Seconds between two looks at the time while nothing happens."""
 
 
 def main(arguments: list[str]) -> int:
@@ -88,7 +90,7 @@ def _supervise_one(
     watched = [0, wake]
     until: float | None = None
     while qemu.poll() is None and not stopping:
-        rest = None if until is None else max(0.0, until - time.monotonic())
+        rest = None if until is None else min(max(0.0, until - time.monotonic()), _LONGEST_WAIT)
         ready, _, _ = select.select(watched, [], [], rest)
         if rest == 0.0:
             break

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from harness.deadline import Deadline
 from harness.errors import Cancelled, HarnessError
+from harness.tolerant import count
 from harness.transport.contract import CommandResult
 from harness.transport.errors import Cause, Timeout, TransportError, TransportLost
 from harness.transport.link import Link
@@ -97,6 +98,7 @@ tail -c +@OUT@ "$d/o" | head -c @PIECE@
 { tail -c +@ERR@ "$d/e" | head -c @PIECE@; echo "@NONCE@ $s $o $e"; } >&2
 """
 _END = """[ -n "$d" ] || exit 0
+g=
 if [ ! -e "$d/s" ] && read -r g <"$d/g"; then
   for s in TERM KILL; do
     kill -s $s -- -"$g" 2>/dev/null || kill -s $s "$g" 2>/dev/null || break
@@ -104,6 +106,7 @@ if [ ! -e "$d/s" ] && read -r g <"$d/g"; then
     while [ $n -lt 10 ] && kill -0 "$g" 2>/dev/null; do n=$((n+1)); sleep 0.1 2>/dev/null || sleep 1; done
   done
 fi
+[ -n "$g" ] && { kill -0 -- -"$g" || kill -0 "$g"; } 2>/dev/null || echo @NONCE@
 rm -rf "$d"
 """
 
@@ -136,9 +139,9 @@ class LiveCommand:
             return self._plain(deadline)
         except HarnessError as error:
             if self._begun or getattr(error, "may_have_run", False):
-                self._end()
+                ended = self._end()
                 if deadline.expired and not isinstance(error, Cancelled):
-                    raise self._timeout() from None
+                    raise self._timeout(ended=ended) from None
             raise
         self._end()
         return Ended(status, tuple(self._transports))
@@ -167,9 +170,10 @@ class LiveCommand:
                     raise
             patience.sleep(LONGEST_PAUSE)
 
-    def _timeout(self) -> Timeout:
+    def _timeout(self, *, ended: bool) -> Timeout:
         return Timeout(
-            f"`{self._command[:200]}` had not ended at its deadline; it was ended on the target",
+            f"`{self._command[:200]}` had not ended at its deadline; "
+            + ("it was ended on the target" if ended else "whether it was ended on the target is not known"),
             transport=self._transports[-1] if self._transports else "ssh",
             hint="give it more time with --deadline, or look at what it waits for",
         )
@@ -177,6 +181,7 @@ class LiveCommand:
     def _look(self, script: str, deadline: Deadline, *, wait: int = 0, stdin: bytes = b"") -> int | None:
         """Passes on what came; the exit status, None while it runs."""
         while True:
+            deadline.check("reading what a command writes")
             result = self._ask(script + _LOOK, deadline, wait=wait, stdin=stdin)
             self._begun = True
             if result.transport not in self._transports:
@@ -198,9 +203,9 @@ class LiveCommand:
             self._err += len(err)
             if result.stdout or err:
                 self._on_output(result.stdout, err)
-            status, out, more = words[0].decode(), int(words[1]), int(words[2])
+            status, out, more = words[0], count(words[1]), count(words[2])
             if self._out >= out and self._err >= more:
-                return None if status == "-" else int(status)
+                return None if status == b"-" else count(status, 255, most=255)
             script, wait, stdin = _FIND, 0, b""
 
     def _ask(self, script: str, deadline: Deadline, *, wait: int = 0, stdin: bytes = b"") -> CommandResult:
@@ -226,9 +231,11 @@ class LiveCommand:
         self._on_output(result.stdout, result.stderr)
         return Ended(result.exit_status, (result.transport,))
 
-    def _end(self) -> None:
+    def _end(self) -> bool:
+        """End it on the target, and remove what was kept there; return whether it was seen to be gone."""
         with contextlib.suppress(HarnessError):  # it is told that it was not to go on, whether that is heard or not
-            self._ask(_FIND + _END, Deadline.after(END_GRACE))
+            return self._nonce.encode() in self._ask(_FIND + _END, Deadline.after(END_GRACE)).stdout
+        return False
 
 
 class _Gone(TransportLost):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from harness.deadline import Deadline
 from harness.operate.console_log import ConsoleLog, Tail
 from harness.operate.keys import unescaped
+from harness.patterns import Found, LinearPattern
 from harness.transport.errors import TransportError
 from harness.transport.serial.console import Console, strip_ansi
 from harness.transport.serial.reader import again, woken_by
@@ -33,7 +34,7 @@ class Expect:
     """Waits until the `pattern` stands in what the console has said since the match before; `text` is how it came."""
 
     text: str
-    pattern: re.Pattern[bytes]
+    pattern: LinearPattern[bytes]
 
 
 Step = Send | Expect
@@ -63,10 +64,7 @@ def send(text: str) -> Send:
 
 def expect(text: str) -> Expect:
     """Reads a step. Raises ValueError. `^` and `$` stand for the beginning and end of a line."""
-    try:
-        return Expect(text, re.compile(text.encode("utf-8", "surrogateescape"), re.MULTILINE))
-    except re.error as error:
-        raise ValueError(f"{text!r} is no regular expression: {error}") from None
+    return Expect(text, LinearPattern(text.encode("utf-8", "surrogateescape"), multiline=True))
 
 
 class Steps:
@@ -128,11 +126,11 @@ class Steps:
             match = self._wait(step.pattern, deadline)
             seen = self._seen
             if match is not None:
-                seen, matched = self._seen[: match.end()], match[0]
-                self._seen = self._seen[match.end() :]
+                seen, matched = self._seen[: match.end], match.text
+                self._seen = self._seen[match.end :]
         return Done(number, step, seen, matched, deadline.clock.monotonic() - began)
 
-    def _wait(self, pattern: re.Pattern[bytes] | None, deadline: Deadline) -> re.Match[bytes] | None:
+    def _wait(self, pattern: LinearPattern[bytes] | None, deadline: Deadline) -> Found[bytes] | None:
         with woken_by(deadline, self._condition):
             while True:
                 with self._condition:

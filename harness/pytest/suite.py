@@ -14,6 +14,7 @@ import pytest
 
 from harness import __version__
 from harness.api.check import WHOLE_TARGET
+from harness.api.discovery import refuse_without_assertions
 from harness.deadline import Deadline
 from harness.engine.findings.finding import Ruling
 from harness.engine.findings.rules import finding_rules
@@ -23,6 +24,7 @@ from harness.engine.plan import Options
 from harness.errors import HarnessError, UsageError
 from harness.events import EventLog, Level, Record
 from harness.inventory import Host, load
+from harness.printing import harmless, printable
 from harness.pytest.moment import Moment
 from harness.pytest.targets import Targets
 from harness.pytest.trial import TRIAL, Trial, trial_of
@@ -31,8 +33,8 @@ from harness.pytest.witness import Witness
 from harness.report import folder as run_folder
 from harness.report.folder import RunFolder
 from harness.report.plan_file import write_plan
-from harness.report.write import ReportError, write_reports
-from harness.target.spec import target_spec
+from harness.report.write import write_reports
+from harness.target.spec import resolved, target_spec
 from harness.target.target import Target
 
 T = TypeVar("T")
@@ -46,6 +48,7 @@ _FAREWELL = 60.0
 
 def open_suite(config: pytest.Config) -> Suite:
     """Reads the inventory and chooses its targets; nothing is touched. Raises HarnessError."""
+    refuse_without_assertions()
     option = config.getoption
     if option("numprocesses", None) or hasattr(config, "workerinput"):
         raise UsageError(
@@ -61,8 +64,8 @@ def open_suite(config: pytest.Config) -> Suite:
         vault_password_file=option("harness_vault_password_file"),
     )
     hosts = inventory.select("all", limit=option("harness_limit"))
-    for host in hosts:  # whatever in them cannot be used is told now
-        target_spec(host)
+    resolved([target_spec(host) for host in hosts])  # whatever in them cannot be used is told now
+    for host in hosts:
         finding_rules(host)
     options = Options(
         forks=option("harness_forks"),
@@ -157,18 +160,24 @@ class Suite:
         for target in self._result.targets:
             counts.update(target.counts)
             for line in target.reach:
-                terminalreporter.write_line(line)
+                terminalreporter.write_line(_shown(line))
             for finding in target.findings:
                 if finding.ruling is Ruling.REPORTED:
-                    terminalreporter.write_line(f"harness: {target.target}: {_shown(finding.short)}", yellow=True)
+                    terminalreporter.write_line(
+                        f"harness: {_shown(target.target)}: {_shown(finding.short)}", yellow=True
+                    )
+        for check in self._result.checks:
+            for warning in check.warnings:
+                words = f"harness: {_shown(check.target)}: {check.check}: warning: {_shown(warning)}"
+                terminalreporter.write_line(words, yellow=True)
         for check in _of_the_targets(self._result):
             for line in check.message.splitlines():
-                words = f"harness: {check.target}: {check.check} {check.outcome.value}: {_shown(line)}"
+                words = f"harness: {_shown(check.target)}: {check.check} {check.outcome.value}: {_shown(line)}"
                 terminalreporter.write_line(words, red=True)
         facts = f"{counts['commands']} commands, {counts['fallbacks']} fallbacks, {counts['re_reads']} re-reads"
         terminalreporter.write_line(f"harness: {facts}; record: {self._folder.path}")
         if self._not_written:
-            terminalreporter.write_line(f"harness: {self._not_written}", red=True)
+            terminalreporter.write_line(f"harness: {_shown(self._not_written)}", red=True)
 
     def _open(self) -> None:
         """Makes the record and starts the targets that a selected test looks at."""
@@ -213,11 +222,8 @@ class Suite:
         self._result = result = self._log.redact(result)
         if exit_code == pytest.ExitCode.OK and _of_the_targets(result):
             exit_code = int(pytest.ExitCode.TESTS_FAILED)
-        try:
-            if self._log.failed is None:
-                write_reports(result, self._folder)
-        except ReportError as error:
-            self._not_written = str(error)
+        if self._log.failed is None and (trouble := write_reports(result, self._folder)):
+            self._not_written = str(trouble)
         counted = ", ".join(f"{count} {outcome}" for outcome, count in result.counts.items())
         level: Level = "info" if exit_code == 0 else "error"
         self._log.emit(
@@ -267,7 +273,7 @@ class _Progress:
         if self._terminal is not None and not self.over and record["event.action"] in self._told:
             target = record.get("host.name", "")
             text = record["message"].partition("\n")[0].removeprefix(f"{target}: ")
-            self._terminal.write_line(f"{target}: {_shown(text)}")
+            self._terminal.write_line(f"{_shown(target)}: {_shown(text)}")
 
 
 def _of_the_targets(result: RunResult) -> list[CheckResult]:
@@ -277,4 +283,4 @@ def _of_the_targets(result: RunResult) -> list[CheckResult]:
 
 def _shown(text: str) -> str:
     """What a machine says must not drive the person's terminal."""
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+    return harmless("".join(char if char.isprintable() else printable(char) for char in text).replace("\n", "\\x0a"))

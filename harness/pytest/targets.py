@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from harness.api.check import Check, Settings
-from harness.deadline import SYSTEM_CLOCK, Cancellation, Deadline
+from harness.deadline import Cancellation, Deadline
 from harness.engine.attempts import MakeTarget
 from harness.engine.console import ConsoleTail
 from harness.engine.findings.rules import finding_rules
@@ -151,7 +151,7 @@ class Targets:
             keyring=self._keyring,
             ups=self._folder.path.parent / UP,
         )
-        limit = Deadline(float("inf"), SYSTEM_CLOCK, self._cancellation)
+        limit = Deadline.never(cancellation=self._cancellation)
         return Life(
             host, self._options, session, means=self._means, rules=finding_rules(host), events=events, limit=limit
         )

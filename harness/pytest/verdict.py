@@ -13,7 +13,8 @@ from harness.api.assertion import explain, location
 from harness.api.check import Never, Skip
 from harness.engine.outcome import CheckResult, Observation, Outcome
 from harness.errors import HarnessError
-from harness.transport.contract import CommandResult, Result
+from harness.target.tracked_result import TrackedResult, unread
+from harness.transport.contract import CommandResult, FailedCall, Result
 from harness.transport.errors import Timeout, TransportError
 
 if TYPE_CHECKING:
@@ -39,8 +40,16 @@ class Met:
     re_reads: int = 0
     fallbacks: dict[str, None] = field(default_factory=dict)
 
+    reconnects: int = 0
+    failed: list[TrackedResult] = field(default_factory=list)
+
     def count(self, result: Result) -> None:
+        self.reconnects += result.damage.reconnects
+        if isinstance(result, FailedCall):
+            return
         self.transports[result.transport] = None
+        if isinstance(result, TrackedResult):
+            self.failed.append(result)
         if isinstance(result, CommandResult):
             self.commands += 1
             self.re_reads += result.damage.re_reads
@@ -124,6 +133,8 @@ def verdict_of(trial: Trial, error: BaseException | None, path: str) -> CheckRes
         commands=trial.met.commands,
         fallbacks=tuple(trial.met.fallbacks),
         re_reads=trial.met.re_reads,
+        reconnects=trial.met.reconnects,
+        warnings=unread(trial.met.failed),
         location=where,
     )
 

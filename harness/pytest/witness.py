@@ -20,6 +20,7 @@ from harness.engine.life import tell
 from harness.engine.outcome import CheckResult, Outcome
 from harness.errors import HarnessError
 from harness.events import Emitter, EventLog
+from harness.printing import harmless
 from harness.pytest.carry import Attempts
 from harness.pytest.moment import Moment
 from harness.pytest.targets import Targets
@@ -174,11 +175,11 @@ class Witness:
         return () if good else self._targets.console.of(result.target)
 
     def _mask(self, report: pytest.TestReport) -> None:
-        """No secret of the inventory is shown in pytest's report either."""
-        report.sections = self._log.redact(report.sections)
+        """No secret of the inventory is shown in pytest's report, and nothing of a target's drives a terminal."""
+        report.sections = [(name, harmless(text)) for name, text in self._log.redact(report.sections)]
         if report.failed:
             shown = report.longreprtext
-            masked = self._log.redact(shown)
+            masked = harmless(self._log.redact(shown))
             if masked != shown:
                 report.longrepr = masked
 

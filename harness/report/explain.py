@@ -11,8 +11,8 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.events import Record
-from harness.events.typed import typed
 from harness.events.reader import Line, Position, RecordReader
+from harness.events.typed import typed
 from harness.report.people import PeopleLines
 from harness.report.shown import shown
 

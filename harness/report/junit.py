@@ -79,6 +79,8 @@ def _case(check: CheckResult, collected: str) -> list[str]:
         ("harness.re_reads", check.re_reads),
         ("harness.flaky", str(check.flaky).lower()),
         ("harness.findings", len(check.findings)),
+        ("harness.reconnects", check.reconnects),
+        ("harness.warnings", len(check.warnings)),
     )
     return [
         f"    {case}",
@@ -87,6 +89,7 @@ def _case(check: CheckResult, collected: str) -> list[str]:
         "      </properties>",
         *_verdict(check, collected),
         *([f"      <system-out>{_text(check.output)}</system-out>"] if check.output else []),
+        *_warnings(check),
         "    </testcase>",
     ]
 
@@ -106,6 +109,14 @@ def _verdict(check: CheckResult, collected: str) -> list[str]:
         f"        <stackTrace>{_text(details(check))}</stackTrace>",
         "      </flakyFailure>",
     ]
+
+
+def _warnings(check: CheckResult) -> list[str]:
+    """What a person should know of a check whatever its verdict is: CI systems show a case's output where it passed."""
+    if not check.warnings:
+        return []
+    lines = "\n".join(f"warning: {warning}" for warning in check.warnings)
+    return [f"      <system-err>{_text(lines)}</system-err>"]
 
 
 def _open(element: str, /, **attributes: object) -> str:
@@ -130,6 +141,7 @@ def details(check: CheckResult, collected: str = "") -> str:
     lines.extend(f"attempt {seen.attempt} after {seen.at:.1f} s: {seen.seen}" for seen in check.observations)
     lines.extend(f"fell back from {fallback}" for fallback in check.fallbacks)
     lines.extend(f"finding: {finding}" for finding in check.findings)
+    lines.extend(f"warning: {warning}" for warning in check.warnings)
     if check.console:
         lines.append("console:")
         lines.extend(f"  {line}" for line in check.console)

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from harness.printing import styled
 from harness.report.lines import Part
 from harness.report.shown import shown
 
@@ -22,7 +23,7 @@ class StyledLines:
     """Lines with styles, drawn by rich; above the live view, while there is one."""
 
     def __init__(self, stream: IO[str]) -> None:
-        self._console = Console(file=stream, highlight=False, soft_wrap=True, emoji=False)
+        self._console = Console(file=styled(stream), highlight=False, soft_wrap=True, emoji=False)
         self.is_terminal = self._console.is_terminal
 
     def write(self, *parts: Part) -> None:

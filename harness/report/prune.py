@@ -18,14 +18,14 @@ from harness.report.folder import UP, folders
 from harness.ship.checkpoint import acknowledged
 
 OPERATED_KEPT = 50
-"""Folders of verbs that are no runs (`exec`, `up`, `why`, …) that stay; older ones are removed by the next such verb."""
+"""Folders of verbs that are no runs (`exec`, `up`, `why`, …) that stay; older ones are removed by the next one."""
 _TAIL = 1 << 16
 _REMOVING = ".removing-"
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What is kept: folders no older than `age` seconds, the newest `count`, the newest that have `size` bytes together.
+    """What is kept: folders no older than `age` seconds, the newest `count`, the newest that have `size` bytes.
     None sets no bound. `keep_failures` keeps runs that failed or were killed, whatever the bounds are."""
 
     age: float | None = None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+from harness.printing import printable
+
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def shown(text: str) -> str:
@@ -12,4 +14,4 @@ def shown(text: str) -> str:
     if text.isprintable():
         return text
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    return printable(_CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text))

@@ -6,12 +6,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 from harness.api.check import WHOLE_TARGET
 from harness.engine.findings.finding import Finding, Ruling, Severity
 from harness.engine.outcome import CheckResult, Outcome, RunResult, TargetResult
 from harness.events import Record
+from harness.printing import styled
+from harness.report.lasting import LastingStream
 from harness.report.lines import Lines, Part, PlainLines, may_be_styled
 from harness.report.reasons import WORTH_NAMING, by_name
 
@@ -49,17 +51,19 @@ class _Row:
 class Terminal:
     """Prints a run. On a TTY one live line for each target, else plain lines; `verbosity` -1 (quiet) to 2."""
 
-    def __init__(self, stream: IO[str], *, verbosity: int = 0) -> None:
-        self._stream = stream
+    def __init__(self, given: IO[str], *, verbosity: int = 0) -> None:
+        self._stream = LastingStream(cast("TextIO", given))
+        stream = cast("IO[str]", self._stream)
         self._verbosity = verbosity
         self._lines: Lines = PlainLines(stream)
         self._styled: StyledLines | None = None
         if may_be_styled(stream):
             from harness.report.live import StyledLines
 
-            styled = StyledLines(stream)
-            if styled.is_terminal:
-                self._lines = self._styled = styled
+            styled_stream = LastingStream(cast("TextIO", styled(given)))
+            styled_lines = StyledLines(cast("IO[str]", styled_stream))
+            if styled_lines.is_terminal:
+                self._stream, self._lines, self._styled = styled_stream, styled_lines, styled_lines
         self._lock = threading.Lock()
         self._rows: dict[str, _Row] = {}
         self._live: Live | None = None
@@ -84,6 +88,8 @@ class Terminal:
     def __call__(self, record: Record) -> None:
         """Takes one record; to be subscribed to the event log."""
         handler = _HANDLERS.get(record["event.action"])
+        if self._stream.lost is not None:
+            raise self._stream.lost  # to be told no more
         if record["event.action"] in _AT_THE_TERMINAL:
             self._make_room(record["event.action"] == "ssh.passphrase_wanted")
         with self._lock:
@@ -176,6 +182,10 @@ class Terminal:
         words = f": {_short(message)}" if message and (outcome is not Outcome.PASSED or self._verbosity >= 1) else ""
         self._line(target, outcome.value, _check_line(name, notes, words), _STYLE[outcome])
 
+    def _check_warning(self, target: str, _row: _Row, record: Record) -> None:
+        name = f"{record['test.suite.name']}::{record['test.case.name']}"
+        self._line(target, "warning", f"{name}: {record['harness.text']}", "yellow")
+
     def _collect(self, target: str, row: _Row, record: Record) -> None:
         row.stage = "collecting"
         if record["event.action"] == "collect.end":
@@ -248,6 +258,8 @@ class Terminal:
 
     def _target_failure(self, target: TargetResult) -> None:
         word = "ERROR (a fault of harness)" if target.error else "UNREACHABLE"
+        if target.misconfigured:
+            word = "ERROR (usage or configuration)"
         self._write((f"{word} ", "bold magenta"), (target.target, "bold"))
         for line in (target.error or target.unreachable).splitlines():
             self._write(f"    {line}")
@@ -277,6 +289,8 @@ class Terminal:
             self._write((f"    fell back from {fallback}", "yellow"))
         for finding in check.findings:
             self._write((f"    finding: {finding}", "yellow"))
+        for warning in check.warnings:
+            self._write((f"    warning: {warning}", "yellow"))
         facts = [f"{check.attempts} attempt{'s' if check.attempts != 1 else ''}", f"{check.duration:.1f} s"]
         if check.transports:
             facts.append("over " + ", ".join(check.transports))
@@ -322,6 +336,9 @@ class Terminal:
         found = sum(sum(target.finding_counts.values()) for target in result.targets)
         if found:
             line.append((f"; {found} finding{'s' if found != 1 else ''} on the console", "yellow"))
+        warnings = sum(len(check.warnings) for check in result.checks)
+        if warnings:
+            line.append((f"; {warnings} warning{'s' if warnings != 1 else ''}", "yellow"))
         if result.interrupted:
             line.append(("; interrupted", "bold yellow"))
         self._write(*line)
@@ -362,6 +379,8 @@ _Handler = Callable[[Terminal, str, _Row, Record], Any]
 _HANDLERS: dict[str, _Handler] = {
     "target.start": Terminal._target_start,
     "target.settled": Terminal._settled,
+    "target.misconfigured": Terminal._warn,
+    "target.unanswered": Terminal._warn,
     "target.unreachable": Terminal._warn,
     "target.stop_failed": Terminal._warn,
     "clock.stepped": Terminal._warn,
@@ -371,6 +390,9 @@ _HANDLERS: dict[str, _Handler] = {
     "machine.start": Terminal._machine,
     "machine.started": Terminal._machine,
     "machine.attached": Terminal._machine,
+    "machine.saving": Terminal._machine,
+    "machine.saved": Terminal._machine,
+    "machine.restored": Terminal._machine,
     "image.build": Terminal._machine,
     "image.progress": Terminal._machine,
     "boot.stage": Terminal._stage,
@@ -380,6 +402,7 @@ _HANDLERS: dict[str, _Handler] = {
     "collect.failed": Terminal._warn,
     "check.start": Terminal._check_start,
     "check.end": Terminal._check_end,
+    "check.warning": Terminal._check_warning,
     "attempt.end": Terminal._attempt,
     "command": Terminal._command,
     "console.line": Terminal._console_line,
@@ -389,5 +412,6 @@ _HANDLERS: dict[str, _Handler] = {
     "console.unheard": Terminal._warn,
     "finding": Terminal._finding,
     "finding.more": Terminal._warn,
+    "record.waited": Terminal._warn,
     "internal.error": Terminal._warn,
 }

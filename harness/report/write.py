@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 
 import orjson
 
 from harness.engine.outcome import RunResult, plain
 from harness.errors import HarnessError
+from harness.events.patience import NO_PATIENCE, DiskPatience
 from harness.events.record import plain as plain_json
 from harness.report.folder import RunFolder, write_private
 from harness.report.junit import pieces
@@ -17,16 +20,25 @@ class ReportError(HarnessError):
     """A report cannot be written; the record is what is left."""
 
 
-def write_reports(result: RunResult, folder: RunFolder) -> None:
-    """`results.json` and `junit.xml`, each whole or absent. Raises ReportError where they cannot be written."""
-    for name, text in (("results.json", results_pieces(result)), ("junit.xml", pieces(result))):
+def write_reports(result: RunResult, folder: RunFolder, *, patience: DiskPatience = NO_PATIENCE) -> ReportError | None:
+    """Write `results.json` and `junit.xml`, each whole or absent, the one also where the other cannot be written;
+    return the first error."""
+    trouble: ReportError | None = None
+    for name, made in (("results.json", results_pieces), ("junit.xml", pieces)):
         try:
-            write_private(folder.path / name, text)
+            # Made anew for each try.
+            write = partial(_write, folder.path / name, result, made)
+            patience.write(write, str(folder.path / name))
         except OSError as error:
-            raise ReportError(
+            trouble = trouble or ReportError(
                 f"cannot write {folder.path / name}: {error.strerror}",
                 hint=f"What was recorded before is intact: {folder.events}",
-            ) from error
+            )
+    return trouble
+
+
+def _write(path: Path, result: RunResult, made: Callable[[RunResult], Iterator[str]]) -> None:
+    write_private(path, made(result))
 
 
 def results_json(result: RunResult) -> str:

@@ -15,6 +15,8 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from harness.deadline import LONGEST_WAIT
+
 _SILENT = 1.0  # seconds of waiting that need no word
 _GRACE = 10.0  # seconds beyond the time allowed, for a batch on its way to be given up
 
@@ -57,7 +59,7 @@ class Escort:
 
     def _ended(self, seconds: float) -> bool:
         try:
-            self._process.wait(seconds)
+            self._process.wait(min(seconds, LONGEST_WAIT))
         except subprocess.TimeoutExpired:
             return False
         return True

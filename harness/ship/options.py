@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from harness.ship.address import Address
+from harness.user import expanded
 
 _YES = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
 _UNITS = {"": 1, "k": 1000, "m": 1_000_000, "kb": 1000, "mb": 1_000_000, "kib": 1024, "mib": 1 << 20}
@@ -74,7 +75,7 @@ class Options:
         value = self.text(name)
         if not value:
             return None
-        path = Path(value).expanduser()
+        path = expanded(value)
         if not path.is_file():
             raise self._wrong(name, value, "a file that is there")
         return path

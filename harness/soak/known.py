@@ -18,6 +18,7 @@ from pathlib import Path
 
 import yaml
 
+from harness.bounded import read_text
 from harness.errors import Source, UsageError
 from harness.inventory.places import did_you_mean
 
@@ -59,7 +60,7 @@ def find_file(inventories: Sequence[str]) -> Path | None:
 def read_known(path: Path) -> tuple[KnownFlake, ...]:
     """The entries of a file. Raises UsageError, with the line, for whatever is wrong with it."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the known flakes cannot be read: {error}", source=Source(str(path))) from None
     try:

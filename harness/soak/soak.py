@@ -105,7 +105,7 @@ class Soak:
             means=means,
             ledger=self,
             open_session=self._open_session,
-            limit=Deadline(float("inf"), SYSTEM_CLOCK, self._cancellation),
+            limit=Deadline.never(cancellation=self._cancellation),
             repeat=self._repeat,
             redact=self._redact,
             befallen=self._befallen,

@@ -1,7 +1,7 @@
 """What a soak needs to be gone on with, and what others may see of it: two small files in the run's folder.
 
-`soak.json` is written when it begins: what was typed, and where. `status.json` is written anew while the soak runs, whole
-or not at all; it is for those who watch, and nothing is decided by it.
+`soak.json` is written when it begins: what was typed, and where. `status.json` is written anew while the soak runs,
+whole or not at all; it is for those who watch, and nothing is decided by it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from harness.errors import HarnessError, UsageError
+from harness.events.patience import NO_PATIENCE, DiskPatience
 from harness.events.record import plain
 from harness.report.folder import write_private
 from harness.soak.ending import Ending
@@ -62,11 +64,13 @@ def read_begun(folder: Path) -> Begun:
         raise UsageError(f"{folder / NAME} cannot be read: {error}") from None
 
 
-def write_status(folder: Path, document: dict[str, Any], *, sync: bool = True) -> None:
+def write_status(
+    folder: Path, document: dict[str, Any], *, sync: bool = True, patience: DiskPatience = NO_PATIENCE
+) -> None:
     """Write `status.json`. Raises StateError."""
     text = orjson.dumps(plain({**document, "written": time.time()}), option=orjson.OPT_INDENT_2).decode()
     try:
-        write_private(folder / STATUS, text + "\n", sync=sync)
+        patience.write(partial(write_private, folder / STATUS, text + "\n", sync=sync), str(folder / STATUS))
     except OSError as error:
         raise StateError(
             f"cannot write {folder / STATUS}: {error.strerror}",
@@ -79,9 +83,15 @@ class StatusWriter:
     once a second, and so seldom that writing takes no more than a fiftieth of the time."""
 
     def __init__(
-        self, folder: Path, document: Callable[[], dict[str, Any]], on_failure: Callable[[StateError], None]
+        self,
+        folder: Path,
+        document: Callable[[], dict[str, Any]],
+        on_failure: Callable[[StateError], None],
+        *,
+        patience: DiskPatience = NO_PATIENCE,
     ) -> None:
         """`document` gives what is to be written. `on_failure` is called where it cannot be written."""
+        self._patience = patience
         self._folder = folder
         self._document = document
         self._on_failure = on_failure
@@ -103,7 +113,7 @@ class StatusWriter:
             self._scheduled = None
         began = time.monotonic()
         try:
-            write_status(self._folder, self._document(), sync=False)
+            write_status(self._folder, self._document(), sync=False, patience=self._patience)
         except StateError as error:
             self._on_failure(error)
         ended = time.monotonic()

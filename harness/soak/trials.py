@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, count, islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from typing import Any
 import orjson
 
 from harness.errors import HarnessError
+from harness.events.patience import NO_PATIENCE, DiskPatience
 from harness.events.record import plain
 from harness.soak.trial import Trial, from_document, plausible, to_line
 
@@ -238,9 +240,10 @@ class TrialsError(HarnessError):
 class TrialsFile:
     """Writes `trials.jsonl`; goes on behind what is there. Not to be used from two threads at once."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, patience: DiskPatience = NO_PATIENCE) -> None:
         """Open it, and cut off a torn last line. Raises TrialsError where that cannot be done."""
         self.path = folder / NAME
+        self._patience = patience
         self._fd = -1
         try:
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -300,15 +303,22 @@ class TrialsFile:
             self._fd = -1
 
     def _write(self, lines: bytes) -> None:
+        try:
+            self._patience.write(partial(self._append, lines), str(self.path))
+        except OSError as error:
+            raise self._failed(error) from error
+        self._size += len(lines)
+
+    def _append(self, lines: bytes) -> None:
+        """Append whole lines, or nothing. Raises OSError."""
         written = 0
         try:
             while written < len(lines):
                 written += os.write(self._fd, lines[written:])
-        except OSError as error:
+        except OSError:
             if written:
-                os.ftruncate(self._fd, self._size)  # whole lines only
-            raise self._failed(error) from error
-        self._size += len(lines)
+                os.ftruncate(self._fd, self._size)
+            raise
 
     def _failed(self, error: OSError) -> TrialsError:
         return TrialsError(

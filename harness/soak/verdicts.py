@@ -48,7 +48,7 @@ def _outcome(check: CheckResult, result: TargetResult, broken: str) -> TrialOutc
         return TrialOutcome(check.outcome.value)
     if broken:
         return TrialOutcome.INFRASTRUCTURE
-    if result.error and not check.attempts:
+    if result.error and not result.misconfigured and not check.attempts:
         return TrialOutcome.INTERNAL
     return TrialOutcome(check.outcome.value)
 

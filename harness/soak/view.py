@@ -4,7 +4,7 @@ iteration. It reads the record and the tally; it decides nothing."""
 from __future__ import annotations
 
 import threading
-from typing import IO
+from typing import IO, TextIO, cast
 
 from rich.console import Console
 from rich.live import Live
@@ -13,6 +13,8 @@ from rich.text import Text
 
 from harness.api.check import WHOLE_TARGET
 from harness.events import Record
+from harness.printing import styled
+from harness.report.lasting import LastingStream
 from harness.soak.soak import Soak
 from harness.soak.words import counted, of, quantiles, remaining, span, summary
 
@@ -20,15 +22,17 @@ _STYLE = {"info": "dim", "debug": "dim", "warning": "yellow", "error": "bold red
 _GOOD = ("passed", "skipped")
 _TOLD = frozenset(
     (
-        "boot.failed", "clock.drifted", "clock.stepped", "clock.suspended", "fault.failed", "fault.not_undone", "fault.unrecovered", "finding", "flake.known",
-        "image.build.start", "image.progress", "internal.error", "iteration.lost", "machine.started", "record.trouble", "reset.clock_behind",
-        "reset.refused", "snapshot.saved", "soak.inputs_changed", "soak.resume", "target.stop_failed",
-        "target.unreachable",
+        "boot.failed", "clock.drifted", "clock.stepped", "clock.suspended", "fault.failed", "fault.not_undone",
+        "fault.unrecovered", "finding", "flake.known", "image.build.start", "image.progress", "internal.error",
+        "iteration.lost", "machine.started", "record.trouble", "record.waited", "reset.clock_behind", "reset.refused",
+        "snapshot.saved", "soak.inputs_changed", "soak.resume", "target.misconfigured", "target.stop_failed",
+        "target.unanswered", "target.unreachable",
     )
 )  # fmt: skip
 _TOLD_VERBOSELY = frozenset(
     ("boot.stage", "fault.start", "fault.end", "fault.recovered", "link.fallback", "link.recovered", "reset.end")
 )
+_MOST_WARNINGS = 1000
 _NANOSECONDS = 1_000_000_000
 
 
@@ -36,11 +40,13 @@ class SoakView:
     """Prints a soak. `verbosity` is -1 (nothing but the end) to 2."""
 
     def __init__(self, stream: IO[str], *, verbosity: int = 0, live: bool | None = None) -> None:
-        self._console = Console(file=stream, highlight=False, soft_wrap=True, emoji=False)
+        self._stream = LastingStream(cast("TextIO", styled(stream)))
+        self._console = Console(file=cast("IO[str]", self._stream), highlight=False, soft_wrap=True, emoji=False)
         self._verbosity = verbosity
         self._is_live = (self._console.is_terminal if live is None else live) and verbosity >= 0
         self._lock = threading.Lock()
         self._doing: dict[str, str] = {}
+        self._warned: set[tuple[str, str]] = set()
         self._soak: Soak | None = None
         self._iterations: int | None = None
         self._seconds: float | None = None
@@ -69,6 +75,8 @@ class SoakView:
 
     def __call__(self, record: Record) -> None:
         """Takes one record; to be subscribed to the event log."""
+        if self._stream.lost is not None:
+            raise self._stream.lost  # to be told no more
         action, target = record["event.action"], record.get("host.name", "")
         with self._lock:
             if action == "check.start":
@@ -83,6 +91,8 @@ class SoakView:
             and record["test.suite.name"] != WHOLE_TARGET
         ):
             self._say(target, record["harness.outcome"], record["message"], "error", least=0)
+        elif action == "check.warning":
+            self._warn_once(target, record)
         elif (
             (action in _TOLD and record["log.level"] != "debug")
             or (action in _TOLD_VERBOSELY and self._verbosity >= 1)
@@ -120,6 +130,13 @@ class SoakView:
         clean = f"{tally.iterations - tally.bad_iterations} of {tally.iterations} clean{of(tally.rate)}"
         told = f"{number}: {counts}{flaky} in {seconds:.1f} s; {clean}"
         self._say(target, "iteration", told, record["log.level"], least=0)
+
+    def _warn_once(self, target: str, record: Record) -> None:
+        """Print a check's warning the first time that it comes, not with each iteration."""
+        key = (target, record["message"])
+        if key not in self._warned and len(self._warned) < _MOST_WARNINGS:
+            self._warned.add(key)
+            self._say(target, "warning", record["message"], "warning", least=0)
 
     def _say(self, target: str, word: str, text: str, level: str, *, least: int) -> None:
         if self._verbosity < least:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from typing import Any
 
 from harness.events import Emitter
 from harness.events.emitter import Level
+from harness.patterns import LinearPattern
 
 KEPT = 20_000
 """Lines; a boot has a thousand or two."""
+LONGEST = 4096
+"""Characters that are kept of a line."""
 
 
 class ConsoleLines:
@@ -23,7 +25,7 @@ class ConsoleLines:
     def emit(self, action: str, message: str, *, level: Level = "info", **fields: Any) -> None:
         """Passes an event on."""
         if action == "console.line":
-            self._lines.append(message)
+            self._lines.append(message[:LONGEST])
         self._events.emit(action, message, level=level, **fields)
 
     @property
@@ -41,7 +43,7 @@ class ConsoleLines:
 
     def last(self, pattern: str) -> str | None:
         """The newest line that holds the pattern, a regular expression."""
-        sought = re.compile(pattern)
+        sought = LinearPattern(pattern)
         return next((line for line in reversed(tuple(self._lines)) if sought.search(line)), None)
 
     @property

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.events import Emitter
-from harness.transport.contract import CommandResult, FileResult, Result
+from harness.target.tracked_result import TrackedResult
+from harness.transport.contract import CommandResult, FailedCall, FileResult, Result
+from harness.transport.errors import TransportError
 from harness.transport.link import Link
 
 
@@ -28,25 +31,40 @@ class CountedLink:
         transport: str | None = None,
         repeatable: bool = False,
     ) -> CommandResult:
-        result = self._link.run(
-            command,
-            deadline=deadline,
-            stdin=stdin,
-            transport=transport,
-            repeatable=repeatable,
-            events=self._events,
-        )
+        with self._counting_failures():
+            result = self._link.run(
+                command,
+                deadline=deadline,
+                stdin=stdin,
+                transport=transport,
+                repeatable=repeatable,
+                events=self._events,
+            )
+        if result.exit_status:
+            result = TrackedResult.of(result)
         self._on_result(result)
         return result
 
     def put(
         self, data: bytes | Path, path: str, *, deadline: Deadline, mode: int = 0o600, transport: str | None = None
     ) -> FileResult:
-        result = self._link.put(data, path, deadline=deadline, mode=mode, transport=transport, events=self._events)
+        with self._counting_failures():
+            result = self._link.put(data, path, deadline=deadline, mode=mode, transport=transport, events=self._events)
         self._on_result(result)
         return result
 
     def get(self, path: str, *, deadline: Deadline, transport: str | None = None) -> FileResult:
-        result = self._link.get(path, deadline=deadline, transport=transport, events=self._events)
+        with self._counting_failures():
+            result = self._link.get(path, deadline=deadline, transport=transport, events=self._events)
         self._on_result(result)
         return result
+
+    @contextmanager
+    def _counting_failures(self) -> Iterator[None]:
+        """Report what a call that raises has cost: its connections were made, whether it was answered or not."""
+        try:
+            yield
+        except TransportError as error:
+            if error.damage.any:
+                self._on_result(FailedCall(error.damage))
+            raise

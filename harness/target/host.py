@@ -20,11 +20,15 @@ from testinfra.host import Host
 from testinfra.modules.base import Module
 
 from harness.api.check import Never, NotYet
+from harness.target.tracked_result import TrackedResult
+from harness.transport.contract import CommandResult as Result
 
 if TYPE_CHECKING:
     from harness.target.target import Target
 
 _LONGEST = 300
+_OUTCOME = frozenset(("exit_status", "_stdout", "_stderr"))
+"""The fields that all of testinfra's own properties (`rc`, `succeeded`, `stdout`, …) read."""
 _CALLED_FROM_OUTSIDE = ("__call__", "__getattr__")
 
 Ask = Callable[..., Any]
@@ -42,7 +46,26 @@ class Unsupported(Never, NotImplementedError):
 
 
 class Answer(CommandResult):
-    """testinfra's result of a command. Its words stand in testinfra's own messages, so they are meant for people."""
+    """testinfra's result of a command. Its words stand in testinfra's own messages, so they are meant for people.
+
+    Who reads it has looked at the result that it was made of.
+    """
+
+    def __init__(self, backend: BaseBackend, line: bytes, result: Result) -> None:
+        plain = object.__getattribute__  # to make it is not to look at it
+        super().__init__(backend, plain(result, "exit_status"), line, plain(result, "stdout"), plain(result, "stderr"))
+        object.__setattr__(self, "_result", result)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in _OUTCOME:
+            result = object.__getattribute__(self, "__dict__").get("_result")
+            if isinstance(result, TrackedResult):
+                result.mark_read()
+        return object.__getattribute__(self, name)
+
+    def __bool__(self) -> bool:
+        """Whether the command succeeded, so that `assert host.run(…)` means what it says."""
+        return self.succeeded
 
     def __repr__(self) -> str:
         said = (self.stderr.strip() or self.stdout.strip() or "no output")[:_LONGEST]
@@ -66,7 +89,7 @@ class TargetBackend(BaseBackend):
         line = self.get_command(command, *args)  # looked up anew: `host.sudo()` puts another one in its place
         self.asked += 1
         result = self._target.run(line)
-        self.last = Answer(self, result.exit_status, self.encode(line), result.stdout, result.stderr)
+        self.last = Answer(self, self.encode(line), result)
         return self.last
 
     def get_encoding(self) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
+
+from harness import tolerant
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,23 +24,23 @@ class JournalEntry:
 def parse_journal(text: str) -> tuple[JournalEntry, ...]:
     """Reads one JSON object a line (systemd.journal-fields(7)); a message that is no UTF-8 comes as a list of bytes.
 
-    Raises ValueError for a line that is no entry: an answer that is half understood is none.
+    A field that cannot be read costs that field: programs set them to anything. Raises ValueError for a line that is no
+    entry: an answer that was cut short is none.
     """
     entries: list[JournalEntry] = []
-    for line in text.splitlines():
+    for line in text.split("\n"):  # a message may hold any other line end of Unicode's
         if not line.strip():
             continue
-        fields = json.loads(line)
-        message = fields.get("MESSAGE")
-        if isinstance(message, list):
-            message = bytes(message).decode("utf-8", "backslashreplace")
+        fields = tolerant.fields(line)
         entries.append(
             JournalEntry(
-                identifier=str(fields.get("SYSLOG_IDENTIFIER") or fields.get("_COMM") or "unknown"),
-                message=str(message or ""),
-                priority=int(fields.get("PRIORITY", 6)),
-                at=int(fields.get("__REALTIME_TIMESTAMP", 0)) / 1_000_000,
-                pid=int(fields.get("_PID", 0)),
+                identifier=tolerant.text(fields.get("SYSLOG_IDENTIFIER"))
+                or tolerant.text(fields.get("_COMM"))
+                or "unknown",
+                message=tolerant.text(fields.get("MESSAGE")),
+                priority=tolerant.count(fields.get("PRIORITY"), 6, most=7),
+                at=tolerant.count(fields.get("__REALTIME_TIMESTAMP")) / 1_000_000,
+                pid=tolerant.count(fields.get("_PID")),
             )
         )
     return tuple(entries)

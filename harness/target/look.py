@@ -5,12 +5,12 @@ The command is a script for any POSIX sh; what it prints is read back into a :cl
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from harness import tolerant
 from harness.target.jobs import Job, parse_jobs
 from harness.target.processes import Process, parse_processes
 from harness.target.units import PROPERTIES, IncompleteAnswer, UnitState, parse_block, parse_show
@@ -268,50 +268,46 @@ def _clock(text: str) -> tuple[int, float]:
     """The monotonic clock in microseconds, and the seconds since the boot. Where only root may read the first one, the
     second is near enough: they differ by the time that the machine was suspended."""
     up, now_us = 0.0, 0
-    for line in text.splitlines():
+    for line in text.split("\n"):
         key, _, value = line.partition(" ")
         if key == "up":
-            up = float(value)
-        elif key.isdigit():
-            now_us = int(key) // 1000
+            up = tolerant.real(value)
+        else:
+            now_us = tolerant.count(key, now_us * 1000) // 1000
     return now_us or int(up * 1e6), up
 
 
 def _entries(text: str) -> tuple[Entry, ...]:
     found: list[Entry] = []
-    for line in text.splitlines():
+    for line in text.split("\n"):  # a message may hold any other line end of Unicode's
         if not line.startswith("{"):
             continue  # journalctl's own words: that there is no journal, or that it may not be read
         try:
-            fields = json.loads(line)
+            fields = tolerant.fields(line)
         except ValueError as error:
             raise IncompleteAnswer(f"the journal could not be read: {error}") from error
-        message = fields.get("MESSAGE") or ""
-        if isinstance(message, list):
-            message = bytes(message).decode("utf-8", "backslashreplace") if isinstance(message[0], int) else message[0]
         found.append(
             Entry(
-                message=str(message).strip(),
-                at_us=int(fields.get("__MONOTONIC_TIMESTAMP", 0)),
-                by_manager=any(key in fields for key in ("UNIT", "USER_UNIT")),
-                units=_several(fields.get("UNIT") or fields.get("USER_UNIT")),
-                message_id=_one(fields.get("MESSAGE_ID")),
-                job=int(_one(fields.get("JOB_ID")) or 0),
-                job_type=_one(fields.get("JOB_TYPE")),
-                job_result=_one(fields.get("JOB_RESULT")),
-                unit_result=_one(fields.get("UNIT_RESULT")),
-                invocation=_one(fields.get("INVOCATION_ID")),
-                priority=int(_one(fields.get("PRIORITY")) or 6),
+                message=tolerant.text(fields.get("MESSAGE")).strip(),
+                at_us=tolerant.count(fields.get("__MONOTONIC_TIMESTAMP")),
+                by_manager=_is_by_manager(fields),
+                units=tolerant.texts(fields.get("UNIT") or fields.get("USER_UNIT")),
+                message_id=tolerant.text(fields.get("MESSAGE_ID")),
+                job=tolerant.count(fields.get("JOB_ID")),
+                job_type=tolerant.text(fields.get("JOB_TYPE")),
+                job_result=tolerant.text(fields.get("JOB_RESULT")),
+                unit_result=tolerant.text(fields.get("UNIT_RESULT")),
+                invocation=tolerant.text(fields.get("INVOCATION_ID")),
+                priority=tolerant.count(fields.get("PRIORITY"), 6, most=7),
             )
         )
     return tuple(found)
 
 
-def _several(value: object) -> tuple[str, ...]:
-    if isinstance(value, list):
-        return tuple(str(each) for each in value)
-    return (str(value),) if value else ()
-
-
-def _one(value: object) -> str:
-    return next(iter(_several(value)), "")
+def _is_by_manager(fields: Mapping[str, object]) -> bool:
+    """Whether the manager says it, of a unit. Any program may set these fields; `_PID` and `_COMM` are journald's own
+    words (systemd.journal-fields(7), "Trusted Journal Fields")."""
+    pid, program = tolerant.text(fields.get("_PID")), tolerant.text(fields.get("_COMM"))
+    if "UNIT" in fields and pid in ("", "1"):
+        return True
+    return "USER_UNIT" in fields and program in ("", "systemd")

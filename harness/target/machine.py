@@ -12,9 +12,11 @@ from typing import Protocol
 from harness.deadline import Deadline
 from harness.errors import MachineError
 from harness.events import Emitter
+from harness.machine.accel import decide
 from harness.machine.boot_wait import wait_for_boot
 from harness.machine.image import Image, ensure_image, load_image
 from harness.machine.machine import Machine
+from harness.machine.saved import SavedMachine, machine_key
 from harness.machine.spec import MachineSpec
 from harness.machine.up import find
 from harness.transport.serial.console import Console
@@ -95,15 +97,25 @@ class TargetMachine:
         )
         return True
 
-    def power_on(self, deadline: Deadline) -> None:
-        """Builds the image where it is not built, and starts QEMU with its CPUs held, so that nobody misses a byte of
-        the console. Raises MachineError, UsageError, Cancelled."""
+    def prepare(self, deadline: Deadline) -> None:
+        """Builds the image where it is not built. Raises MachineError, UsageError, Cancelled."""
         if self.spec.recipe is not None:
             self.image = ensure_image(
                 self.spec.recipe, events=self._events, deadline=deadline, progress=self._tell_progress
             )
             self._secrets.add_secret(self.image.password)
-        self._machine = Machine(self.spec, name=self._name, folder=self._folder, events=self._events, image=self.image)
+
+    def key(self, deadline: Deadline) -> str:
+        """The key that the machine is saved under; its image is prepared. Raises MachineError."""
+        accel, _ = decide(self.spec.accel, self.spec.binary, deadline=deadline)
+        return machine_key(self.spec, name=self._name, accel=accel, image=self.image)
+
+    def power_on(self, deadline: Deadline, saved: SavedMachine | None = None) -> None:
+        """Starts QEMU with its CPUs held, so that nobody misses a byte of the console; its image is prepared. A machine
+        that was `saved` is there as it was then. Raises MachineError, UsageError, Cancelled."""
+        self._machine = Machine(
+            self.spec, name=self._name, folder=self._folder, events=self._events, image=self.image, saved=saved
+        )
         self._machine.start(deadline.clamp(self.spec.boot_timeout), hold=True)
 
     def watch_boot(

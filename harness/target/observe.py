@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from harness.patterns import LinearPattern
 from harness.target.journal import JournalEntry
+from harness.tolerant import count
 
 SOCKETS = (
     "head -c 6 /proc/self/exe | tail -c 1 | tr '\\001\\002' 'lb'; "
@@ -48,7 +50,7 @@ def parse_sockets(text: str) -> tuple[Listener, ...]:
     found: set[Listener] = set()
     big_endian = text.startswith("b")
     protocol = ""
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if line.startswith("== "):
             protocol = line[3:].rstrip("6")
         elif match := _INET.match(line):
@@ -63,16 +65,16 @@ def parse_sockets(text: str) -> tuple[Listener, ...]:
 def parse_log(text: str) -> tuple[JournalEntry, ...]:
     """Reads lines of syslog; a line of another form is an entry of nobody's."""
     entries = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         match = _SYSLOG.match(line)
         who, pid, message = match.groups() if match else ("unknown", None, line)
-        entries.append(JournalEntry(who, message, 6, 0.0, int(pid or 0)))
+        entries.append(JournalEntry(who, message, 6, 0.0, count(pid)))
     return tuple(entries)
 
 
 def last_match(entries: Iterable[JournalEntry], pattern: str) -> JournalEntry | None:
     """The newest entry whose message holds the pattern, a regular expression."""
-    sought = re.compile(pattern)
+    sought = LinearPattern(pattern)
     return next((entry for entry in reversed(tuple(entries)) if sought.search(entry.message)), None)
 
 

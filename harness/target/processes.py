@@ -7,12 +7,14 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from harness.tolerant import count
+
 _TICK = 100.0
 """USER_HZ, the unit of a process's start time: 100 on every Linux but a few that are gone."""
 # Where the kernel keeps a process that waits for its children.
 _IN_WAIT = frozenset({"do_wait", "__do_wait"})
 _LONGEST = 100
-_HEADING = re.compile(r"^==> /proc/(\d+)/cmdline <==\n", re.MULTILINE)
+_HEADING = re.compile(r"^==> /proc/([0-9]{1,10})/cmdline <==\n", re.MULTILINE)
 # What makes systemctl wait for a job, and what does it only with `--now`.
 _VERBS = frozenset(
     {
@@ -77,19 +79,20 @@ def parse_processes(stats: str, commands: str) -> tuple[Process, ...]:
     A line that is none (a process that ended while it was read) is passed over.
     """
     pieces = _HEADING.split(commands)
-    arguments = {int(pid): text.strip("\n").rstrip("\t") for pid, text in zip(pieces[1::2], pieces[2::2], strict=True)}
+    texts = zip(pieces[1::2], pieces[2::2], strict=True)
+    arguments = {count(pid): text.strip("\n").rstrip("\t") for pid, text in texts}
     found: list[Process] = []
-    for line in stats.splitlines():
+    for line in stats.split("\n"):
         stat, _, where = line.partition("\t")
         head, _, tail = stat.rpartition(")")
         pid, _, name = head.partition(" (")
         fields = tail.split()
-        if not pid.isdigit() or len(fields) < 20:
+        if not count(pid) or len(fields) < 20:
             continue
-        words = arguments.get(int(pid), "")
+        words = arguments.get(count(pid), "")
         argv = tuple(words.split("\t")) if words else (f"[{name}]",)
         waits_in = "" if where == "0" else where
-        found.append(Process(int(pid), int(fields[1]), int(fields[19]) / _TICK, waits_in, argv))
+        found.append(Process(count(pid), count(fields[1]), count(fields[19]) / _TICK, waits_in, argv))
     return tuple(found)
 
 

@@ -175,10 +175,15 @@ class Renewal:
         self._session.lines.forget(saved.lines)
         machine.resume(deadline)
         self._session.relink()
+        self.wake(saved.boot_id, deadline)
+
+    def wake(self, saved: str, deadline: Deadline) -> None:
+        """Waits until a machine that was put back answers, and sets its clock; `saved` is the id of the boot that it
+        must be. Raises MachineError, TransportError, Cancelled."""
         boot_id = self._ask(_BOOT_ID, deadline).out
-        if boot_id != saved.boot_id:
+        if boot_id != saved:
             raise MachineError(
-                f"{self._name} is not the boot that was saved: its boot id is {boot_id}, and was {saved.boot_id}"
+                f"{self._name} is not the boot that was saved: its boot id is {boot_id}, and was {saved}"
             )
         self._set_clock(deadline)
 

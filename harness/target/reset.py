@@ -84,6 +84,8 @@ def reset_of(host: Host, spec: TargetSpec, given: str | None) -> Reset:
         raise wrong(
             "a snapshot takes throw-away disks (qemu_disk_mode=overlay), at least one: a qemu_image or qemu_disks"
         )
+    if reset.kind is ResetKind.COLD_BOOT and spec.machine is not None and spec.machine.start == "snapshot":
+        raise wrong("a machine that is restored is not booted; qemu_start=boot boots it, and snapshot restores it anew")
     return reset
 
 

@@ -107,7 +107,7 @@ def of_unit(name: str, why: Why) -> ServiceState:
 def judge_service(name: str, text: str) -> ServiceState | None:
     """Reads what the script printed; None where systemd is to be asked. Raises UnknownService for half an answer."""
     facts: dict[str, list[str]] = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         key, _, value = line.partition(" ")
         facts.setdefault(key, []).append(value)
     match facts.get("init", [""])[0]:

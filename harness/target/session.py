@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.deadline import Deadline
 from harness.errors import UsageError
 from harness.events import Emitter
+from harness.events.emitter import NullEmitter
 from harness.inventory import Host
 from harness.target.console import ConsoleLines
 from harness.target.counted import CountedLink
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from harness.target.machine import Secrets, TargetMachine
     from harness.target.renewal import Renewal
     from harness.target.reset import Reset
-    from harness.transport.serial.console import Console
+    from harness.transport.serial.console import Console, LockWait
     from harness.transport.ssh.spec import SshSpec
 
 ATTACH_TIMEOUT = 60.0
@@ -58,10 +61,12 @@ class TargetSession:
         keyring: Keyring | None = None,
         ups: Path | None = None,
         hears: bool = True,
+        lock_wait: LockWait | None = None,
     ) -> None:
         """`ups` is the folder in which the machines that are up are found: one that is up already is used, and left
         up. Without it the machine is always one of our own. Without `hears` the console of what already runs is
-        opened only when it is needed, so that others can have it."""
+        opened only when it is needed, so that others can have it. `lock_wait` says how long a console that somebody
+        else holds is waited for."""
         self._host = host
         self._spec = spec
         self._folder = folder
@@ -69,6 +74,8 @@ class TargetSession:
         self._run = run
         self._keyring = keyring
         self._hears = hears
+        self._secrets = secrets
+        self._lock_wait = lock_wait
         self._own: TargetMachine | None = None
         if spec.machine is not None:
             from harness.target.machine import TargetMachine
@@ -107,8 +114,12 @@ class TargetSession:
         """
         if self._own is not None:
             if not self.attach(deadline):
-                self._boot(self._own, deadline)
-                self.relink()
+                self._own.prepare(deadline)
+                if self._own.spec.start == "snapshot":
+                    self._restore(self._own, deadline)
+                else:
+                    self._boot(self._own, deadline)
+                    self.relink()
             return
         if self._serial is not None:
             log = self._folder / "console.log"
@@ -262,7 +273,11 @@ class TargetSession:
         """A new link, with nothing left of the one before."""
         self.unlink()
         self._shared = SharedQuestions()
-        self._link = Link(self._transports(), events=self._events, name=self._spec.name)
+        serial = self._spec.serial
+        unauthenticated = ("serial",) if serial is not None and not serial.authenticated else ()
+        self._link = Link(
+            self._transports(), events=self._events, name=self._spec.name, unauthenticated=unauthenticated
+        )
 
     def restart(self, deadline: Deadline, load: Callable[[], None]) -> None:
         """Ends QEMU and starts a new one with the same disks; `load` fills it before its console is opened. Its CPUs
@@ -302,6 +317,44 @@ class TargetSession:
         self._console.open(boot_deadline)
         self.watch_boot(lambda: own.started.resume(boot_deadline), deadline)
 
+    def _restore(self, own: TargetMachine, deadline: Deadline) -> None:
+        """Goes on from the saved machine; one that is not in the cache is booted and saved first."""
+        from harness.target.saving import ensure_saved
+
+        key = own.key(deadline)
+        saved = ensure_saved(key, self._that_boots, name=self._spec.name, events=self._events, deadline=deadline)
+        began = time.monotonic()
+        own.power_on(deadline, saved)
+        self._reach(own)
+        self._console = self._new_console(own.started.console_address)
+        self._console.open(deadline)
+        self._lines.forget(saved.lines)
+        own.started.resume(deadline)
+        self.relink()
+        self._renewal().wake(saved.boot_id, deadline)
+        duration = time.monotonic() - began
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(saved.at))
+        self._events.emit(
+            "machine.restored",
+            f"{self._spec.name} was saved on {when}, and is restored after {duration:.1f} s",
+            machine_key=key,
+            duration=duration,
+        )
+
+    def _that_boots(self, folder: Path) -> TargetSession:
+        """A session that boots the same machine, whatever is up, and records nothing."""
+        assert self._spec.machine is not None
+        spec = replace(self._spec, machine=replace(self._spec.machine, start="boot"))
+        return TargetSession(
+            self._host,
+            spec,
+            folder=folder,
+            events=NullEmitter(),
+            run=self._run,
+            secrets=self._secrets,
+            keyring=self._keyring,
+        )
+
     def _listen(self, console: Console, deadline: Deadline) -> None:
         """What a console says counts at any time, whatever serves the commands. One that cannot be had now is opened
         when it is needed.
@@ -335,6 +388,7 @@ class TargetSession:
             raw_log=raw_log,
             owner=self._run,
             kept_log=self.console_log_path,
+            lock_wait=self._lock_wait,
         )
 
     def _transports(self) -> list[Transport]:

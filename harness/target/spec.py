@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,6 +41,8 @@ class TargetSpec:
 
 def target_spec(host: Host) -> TargetSpec:
     """Reads a host's variables. Raises UsageError for whatever cannot be used, before anything is started."""
+    if host.inside:
+        require_harmless(host)
     variables = connection_variables(host)
     folder = variables.get("inventory_dir")
     machine = MachineSpec.from_vars(host.name, variables, base=Path(folder) if isinstance(folder, str) else Path.cwd())
@@ -60,6 +64,52 @@ def target_spec(host: Host) -> TargetSpec:
             hint="Give it an ansible_host, a serial_socket, or a machine to boot (qemu_image=debian).",
         )
     return TargetSpec(host.name, ssh, serial, machine, transports)
+
+
+def resolved(specs: Sequence[TargetSpec]) -> list[TargetSpec]:
+    """Return the specs with the user's ssh configuration applied, in their order.
+
+    Only machines of ours are left as they are: their endpoint is known once they are started, and no configuration
+    speaks of it. Raises UsageError for the first one that cannot be used, before anything is started.
+    """
+    from harness.transport.ssh.validate import resolve_all
+
+    outside = [spec.ssh for spec in specs if spec.ssh is not None and spec.machine is None]
+    found = iter(resolve_all(outside))
+    return [replace(spec, ssh=next(found)) if spec.ssh is not None and spec.machine is None else spec for spec in specs]
+
+
+_PROGRAMS = (
+    *("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"),
+    *("qemu_binary", "qemu_args", "harness_ship"),
+)
+"""What names programs to run, or options that do, or where this machine's records go."""
+
+
+def require_harmless(host: Host) -> None:
+    """Raise UsageError, with the place, for what an untrusted inventory may not say: programs, and files or devices
+    outside its own folder."""
+    from harness.inventory import kinds
+    from harness.inventory.variables import TABLE
+
+    for name in (name for name in _PROGRAMS if name in host.vars):
+        raise host.error(name, "is not allowed with --untrusted", hint="Look at it, and go on without --untrusted.")
+    for name, variable in TABLE.items():
+        for called in (name, *variable.aliases):
+            if called not in host.vars or variable.kind not in (kinds.PATH, kinds.SERIAL):
+                continue
+            value = str(host.vars[called])
+            if value.lower().startswith(("socket://", "rfc2217://")):
+                continue
+            real = os.path.realpath(host.resolve_path(value.removeprefix("unix://").removeprefix("file://"), called))
+            if not any(real.startswith(folder + os.sep) for folder in host.inside):
+                raise host.error(
+                    called, "names what is outside the inventory's folder, which --untrusted does not allow"
+                )
+    for item in host.setting("qemu_disks") or ():  # type: ignore[attr-defined]
+        real = os.path.realpath(host.resolve_path(str(item), "qemu_disks"))
+        if not any(real.startswith(folder + os.sep) for folder in host.inside):
+            raise host.error("qemu_disks", "names what is outside the inventory's folder, with --untrusted")
 
 
 def connection_variables(host: Host) -> dict[str, object]:

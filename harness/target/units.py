@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from harness.target.standing import Standing, judge
 from harness.target.values import path_of, span, words
+from harness.tolerant import count
 
 PROPERTIES = (
     "Id",
@@ -142,7 +143,7 @@ def parse_show(text: str) -> tuple[UnitState, ...]:
 def parse_block(block: str) -> dict[str, str]:
     """One block of `Key=Value` lines; of a key that is given twice (`ExecStart`), the first."""
     values: dict[str, str] = {}
-    for line in block.splitlines():
+    for line in block.split("\n"):
         key, equals, value = line.partition("=")
         if equals:
             values.setdefault(key, value)
@@ -225,7 +226,4 @@ def _told(error: str) -> str:
 
 
 def _number(text: str) -> int:
-    try:
-        return int(text or 0)
-    except ValueError:
-        return 0  # "[not set]", or the largest unsigned number in words
+    return count(text)  # 0 also for "[not set]", and for the largest unsigned number in words

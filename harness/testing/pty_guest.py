@@ -66,6 +66,7 @@ class PtyGuest:
         self._server.bind(str(path))
         self._server.listen(1)
         self._closing = False
+        self._ending = threading.Lock()
         self.process = self._start()
         self._threads = [threading.Thread(target=self._carry, daemon=True)]
         if respawn:
@@ -165,7 +166,13 @@ class PtyGuest:
                 self._client.sendall(data)
 
     def close(self) -> None:
-        """Ends the program with its session, and the service."""
+        """Ends the program with its session, and the service. Safe to call twice, from any thread: it returns when
+        all is ended."""
+        with self._ending:
+            if not self._closing:
+                self._close()
+
+    def _close(self) -> None:
         self._closing = True
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGHUP)

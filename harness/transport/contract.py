@@ -72,6 +72,10 @@ class CommandResult:
     damage: Damage = field(default_factory=Damage)
     fallbacks: tuple[Fallback, ...] = ()
 
+    def __bool__(self) -> bool:
+        """Whether the command succeeded, so that `assert target.run(…)` means what it says."""
+        return self.ok
+
     @property
     def ok(self) -> bool:
         """The exit status is 0."""
@@ -107,11 +111,19 @@ class FileResult:
     duration: float
     content: bytes | None = None
     attempts: int = 1
+    damage: Damage = field(default_factory=Damage)
     fallbacks: tuple[Fallback, ...] = ()
 
 
-Result = CommandResult | FileResult
-"""What a target gave: an answer, or a file."""
+@dataclass(frozen=True, slots=True)
+class FailedCall:
+    """What a call that raised a transport error had to mend before it failed: the connections that it made anew."""
+
+    damage: Damage
+
+
+Result = CommandResult | FileResult | FailedCall
+"""What came of a call: an answer, a file, or neither."""
 
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all) while a file is carried."""
@@ -177,6 +189,14 @@ class Interactive(Protocol):
 
     def close(self) -> None:
         """Ends it. Safe to call twice."""
+
+
+@runtime_checkable
+class CountsReconnects(Protocol):
+    """A transport whose connection may be made anew by any call, and beside them."""
+
+    def take_reconnects(self) -> int:
+        """Return how often it was connected anew since this was last called: each is charged to one call only."""
 
 
 @runtime_checkable

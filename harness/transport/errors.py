@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from harness.errors import ExitCode, HarnessError
+from harness.transport.contract import Damage
 
 
 class Cause(StrEnum):
@@ -54,6 +55,8 @@ class TransportError(HarnessError):
         hint: str = "",
     ) -> None:
         super().__init__(message, hint=hint)
+        self.damage = Damage()
+        """What was mended before the call failed; the link sets it."""
         self.cause = cause
         self.transport = transport
         self.seen = seen

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,8 @@ from harness.errors import Cancelled, DeadlineExpired, HarnessError, UsageError
 from harness.events.emitter import Emitter
 from harness.transport.contract import (
     CommandResult,
+    CountsReconnects,
+    Damage,
     Fallback,
     FileResult,
     Followed,
@@ -105,19 +107,24 @@ class Link:
         open_bound: float = 15.0,
         background: bool = True,
         chance: Callable[[], float] = random.random,
+        unauthenticated: Collection[str] = (),
     ) -> None:
+        """`unauthenticated` names the transports on which anybody may answer in the target's place: host keys are not
+        learnt over them."""
         if not transports:
             raise UsageError(f"{name or 'the target'} has no transport", hint="Give it ansible_host or serial_socket.")
         self._transports = tuple(transports)
         self._events = events
         self._clock = clock
         self._name = name
+        self._unauthenticated = frozenset(unauthenticated)
         self._open_share = open_share
         self._open_bound = open_bound
         self._pinning = threading.Lock()
         self._cancel = Cancellation()
         # Looked up once: to ask a protocol takes longer than all else here.
         self._openers: dict[str, Opens] = {one.name: one for one in transports if isinstance(one, Opens)}
+        self._counters = tuple(one for one in transports if isinstance(one, CountsReconnects))
         self._recovery = Recovery(
             self._transports,
             events=events,
@@ -177,8 +184,11 @@ class Link:
                 repeatable=repeatable,
             )
         except HarnessError as error:
+            self._charge(error)
             self._ledger.command_failed(events or self._events, command, error, self._clock.monotonic() - began)
             raise
+        if reconnects := self._take_reconnects():
+            result = replace(result, damage=result.damage + Damage(reconnects=reconnects))
         if attempts > 1 or notes:
             result = replace(result, attempts=result.attempts + attempts - 1, fallbacks=(*notes, *result.fallbacks))
         self._ledger.command(events or self._events, result)
@@ -237,6 +247,7 @@ class Link:
                 carry, deadline=deadline, insist=insist, repeatable=True
             )
         except (HarnessError, OSError) as error:
+            self._charge(error)
             self._ledger.file_failed(events, action, path, error, self._clock.monotonic() - began)
             raise
         result = FileResult(
@@ -248,6 +259,7 @@ class Link:
             duration=self._clock.monotonic() - began,
             content=content,
             attempts=attempts,
+            damage=Damage(reconnects=self._take_reconnects()),
             fallbacks=notes,
         )
         self._ledger.file(events, action, result)
@@ -271,7 +283,7 @@ class Link:
             return one.interactive(command, window, deadline=deadline, on_word=on_word)
         except Unavailable as error:
             if not self._learn_host_key(one, error, deadline):
-                raise
+                raise self._not_believed(one, error) from None
             return one.interactive(command, window, deadline=deadline, on_word=on_word)
 
     def close(self) -> None:
@@ -339,6 +351,17 @@ class Link:
             return answer, calls, tuple(notes.values())
         raise Unreachable(self._name, errors)
 
+    def _take_reconnects(self) -> int:
+        """Return the reconnects of all transports that no call was charged with yet."""
+        return sum(one.take_reconnects() for one in self._counters)
+
+    def _charge(self, error: Exception) -> None:
+        """Have an error tell, and the counts know, what was mended before the call failed."""
+        reconnects = self._take_reconnects()
+        if isinstance(error, TransportError):
+            error.damage += Damage(reconnects=reconnects)
+        self._ledger.reconnected(reconnects)
+
     def _attempt(self, one: Transport) -> None:
         """One try in the background."""
         deadline = Deadline.after(PROBE_BOUND, cancellation=self._cancel)
@@ -356,7 +379,7 @@ class Link:
             opener.open(bound)
         except Unavailable as error:
             if not self._learn_host_key(one, error, deadline):
-                raise
+                raise self._not_believed(one, error) from None
             opener.open(deadline)
 
     def _call_again_once(
@@ -371,6 +394,16 @@ class Link:
             self._ledger.repeated()
             return call(one, deadline)
 
+    def _not_believed(self, one: Transport, error: Unavailable) -> Unavailable:
+        """The error, with why an unknown host key was not read over another transport where that could have been."""
+        others = [other.name for other in self._transports if other is not one and other.name in self._unauthenticated]
+        if error.cause is Cause.HOST_KEY and others and isinstance(one, PinsHostKeys) and one.unknown_host_key:
+            error.hint = (
+                f"{error.hint} It is not read over {others[0]}: anybody in the network may answer there. Where that"
+                " network can be trusted, say serial_trusted=true."
+            ).strip()
+        return error
+
     def _learn_host_key(self, one: Transport, error: Unavailable, deadline: Deadline) -> bool:
         """An unknown host key is read from the machine itself, over another transport, and pinned. True
         when it was.
@@ -382,7 +415,7 @@ class Link:
             if shown is None:
                 return False
             for other in self._transports:
-                if other is one:
+                if other is one or other.name in self._unauthenticated:
                     continue
                 try:
                     keys = read_host_keys(partial(other.run, deadline=deadline))

@@ -33,6 +33,11 @@ class Ledger:
         with self._lock:
             self._counts["repeats"] += 1
 
+    def reconnected(self, times: int) -> None:
+        """A call that failed had connected anew so often."""
+        with self._lock:
+            self._counts["reconnects"] += times
+
     def command(self, events: Emitter, result: CommandResult) -> None:
         """A command was answered."""
         damage = {name: getattr(result.damage, name) for name in _DAMAGE}
@@ -78,6 +83,7 @@ class Ledger:
         with self._lock:
             self._counts["files"] += 1
             self._counts["repeats"] += result.attempts - 1
+            self._counts["reconnects"] += result.damage.reconnects
         events.emit(
             action,
             f"{result.path}: {result.size} bytes",

@@ -19,6 +19,7 @@ from harness.target.target import Target
 from harness.target.units import UnitState
 from harness.target.why import Why
 from harness.transport.contract import CommandResult
+from tests.patience import scaled
 
 CHECKS = {each.name: each.function for each in discover([str(Path(__file__).parents[2] / "checks" / "pre_nixos")])}
 DEADLOCK = "pre-nixos.service: start job running for 9.0 s; …: a deadlock, which nothing ends"
@@ -118,7 +119,7 @@ def look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     def carry(name: str, *, why: Standing = Standing.NEVER, variables: Any = None, **said: Any) -> str:
         answer = Why(UnitState("pre-nixos.service", "loaded", "activating", "start"), why, DEADLOCK)
         monkeypatch.setattr(Manager, "why", lambda _self, _name: answer)
-        target = Target("vm1", (), variables or {}, Machine(**said), Deadline.after(30), NullEmitter())
+        target = Target("vm1", (), variables or {}, Machine(**said), Deadline.after(scaled(30)), NullEmitter())
         return str(CHECKS[name](target))
 
     return carry

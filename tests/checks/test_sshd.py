@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness.api.discovery import discover
+from tests.patience import scaled
 
 CHECKS = {each.name: each.function for each in discover([str(Path(__file__).parents[2] / "checks" / "sshd")])}
 ASK: Any = CHECKS["config_valid"].__globals__["ask_sshd"]
@@ -18,7 +19,7 @@ class Here:
     """A target that is this machine."""
 
     def run(self, command: str) -> Any:
-        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=scaled(30), check=False)
         return type("Said", (), {"err": done.stderr, "out": done.stdout, "exit_status": done.returncode})()
 
 

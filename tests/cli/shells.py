@@ -11,6 +11,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.patience import scaled
+
 ROOT = Path(__file__).parents[2]
 _BASH = """\
 eval "$(harness completion bash)"
@@ -52,7 +54,7 @@ def offered_by_fish(line: str, folder: Path) -> tuple[list[str], str]:
 def _offered(argv: list[str], folder: Path) -> tuple[list[str], str]:
     done = subprocess.run(
         argv, cwd=folder, env=environment(folder), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=_PATIENCE, check=False,
+        timeout=scaled(_PATIENCE), check=False,
     )  # fmt: skip
     return [word.strip() for word in done.stdout.splitlines() if word.strip()], done.stderr
 
@@ -100,7 +102,7 @@ class _Terminal:
 
     def read_until(self, mark: str) -> str:
         """What comes before the mark; fails where it does not come."""
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + scaled(_PATIENCE)
         while mark not in self._seen:
             left = end - time.monotonic()
             assert left > 0, f"no {mark!r} in {self._seen!r}"

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from harness.testing.pty_guest import PtyGuest
+from tests.patience import scaled
 from tests.transport.ssh.conftest import Sshd, make_sshd
 
 ROOT = Path(__file__).parents[2]
@@ -73,7 +74,7 @@ class Place:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         process = self.start(*arguments)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=scaled(120))
         assert "Traceback" not in out + err
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
@@ -154,12 +155,12 @@ def test_the_standard_recipe_has_nothing_that_hangs_or_is_lost_here(place: Place
 def test_ctrl_c_keeps_what_was_had(place: Place) -> None:
     (place.folder / "collect.yml").write_text(RECIPES.replace("timeout: 1", "timeout: 100"))
     process = place.start("collect", "-i", "inv.ini", "box", "--recipe", "slow", "-o", "out")
-    end = time.monotonic() + 60
+    end = time.monotonic() + scaled(60)
     while not (place.folder / "out" / "box" / "who.txt").exists():
         assert time.monotonic() < end, process.communicate()
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=scaled(60))
     assert process.returncode == 130, out + err
     document = place.index("out/box")
     assert [(entry["name"], entry["state"]) for entry in document["entries"][-3:]] == [
@@ -192,7 +193,7 @@ def test_a_reader_that_goes_away_ends_no_collecting(place: Place) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=scaled(120),
         check=True,
     )
     assert (done.stdout, done.stderr) == ("0\n", "")
@@ -303,7 +304,7 @@ from harness import Never, check
 
 @check
 def good(target):
-    return target.run("true").ok
+    assert target.run("true").ok
 
 @check
 def bad(target):

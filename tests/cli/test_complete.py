@@ -12,6 +12,7 @@ import pytest
 from harness.cli.complete import unknown_names
 from harness.cli.main import VERBS, build_parser
 from tests.cli.shells import ROOT, completed_at_a_terminal, offered_by_bash, offered_by_fish
+from tests.patience import scaled
 
 CHECKS = """\
 from pathlib import Path
@@ -157,6 +158,6 @@ def test_every_argument_has_its_words() -> None:
 def test_help_does_not_import_the_library() -> None:
     script = "import sys, harness.cli.main as main; main.build_parser(); print('argcomplete' in sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True, timeout=scaled(60)
     )
     assert done.stdout.strip() == "False"

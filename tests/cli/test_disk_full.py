@@ -14,6 +14,7 @@ import pytest
 
 from harness.events.reader import RecordReader
 from harness.testing.pty_guest import PtyGuest
+from tests.patience import scaled
 
 ROOT = Path(__file__).parents[2]
 CHECKS = """
@@ -46,7 +47,7 @@ def run(place: Path, prefix: list[str], limit: Callable[[], None] | None = None)
     return subprocess.run(
         [*prefix, sys.executable, "-m", "harness", "run", "-i", "inv.ini", "--logs", "logs", "mine.py"],
         cwd=place, env=environment | {"XDG_RUNTIME_DIR": str(place / "run")}, preexec_fn=limit,
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=scaled(120), check=False,
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from harness.events.writer import Rotation
 from harness.report.choice import LEVELS, Choice, Targets
 from harness.report.moment import moment
 from harness.report.people import PeopleLines
+from tests.patience import scaled
 
 ROOT = Path(__file__).parents[2]
 RUN = "20261123T033958Z-4d9857"
@@ -42,7 +43,7 @@ def argv(*arguments: str) -> list[str]:
 
 def logs(*arguments: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        argv(*arguments), cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False
+        argv(*arguments), cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=scaled(60), check=False
     )
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
@@ -292,7 +293,7 @@ def test_a_growing_record_is_followed_through_its_segments_to_its_end(tmp_path: 
             seen.append(json.loads(follower.stdout.readline())["event.sequence"])
         end(log)
         seen += [json.loads(line)["event.sequence"] for line in follower.stdout]
-        assert follower.wait(60) == 0
+        assert follower.wait(scaled(60)) == 0
     assert seen == list(range(1, seen[-1] + 1))
     assert seen[-1] > 130
 
@@ -316,7 +317,7 @@ def test_ctrl_c_ends_the_following(tmp_path: Path) -> None:
         assert follower.stdout is not None
         assert b"run.start" in follower.stdout.readline()
         follower.send_signal(signal.SIGINT)
-        _, error = follower.communicate(timeout=60)
+        _, error = follower.communicate(timeout=scaled(60))
     assert follower.returncode == 130
     assert error == b"harness: interrupted\n"
     end(log)
@@ -336,7 +337,7 @@ def test_a_closed_pipe_ends_quietly(tmp_path: Path, flag: str) -> None:
         assert reader.stdout.readline()
         reader.stdout.close()
         assert reader.stderr.read() == b""
-        assert reader.wait(60) == 0
+        assert reader.wait(scaled(60)) == 0
 
 
 def test_what_is_damaged_is_told_and_holds_up_nothing(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -459,14 +460,16 @@ def test_a_runs_record_is_turned_over_as_asked(tmp_path: Path) -> None:
     (tmp_path / "inv.ini").write_text("box ansible_host=127.0.0.1 ansible_port=1\n")
     command = [sys.executable, "-m", "harness", "run", "-i", "inv.ini", "--no-settle", "mine.py"]
     command += ["--rotate-size", "20k", "--rotate-age", "1h"]
-    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=scaled(60))
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "logs" / "latest").glob("events.*.jsonl.gz"))) >= 3
     events = [json.loads(line) for line in logs("--json", cwd=tmp_path).stdout.splitlines()]
     assert [event["event.sequence"] for event in events] == list(range(1, len(events) + 1))
     assert sum(event["event.action"] == "check.note" for event in events) == 200
     command += ["--rotate-keep", "1K"]  # less than one segment, compressed or not yet
-    subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=True)
+    subprocess.run(
+        command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=scaled(60), check=True
+    )
     done = logs("--json", cwd=tmp_path)
     assert "events before event" in done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["event.action"] == "run.end"
@@ -475,6 +478,6 @@ def test_a_runs_record_is_turned_over_as_asked(tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [["--rotate-size", "0"], ["--rotate-keep", "big"], ["--rotate-age", "soon"]])
 def test_mistakes_in_how_a_record_is_kept(place: Path, arguments: list[str]) -> None:
     command = [sys.executable, "-m", "harness", "run", "-i", "inv.ini", "mine.py", *arguments]
-    done = subprocess.run(command, cwd=place, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=place, env=ENVIRONMENT, capture_output=True, text=True, timeout=scaled(60))
     assert done.returncode == 2
     assert arguments[0] in done.stderr

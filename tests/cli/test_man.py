@@ -14,6 +14,7 @@ import pytest
 from harness.cli.main import VERBS, build_parser
 from harness.manual.page import Definitions, Lines, Page, Paragraph, Section, page_of
 from harness.manual.roff import man_pages
+from tests.patience import scaled
 
 ROOT = Path(__file__).parents[2]
 PAGES = man_pages(page_of(build_parser()), "9.9", date(2026, 11, 23))
@@ -26,7 +27,7 @@ def man(source: Path) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=scaled(60),
         check=False,
     )
 
@@ -97,7 +98,7 @@ def harness(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=scaled(60),
         check=False,
     )
 
@@ -125,7 +126,7 @@ def test_man_finds_them_beside_the_program(tmp_path: Path) -> None:
         env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=scaled(60),
         check=False,
     )
     assert done.stdout.split() == [f"{tmp_path}/share/man/man1/{name}.1" for name in ("harness", "harness-soak")]
@@ -135,7 +136,7 @@ def test_they_are_made_by_python_alone() -> None:
     """While the package is built none of the libraries is there that it needs when it runs."""
     script = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from harness.cli.man import made; print(*made())"
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, timeout=scaled(60), check=False
     )
     assert done.stdout.split() == list(PAGES), done.stderr
 
@@ -149,7 +150,7 @@ def test_the_wheel_brings_them(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=scaled(200),
         check=False,
     )
     assert done.returncode == 0, done.stderr

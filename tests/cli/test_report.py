@@ -16,6 +16,7 @@ import pytest
 from harness.engine.outcome import CheckResult, Outcome, RunResult, TargetResult
 from harness.report.folder import create
 from harness.report.write import write_reports
+from tests.patience import scaled
 from tests.soak import planted
 from tests.soak.planted import Planted
 
@@ -35,7 +36,7 @@ def harness(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comple
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=120,
+        timeout=scaled(120),
         check=False,
     )
 
@@ -209,7 +210,7 @@ def test_a_reader_that_goes_away_is_no_error(place: Path) -> None:
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {sys.executable} -m harness report latest -o - | head -n 1"],
         cwd=place, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(place)},
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=scaled(60), check=False,
     )  # fmt: skip
     assert done.stdout == "<!DOCTYPE html>\n"
     assert done.stderr == ""

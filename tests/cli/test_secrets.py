@@ -17,6 +17,7 @@ import pytest
 
 from harness.testing.pty_guest import PtyGuest
 from harness.transport.serial.requests import escape
+from tests.patience import scaled
 from tests.transport.ssh.conftest import Sshd, make_sshd
 
 ROOT = Path(__file__).parents[2]
@@ -151,7 +152,7 @@ all:
         guest.printk(f"\r\nwrapped {login[:12]}\r\n{login[12:]} end\r\n".encode())
         until(tmp_path, process, '"event.action":"console.line"', ' end"')
         (tmp_path / "heard").touch()
-        output = process.communicate(timeout=120)[0].decode()
+        output = process.communicate(timeout=scaled(120))[0].decode()
     finally:
         process.kill()
         process.wait()

@@ -14,6 +14,7 @@ import pytest
 
 from harness.cli import config
 from harness.errors import Source, UsageError
+from tests.patience import scaled
 from tests.ship.daemons import free_port, wait_until
 from tests.ship.receivers import HttpReceiver, Reply, serving
 from tests.ship.runs import Run
@@ -38,7 +39,7 @@ def harness(*arguments: str, cwd: Path, **more: str) -> subprocess.CompletedProc
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=90,
+        timeout=scaled(90),
         check=False,
     )
 
@@ -90,7 +91,9 @@ def test_stdout_has_the_events_and_nothing_else(place: Path) -> None:
 
 def test_a_closed_pipe_ends_quietly(place: Path) -> None:
     command = f"{sys.executable} -m harness ship latest --to - | true"
-    done = subprocess.run(command, shell=True, cwd=place, env=environment(place), capture_output=True, timeout=60)
+    done = subprocess.run(
+        command, shell=True, cwd=place, env=environment(place), capture_output=True, timeout=scaled(60)
+    )
     assert b"Traceback" not in done.stderr
     assert b"internal" not in done.stderr
 
@@ -169,7 +172,7 @@ def test_ctrl_c(place: Path) -> None:
     assert "it is tried again, and the record keeps everything" in first
     process.send_signal(signal.SIGINT)
     rest = process.stderr.read()
-    assert process.wait(30) == 130
+    assert process.wait(scaled(30)) == 130
     assert "4 left" in rest
 
 
@@ -184,7 +187,7 @@ def test_a_run_that_goes_on_is_followed(tmp_path: Path) -> None:
     now = harness("ship", "run/", "--to", "stdout:", "--no-follow", cwd=tmp_path)
     assert now.stdout.count("\n") == 4
     run.end()
-    assert process.wait(30) == 0
+    assert process.wait(scaled(30)) == 0
     assert out.read_bytes().splitlines() == run.lines()
 
 
@@ -305,10 +308,10 @@ def test_ctrl_c_while_a_run_waits_for_its_sink(place: Path) -> None:
 
     reader = threading.Thread(target=read)
     reader.start()
-    assert waiting.wait(60)
+    assert waiting.wait(scaled(60))
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 3
-    reader.join(10)
+    assert process.wait(scaled(30)) == 3
+    reader.join(scaled(10))
     assert any("Send the rest with: harness ship" in line for line in lines)
 
 

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import scaled
+
 from .test_usage import ROOT, harness
 
 CHECK = """from harness import check
@@ -114,7 +116,7 @@ def test_a_killed_soak_is_gone_on_with_and_an_interrupted_one_says_how(place: Pa
         )  # fmt: skip
 
     def wait_for(count: int) -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + scaled(60)
         while time.monotonic() < end:
             files = list(place.glob("logs/2*/trials.jsonl"))
             if files and files[0].read_text().count('"ended":1') - files[0].read_text().count('"mark"') >= count:
@@ -127,7 +129,7 @@ def test_a_killed_soak_is_gone_on_with_and_an_interrupted_one_says_how(place: Pa
         wait_for(1)
     finally:
         soak.send_signal(signal.SIGKILL)
-        soak.communicate(timeout=30)
+        soak.communicate(timeout=scaled(30))
     status = harness("status", cwd=place)
     assert "was killed" in status.stdout
     assert "harness soak --resume" in status.stdout
@@ -139,7 +141,7 @@ def test_a_killed_soak_is_gone_on_with_and_an_interrupted_one_says_how(place: Pa
         assert busy.returncode == 2
         assert "another process is writing the record" in busy.stderr
         soak.send_signal(signal.SIGINT)
-        out, err = soak.communicate(timeout=60)
+        out, err = soak.communicate(timeout=scaled(60))
     finally:
         if soak.poll() is None:
             soak.kill()
@@ -164,7 +166,7 @@ def test_figures_are_served_for_prometheus(place: Path) -> None:
     )  # fmt: skip
     text = ""
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + scaled(60)
         while time.monotonic() < end and 'harness_iterations_total{target="vm1"} 1.0' not in text:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
@@ -184,7 +186,7 @@ def test_a_full_disk_ends_it_and_says_how_to_go_on(place: Path) -> None:
     command = f"ulimit -f 24; exec {sys.executable} -m harness soak -i inv.ini mine.py --for 1h --retries 0"
     done = subprocess.run(
         ["bash", "-c", command], cwd=place, env={"PYTHONPATH": str(ROOT), "HOME": str(place)}, capture_output=True,
-        text=True, stdin=subprocess.DEVNULL, timeout=120, check=False,
+        text=True, stdin=subprocess.DEVNULL, timeout=scaled(120), check=False,
     )  # fmt: skip
     assert done.returncode == 5, done.stderr
     assert "cannot write the record" in done.stderr
@@ -209,7 +211,7 @@ def test_on_a_terminal_there_is_a_live_table(place: Path) -> None:
         except OSError:  # EIO: the other end is closed
             break
     os.close(ours)
-    assert soak.wait(60) == 3
+    assert soak.wait(scaled(60)) == 3
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
     assert re.search(r"target +iteration +clean +settle p50 \(p99\) +flaky +faults +fallbacks +ETA +now", text)
     assert re.search(r"vm1 +1 of 2 +0\.0 %, 0\.0 to 79\.3 % +- +0 +0 +0 +\d+ s ", text)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import scaled
+
 ROOT = Path(__file__).parents[2]
 GOOD = """from harness import check
 
@@ -29,7 +31,7 @@ def harness(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=60,
+        timeout=scaled(60),
         check=False,
     )
 
@@ -131,7 +133,7 @@ def test_help_imports_nothing_heavy() -> None:
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True, timeout=scaled(60)
     )
     assert done.stdout.strip() == "[]"
 
@@ -144,7 +146,7 @@ def test_a_reader_that_goes_away_is_no_error(place: Path) -> None:
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(place)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=scaled(60),
         check=False,
     )
     assert "Traceback" not in done.stderr
@@ -159,7 +161,7 @@ def test_a_run_whose_reader_goes_away_keeps_its_verdict(place: Path) -> None:
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(place)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=scaled(60),
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.docs.reading import Block, Command, File
+from tests.patience import scaled
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = "20261123T033958Z-4d9857"
@@ -73,11 +74,11 @@ class Place:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
-                timeout=_TIMEOUT,
+                timeout=(timeout := scaled(_TIMEOUT)),
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            return f"{place}\nwent on for {_TIMEOUT:g} s; it printed:\n{error.output!r}"
+            return f"{place}\nwent on for {timeout:.0f} s; it printed:\n{error.output!r}"
         if done.returncode != block.exit_status:
             return (
                 f"{place}\nexit status {done.returncode}, and the page expects {block.exit_status} "

@@ -7,14 +7,13 @@ import contextlib
 import io
 import re
 import shlex
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.cli.main import VERBS, build_parser
 from tests.docs.place import ROOT, Place
-from tests.docs.reading import Block, Command, File, inline_commands, read
+from tests.docs.reading import Block, File, inline_commands, read
 from tests.docs.reasons import problem
 
 PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if "events" not in path.parts)]
@@ -25,13 +24,13 @@ def _name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def _read(path: Path) -> tuple[list[File], list[Block]]:
+def page_of(path: Path) -> tuple[list[File], list[Block]]:
     return read(path, _name(path))
 
 
 @pytest.mark.parametrize("path", PAGES, ids=_name)
 def test_what_needs_no_machine_is_carried_out(path: Path, tmp_path: Path) -> None:
-    files, blocks = _read(path)
+    files, blocks = page_of(path)
     here = [block for block in blocks if not block.guest and not block.not_run]
     if not here:
         return
@@ -41,41 +40,10 @@ def test_what_needs_no_machine_is_carried_out(path: Path, tmp_path: Path) -> Non
     assert not wrong, "\n\n".join(wrong)
 
 
-@pytest.mark.guest
-@pytest.mark.timeout(900)
-def test_what_needs_a_machine_is_carried_out_beside_one(tmp_path: Path) -> None:
-    """One machine for all pages: it is up before the first command, and down after the last."""
-    pages = [_read(path) for path in PAGES]
-    place = Place(tmp_path)
-    wrong = place.carry_out(_ours_alone("harness up -i inventories/local.ini --keep-for 20m"))
-    assert not wrong, wrong
-    done: set[Block] = set()
-    try:
-        for files, blocks in pages:
-            typed = [block for block in blocks if not block.not_run]
-            if not any(block.guest for block in typed):
-                continue
-            place.write(files)
-            for block in typed:
-                # What several pages have in common is done once.
-                same = replace(block, page="", line=0, commands=tuple(replace(c, line=0) for c in block.commands))
-                if same not in done:
-                    wrong += place.carry_out(block)
-                    done.add(same)
-            place.keep_a_run()
-    finally:
-        wrong += place.carry_out(_ours_alone("harness down"))
-    assert not wrong, "\n\n".join(wrong)
-
-
-def _ours_alone(text: str) -> Block:
-    return Block("(the test itself)", 0, (Command(text, 0, ()),))
-
-
 @pytest.mark.parametrize("path", PAGES, ids=_name)
 def test_what_is_not_run_has_a_reason_that_holds(path: Path) -> None:
     wrong = [
-        f"{block.page}:{block.line}: {said}" for block in _read(path)[1] if block.not_run and (said := problem(block))
+        f"{block.page}:{block.line}: {said}" for block in page_of(path)[1] if block.not_run and (said := problem(block))
     ]
     assert not wrong, "\n".join(wrong)
 
@@ -84,7 +52,7 @@ def test_what_is_not_run_has_a_reason_that_holds(path: Path) -> None:
 def test_commands_of_ours_are_ones_that_we_have(path: Path) -> None:
     """Run or not: each names a verb, and flags that it has."""
     wrong = []
-    for block in _read(path)[1]:
+    for block in page_of(path)[1]:
         for command in block.commands:
             for typed in _ours(command.text):
                 if said := _refused(typed):

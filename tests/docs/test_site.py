@@ -15,6 +15,7 @@ from harness.events.kinds import KINDS
 from harness.inventory.variables import VARIABLES
 from harness.manual.markdown import markdown_of
 from harness.manual.page import Page, page_of
+from tests.patience import scaled
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +29,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
          str(ROOT / "docs"), str(folder / "html")],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=scaled(280),
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -24,9 +24,11 @@ from harness.engine.workers import WorkerPool
 from harness.errors import DeadlineExpired, Source
 from harness.events import Emitter, NullEmitter
 from harness.target.target import Target
+from harness.target.tracked_result import TrackedResult
 from harness.transport.contract import CommandResult, Damage, Fallback, Result
 from harness.transport.errors import Cause, Timeout, TransportLost, Unavailable
 from harness.transport.link import Unreachable
+from tests.patience import scaled
 
 POOL = WorkerPool(2)
 
@@ -307,7 +309,7 @@ def test_a_check_that_sleeps_by_itself_does_not_hold_up_an_interrupt() -> None:
 
     def stubborn(_target: Target) -> None:
         threading.Timer(0.05, stop.cancel, args=("interrupted by SIGINT",)).start()
-        release.wait(60)
+        release.wait(scaled(60))
 
     result, _, _ = carry(stubborn, cancellation=stop, budget=1000.0, attempt_timeout=1000.0)
     assert not release.is_set()
@@ -392,3 +394,67 @@ def test_observations_that_cannot_be_compared_do_not_settle() -> None:
     result, _, _ = carry(lambda _t: Incomparable(), window=1.0)
     assert result.outcome is Outcome.FAILED
     assert result.flaky
+
+
+# -- passed without having been seen
+
+
+class bool_:  # noqa: N801 - as numpy calls it
+    """A truth value as numpy has it."""
+
+    __module__ = "numpy"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+async def _coroutine() -> None:
+    """Work that nobody does."""
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (lambda: False, "returned False"),
+        (lambda: True, "returned True"),
+        (bool_, "returned False"),
+        (_coroutine, "returned a coroutine"),
+        (lambda: (number for number in (1, 2)), "returned a generator"),
+    ],
+)
+def test_what_looks_like_a_verdict_is_an_error_and_no_pass(value: Callable[[], object], said: str) -> None:
+    result, _, _ = carry(lambda _target: value(), budget=60)
+    assert (result.outcome, result.attempts) == (Outcome.ERROR, 1)
+    assert said in result.message
+    assert result.location
+
+
+@pytest.mark.parametrize("value", [None, 0, 1, "", "False", [], (False,), {"a": True}, 0.0])
+def test_an_observation_may_be_anything_else(value: object) -> None:
+    result, _, _ = carry(lambda _target: value)
+    assert result.outcome is Outcome.PASSED
+
+
+def test_a_failed_command_that_nobody_looked_at_is_a_warning_of_the_verdict() -> None:
+    failed = TrackedResult.of(CommandResult("false", b"", b"no", 1, "ssh", 0, 0, 0))
+    result, _, _ = carry(lambda target: str(target.run("false").ok), answer=lambda: failed)
+    assert result.warnings == ()
+
+    failed = TrackedResult.of(CommandResult("false", b"", b"no", 1, "ssh", 0, 0, 0))
+    result, _, _ = carry(lambda target: target.run("false") is None or None, answer=lambda: failed)
+    assert result.outcome is Outcome.PASSED
+    assert result.warnings == ("`false` ended with exit status 1: no, and the check did not look at its result",)
+
+
+def test_only_the_verdicts_own_attempt_is_warned_of() -> None:
+    looks = iter(range(3))
+
+    def look(target: Target) -> None:
+        target.run("false")
+        if next(looks) == 0:
+            raise NotYet("no")
+
+    answers = iter([TrackedResult.of(CommandResult(f"false {n}", b"", b"", 1, "ssh", 0, 0, 0)) for n in range(3)])
+    result, _, _ = carry(look, answer=lambda: next(answers), budget=60)
+    assert (result.attempts, len(result.warnings)) == (2, 1)
+    assert result.warnings[0].startswith("`false 1`")

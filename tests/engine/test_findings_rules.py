@@ -75,7 +75,7 @@ def test_what_is_required_is_expected(tmp_path: Path) -> None:
         ("pnaic", "did you mean 'panic'"),
         ("crit", "did you mean 'critical'"),
         ("zzz", "'zzz' names no finding"),
-        ("'~('", "is no regular expression"),
+        ("'~('", "is not a regular expression"),
         ("[none, panic]", "`none` by itself"),
         ("{a: b}", "expected a list"),
     ],

@@ -28,6 +28,7 @@ from harness.report.junit import render
 from harness.report.terminal import Terminal
 from harness.report.write import results_json
 from harness.target.target import Target
+from tests.patience import scaled
 
 from .reports import REPORTS
 from .test_scheduler import FakeSession
@@ -150,13 +151,13 @@ def test_checks_that_run_side_by_side_all_have_it(trial: Trial) -> None:
     together = threading.Barrier(2)
 
     def one(_target: Target) -> None:
-        together.wait(60)
+        together.wait(scaled(60))
         trial.say(OOM)
-        together.wait(60)
+        together.wait(scaled(60))
 
     def other(_target: Target) -> None:
-        together.wait(60)
-        together.wait(60)
+        together.wait(scaled(60))
+        together.wait(scaled(60))
 
     result = trial.carry([check("one", one, alone=False), check("other", other, alone=False)])
     (event,) = trial.events("finding")

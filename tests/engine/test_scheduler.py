@@ -23,6 +23,7 @@ from harness.inventory import load
 from harness.target.target import Target
 from harness.transport.contract import CommandResult, Result
 from harness.transport.errors import Cause, Unavailable
+from tests.patience import scaled
 
 
 class FakeSession:
@@ -218,7 +219,7 @@ def test_checks_that_do_not_return_take_no_place_from_the_others(trial: Trial) -
     release = threading.Event()
 
     def stuck(_target: Target) -> None:
-        release.wait(120)
+        release.wait(scaled(120))
 
     checks = [
         Check(f"stuck{n}", "m", "m.py", stuck, Source(__file__, 1), Settings(budget=0.1, attempt_timeout=0.1))

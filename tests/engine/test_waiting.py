@@ -10,7 +10,7 @@ from concurrent.futures import Future
 import pytest
 
 from harness.deadline import Cancellation
-from harness.engine.waiting import FirstLook, Signals, Waiter
+from harness.engine.waiting import LONGEST_REST, FirstLook, Signals, Waiter
 from harness.errors import Cancelled
 
 
@@ -68,6 +68,30 @@ def test_a_target_that_rings_all_the_time_is_left_some_of_it() -> None:
         return looks
 
     assert asyncio.run(main()) <= 6
+
+
+def test_a_console_that_prints_without_a_pause_costs_few_looks() -> None:
+    """And the first ring after a quiet is answered at once again."""
+
+    async def main() -> tuple[int, float]:
+        signals = Signals()
+        waiter = Waiter(Cancellation(), signals)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + 2.0
+        looks = 0
+        while loop.time() < end:
+            signals.ring()
+            await waiter.pause(3600)
+            looks += 1
+        await waiter.pause(LONGEST_REST + 0.05)
+        signals.ring()
+        began = loop.time()
+        await waiter.pause(3600)
+        return looks, loop.time() - began
+
+    looks, took = asyncio.run(main())
+    assert looks <= 10
+    assert took < LONGEST_REST
 
 
 def test_nothing_is_followed_until_somebody_waits() -> None:

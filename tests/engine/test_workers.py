@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.engine.workers import NAME, WorkerPool
+from tests.patience import scaled
 
 
 def carried(work: Callable[[WorkerPool], Coroutine[Any, Any, Any]], size: int = 4) -> Any:
@@ -76,7 +77,7 @@ def test_there_are_never_more_threads_than_allowed() -> None:
 
     def note() -> None:
         seen.add(threading.get_ident())
-        two.wait(50)
+        two.wait(scaled(50))
 
     async def work(pool: WorkerPool) -> None:
         await asyncio.gather(*(pool.run(note) for _ in range(20)))
@@ -151,7 +152,7 @@ def test_after_the_end_nothing_is_begun_and_no_thread_is_left() -> None:
     release.set()
     for thread in threading.enumerate():
         if thread.name == NAME and thread not in before:
-            thread.join(30)
+            thread.join(scaled(30))
             assert not thread.is_alive()
     assert begun == []
 
@@ -162,7 +163,7 @@ def test_a_ring_that_an_ended_loop_did_not_hear_is_not_waited_for() -> None:
     async def leaves() -> None:
         pool.submit(carried_out.set)
         await asyncio.sleep(0)
-        carried_out.wait(30)
+        carried_out.wait(scaled(30))
         time.sleep(0.05)  # the thread rings
         asyncio.get_running_loop().stop()
 

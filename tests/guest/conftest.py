@@ -13,8 +13,12 @@ from typing import Any
 
 import pytest
 
+from tests.patience import factor, scaled
+
 ROOT = Path(__file__).parents[2]
 INVENTORIES = ROOT / "inventories"
+RESTORED = Path(__file__).with_name("restored.ini")
+"""The same machine as that of local.ini, restored in seconds: for tests of what comes after the boot."""
 SSHD = str(ROOT / "checks" / "sshd")
 
 
@@ -37,7 +41,7 @@ class Run:
 
     def finish(self, seconds: float = 280) -> int:
         """Waits for its end and keeps what it printed."""
-        self.stdout, self.stderr = self.process.communicate(timeout=seconds)
+        self.stdout, self.stderr = self.process.communicate(timeout=scaled(seconds))
         return self.process.returncode
 
     @property
@@ -69,7 +73,7 @@ class Run:
 
     def wait_for(self, action: str, seconds: float = 200) -> dict[str, Any]:
         """The first event of that kind; fails when the run ends before it."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + scaled(seconds)
         while time.monotonic() < end:
             found = self.of(action)
             if found:
@@ -94,7 +98,7 @@ def alive(pid: int) -> bool:
 
 def gone(pids: list[int], seconds: float = 20) -> bool:
     """Whether all of them end in that time."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + scaled(seconds)
     while time.monotonic() < end:
         if not any(alive(pid) for pid in pids):
             return True
@@ -112,6 +116,8 @@ def harness(tmp_path: Path) -> Iterator[Callable[..., Run]]:
         folder.mkdir(exist_ok=True)
         if verb in ("run", "soak") and not collect:
             arguments = (*arguments, "--no-collect")  # the diagnostics of an emulated machine take a minute
+        if verb in ("run", "soak") and (load := min(4.0, factor())) > 1.1 and "--resume" not in arguments:
+            arguments = (*arguments, "--timeout-scale", f"{load:.1f}")
         runs.append(Run(folder, *arguments, verb=verb))
         return runs[-1]
 

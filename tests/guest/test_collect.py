@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import INVENTORIES, Run
+from .conftest import RESTORED, Run
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(600)]
 
-BROKEN = str(INVENTORIES / "broken-sshd.ini")
+BREAK_SSHD = """\
+echo NoSuchSetting yes >> /etc/ssh/sshd_config
+systemctl restart ssh; until systemctl is-failed ssh; do sleep 0.2; done
+"""
 UNITS = """\
 cd /run/systemd/system
 cat > pre.service <<'END'
@@ -53,8 +56,9 @@ def verb(tmp_path: Path, harness: Callable[..., Run]) -> Iterator[Callable[..., 
         return done
 
     (tmp_path / "collect.yml").write_text(RECIPES)
-    (tmp_path / "inv.ini").write_text(f"vm1 qemu_image=debian qemu_seed={INVENTORIES / 'seeds' / 'broken-sshd'}\n")
+    (tmp_path / "inv.ini").write_text(RESTORED.read_text())
     run("up", "-i", "inv.ini", "vm1")
+    run("exec", "-i", "inv.ini", "vm1", "--", BREAK_SSHD)
     yield run
     run("down", "vm1")
 

@@ -20,6 +20,7 @@ from harness.transport.errors import Cause, Timeout, Unavailable
 from harness.transport.serial.console import Console
 from harness.transport.serial.spec import Become, SerialSpec
 from harness.transport.serial.transport import SerialTransport
+from tests.patience import scaled
 
 from .test_link import Guest
 
@@ -48,12 +49,14 @@ class Place:
         return self._guest.target().run(command, transport="ssh").out
 
     def transport(self, user: str, password: str | None, become: Become | None = None, seconds: float = 90) -> Any:
-        spec = SerialSpec(self.console.address, user=user, password=password, become=become, login_timeout=seconds)
+        spec = SerialSpec(
+            self.console.address, user=user, password=password, become=become, login_timeout=scaled(seconds)
+        )
         self._made.append(SerialTransport(self.console, spec, events=NullEmitter()))
         return self._made[-1]
 
     def typed(self, text: bytes) -> None:
-        self.console.write(text, deadline=Deadline.after(20))
+        self.console.write(text, deadline=Deadline.after(scaled(20)))
 
     def close(self) -> None:
         for transport in self._made:
@@ -77,18 +80,19 @@ def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
 
 @pytest.fixture
 def place(booted: Guest) -> Iterator[Place]:
-    """Begins and ends with nobody logged in."""
+    """Begins and ends with nobody logged in, and with an sshd that answers: one of the tests resets the machine."""
+    booted.until("ssh", 240)
     found = Place(booted)
     yield found
     found.close()
-    end = time.monotonic() + 60
+    end = time.monotonic() + scaled(60)
     while found.who_is_on_it() not in (["agetty"], ["login"]):
         assert time.monotonic() < end, f"somebody is still on the console: {found.who_is_on_it()}"
         time.sleep(0.5)
 
 
 def soon(seconds: float = 90) -> Deadline:
-    return Deadline.after(seconds)
+    return Deadline.after(scaled(seconds))
 
 
 def test_a_user_logs_in_through_agetty_and_login(place: Place) -> None:

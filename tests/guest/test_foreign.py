@@ -11,6 +11,7 @@ import pytest
 from harness.machine.image import Image
 from tests.guest.foreign import disk_of, live_iso
 from tests.operate.person import Person, harness
+from tests.patience import scaled
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(900)]
 
@@ -54,7 +55,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     from harness.events.emitter import NullEmitter
     from harness.machine.image import ensure_image
 
-    debian: Image = ensure_image("debian", events=NullEmitter(), deadline=Deadline.after(1500), progress=print)
+    debian: Image = ensure_image("debian", events=NullEmitter(), deadline=Deadline.after(scaled(1500)), progress=print)
     assert debian.kernel is not None, "the recipe's image has a kernel of its own"
     folder = tmp_path_factory.mktemp("foreign")
     disk_of(live_iso(folder / "live.iso", debian.kernel, PASSWORD), folder / "disk.qcow2")

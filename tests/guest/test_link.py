@@ -18,37 +18,43 @@ from harness.target.spec import target_spec
 from harness.target.target import Target
 from harness.transport.contract import CommandResult, Result
 from harness.transport.errors import Cause, TransportError, TransportLost
+from harness.transport.link import Link
+from tests.patience import scaled
 
-from .conftest import INVENTORIES
+from .conftest import RESTORED
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(600)]
 
 
 class Guest:
-    """A booted machine, and a way to look at it that counts what was met."""
+    """A machine that is up, and a way to look at it that counts what was met."""
 
-    def __init__(self, folder: Path, inventory: Path = INVENTORIES / "local.ini") -> None:
+    def __init__(self, folder: Path, inventory: Path = RESTORED) -> None:
         host = load([str(inventory)]).host("vm1")
         self.log = EventLog(folder / "events.jsonl", run="r")
         self.results: list[Result] = []
         self.session = TargetSession(
             host, target_spec(host), folder=folder, events=self.log.bind(target="vm1"), run="r", secrets=self.log
         )
-        self.session.start(Deadline.after(900))
+        self.session.start(Deadline.after(scaled(900)))
         self.machine = self.session.machine
         assert self.machine is not None
-        self.link = self.session.link
+
+    @property
+    def link(self) -> Link:
+        """The link in use; a restored machine has a new one."""
+        return self.session.link
 
     def target(self, seconds: float = 60) -> Target:
-        return self.session.target(Deadline.after(seconds), self.log.bind(target="vm1"), self.results.append)
+        return self.session.target(Deadline.after(scaled(seconds)), self.log.bind(target="vm1"), self.results.append)
 
     def monitor(self, command: str, **arguments: object) -> None:
         assert self.machine is not None
-        self.machine.qmp.execute(command, deadline=Deadline.after(20), **arguments)
+        self.machine.qmp.execute(command, deadline=Deadline.after(scaled(20)), **arguments)
 
     def until(self, transport: str, seconds: float = 120) -> CommandResult:
         """The first answer that this transport gives again."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + scaled(seconds)
         while True:
             try:
                 return self.target(30).run("true", transport=transport)
@@ -118,7 +124,7 @@ def test_a_reset_in_mid_command_is_a_lost_transport_and_no_answer(guest: Guest) 
     threading.Timer(1.0, guest.monitor, args=("system_reset",)).start()
     with pytest.raises(TransportLost) as caught:
         # Not a check's command, which would be run again: one that must not be.
-        guest.link.run("sleep 50; echo never", deadline=Deadline.after(60), transport="serial")
+        guest.link.run("sleep 50; echo never", deadline=Deadline.after(scaled(60)), transport="serial")
     assert caught.value.cause in (Cause.REBOOT, Cause.NO_SHELL, Cause.EOF)
     assert caught.value.may_have_run
     guest.until("serial", 240)

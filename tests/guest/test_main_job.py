@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import INVENTORIES, ROOT, SSHD, Run, alive, gone
+from tests.patience import scaled
+
+from .conftest import INVENTORIES, RESTORED, ROOT, SSHD, Run, alive, gone
 
 pytestmark = pytest.mark.guest
 
@@ -157,7 +159,7 @@ def test_two_runs_at_once_with_a_check_of_ones_own(harness: Callable[..., Run], 
 
 
 def test_a_kept_machine_can_be_attached_to(harness: Callable[..., Run], tmp_path: Path) -> None:
-    first = harness("-i", LOCAL, "--keep", f"{SSHD}/outside.py::tcp_answers")
+    first = harness("-i", str(RESTORED), "--keep", f"{SSHD}/outside.py::tcp_answers")
     assert first.finish() == 0, first.stdout + first.stderr
     (pid,) = first.machines()
     assert alive(pid)
@@ -176,7 +178,7 @@ def test_a_kept_machine_can_be_attached_to(harness: Callable[..., Run], tmp_path
         assert socket
         printed = shlex.split(command.partition("ssh:")[2])
         typed = subprocess.run(
-            [*printed, "id", "-un"], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+            [*printed, "id", "-un"], stdin=subprocess.DEVNULL, capture_output=True, timeout=scaled(60), check=False
         )
         assert (typed.returncode, typed.stdout) == (0, b"root\n"), typed.stderr
         inventory = tmp_path / "attach.ini"

@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from .conftest import INVENTORIES, Run, alive, gone
+from tests.patience import scaled
+
+from .conftest import RESTORED, Run, alive, gone
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(600)]
 
@@ -29,7 +31,7 @@ def never_so(target):
 def not_looked_at(target):
     raise Never("the run has stopped before")
 """
-LOCAL = str(INVENTORIES / "local.ini")
+LOCAL = str(RESTORED)
 
 
 @dataclass
@@ -54,7 +56,7 @@ class Desk:
         return subprocess.run(
             [sys.executable, "-m", "harness", verb, "-i", LOCAL, *words],
             cwd=self.folder, input=data, capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
-            timeout=250, check=False,
+            timeout=scaled(250), check=False,
         )  # fmt: skip
 
     def answer(self, *words: str) -> dict[str, Any]:
@@ -128,7 +130,7 @@ def test_a_command_goes_on_where_its_transport_was_lost(desk: Desk) -> None:
     run = desk.start(
         "exec", "-i", LOCAL, "-n", "--json", "vm1", "--", f"echo a; echo x >>{mark}; {waits}; echo b; exit 4"
     )
-    end = time.monotonic() + 60
+    end = time.monotonic() + scaled(60)
     while desk.answer("--transport", "serial", "vm1", "--", "cat", mark).get("exit_status"):
         assert time.monotonic() < end
     killed = desk.answer(
@@ -185,7 +187,10 @@ def test_a_run_uses_what_is_up_and_leaves_it_up(desk: Desk) -> None:
     assert attached["process.pid"] == desk.machine["pid"]
 
 
-def test_when_it_is_down_that_is_said(desk: Desk) -> None:
+def test_when_it_is_down_that_is_said(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    up = desk.type("up", "-i", LOCAL)
+    assert up.process.returncode == 0, up.stdout + up.stderr
     pid = desk.machine["pid"]
     down = desk.type("down", "vm*")
     assert (down.stdout, down.process.returncode) == ("vm1  is down\n", 0)

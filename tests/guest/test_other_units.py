@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import INVENTORIES, SSHD, Run, gone
+from .conftest import RESTORED, SSHD, Run, gone
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(900)]
 
@@ -88,7 +88,7 @@ def test_socket_activation_and_the_other_name(harness: Callable[..., Run], tmp_p
     (tmp_path / "as_sshd.py").write_text(AS_SSHD)
     (tmp_path / "comes_later.py").write_text(COMES_LATER)
     mine = (str(tmp_path / "by_socket.py"), str(tmp_path / "comes_later.py"))
-    first = harness("-i", str(INVENTORIES / "local.ini"), "--keep", *mine, SSHD)
+    first = harness("-i", str(RESTORED), "--keep", *mine, SSHD)
     code = first.finish(400)
     (pid,) = first.machines()
     try:

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.patience import scaled
+
 from .conftest import INVENTORIES, ROOT, alive, gone
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(600)]
@@ -91,7 +93,7 @@ class Session:
         self.output = ""
 
     def finish(self) -> int:
-        self.output = self.process.communicate(timeout=400)[0]
+        self.output = self.process.communicate(timeout=scaled(400))[0]
         return self.process.returncode
 
     def of(self, action: str) -> list[dict[str, Any]]:
@@ -145,7 +147,7 @@ def test_a_suite_on_a_machine(folder: Path) -> None:
 
 def test_an_interrupt_ends_the_machine_too(folder: Path) -> None:
     session = Session(folder)
-    end = time.monotonic() + 300
+    end = time.monotonic() + scaled(300)
     while not any(event["harness.stage"] == "kernel" for event in session.of("boot.stage")):
         assert session.process.poll() is None, session.process.communicate()
         assert time.monotonic() < end

@@ -14,13 +14,16 @@ from typing import Any, TypeVar
 import pytest
 
 from harness.api.check import Never, NotYet
+from harness.deadline import Deadline
 from harness.target import look as looks
 from harness.target.queue import Knot
+from harness.target.reset import Reset, ResetKind
 from harness.target.settle import judge_target, settled
 from harness.target.standing import Standing
 from harness.target.target import Target
 from harness.target.units import UnitState
 from harness.target.why import Why, explain
+from tests.patience import scaled
 
 from .settling_units import busy as fill_the_queue
 from .settling_units import quiet
@@ -214,30 +217,70 @@ USERS: list[tuple[Any, ...]] = [
 ]
 
 
+class States:
+    """One machine in three states, each made of the quiet one: so a test has what it needs, whatever ran before it."""
+
+    def __init__(self, guest: Guest) -> None:
+        self._guest = guest
+        self._state = "quiet"
+        made = guest.target(120).run("sh", stdin=quiet(every=bool(RECORD)).encode())
+        assert made.ok, made.err
+        until(lambda: guest.target().unit_settled("third.service", 2.0))
+        guest.session.save(Deadline.after(scaled(120)))
+
+    def quiet(self) -> Guest:
+        """The queue is empty, and nothing flaps."""
+        if self._state != "quiet":
+            self._guest.session.reset(Reset(ResetKind.SNAPSHOT), Deadline.after(scaled(120)))
+            self._state = "quiet"
+        return self._guest
+
+    def busy(self) -> Guest:
+        """The queue is full of jobs that wait."""
+        if self._state != "busy":
+            guest = self.quiet()
+            self._state = "busy"
+            made = guest.target().run("sh", stdin=fill_the_queue(every=bool(RECORD)).encode())
+            assert made.ok, made.err
+            until(lambda: guest.target().run("systemctl list-jobs").out.count("waiting") >= 5 or None)
+        return self._guest
+
+    def flapping(self) -> Guest:
+        """One of the units restarts again and again: that costs an emulated machine much."""
+        if self._state != "flapping":
+            guest = self.quiet()
+            self._state = "flapping"
+            assert guest.target().run("systemctl start flapper").ok
+        return self._guest
+
+
 @pytest.fixture(scope="module")
-def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[States]:
     found = Guest(tmp_path_factory.mktemp("settling"))
     try:
-        made = found.target(120).run("sh", stdin=quiet(every=bool(RECORD)).encode())
-        assert made.ok, made.err
-        yield found
+        yield States(found)
     finally:
         found.session.stop()
 
 
-@pytest.fixture(scope="module")
-def busy(guest: Guest) -> Guest:
-    """The guest with a queue full of jobs that wait."""
-    until(lambda: guest.target().unit_settled("third.service", 1.0))
-    made = guest.target().run("sh", stdin=fill_the_queue(every=bool(RECORD)).encode())
-    assert made.ok, made.err
-    until(lambda: guest.target().run("systemctl list-jobs").out.count("waiting") >= 5 or None)
-    return guest
+@pytest.fixture
+def guest(states: States) -> Guest:
+    return states.quiet()
+
+
+@pytest.fixture
+def busy(states: States) -> Guest:
+    return states.busy()
+
+
+@pytest.fixture
+def flapping(states: States) -> Guest:
+    return states.flapping()
 
 
 def until(look: Callable[[], T | None], seconds: float = 60) -> T:
     """The first answer that is one."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + scaled(seconds)
     while True:
         try:
             found = look()
@@ -314,21 +357,13 @@ def test_what_recovers_at_the_third_try_is_up_and_settles(guest: Guest) -> None:
     assert (state.standing, state.restarts) == (UP, 2)
 
 
-@pytest.fixture
-def flapping(guest: Guest) -> Iterator[Guest]:
-    """The guest while one of its units restarts again and again: that costs an emulated machine much."""
-    assert guest.target().run("systemctl start flapper").ok
-    yield guest
-    assert guest.target().run("systemctl stop flapper").ok
-
-
 def test_what_flaps_is_told_with_the_times_and_does_not_settle(flapping: Guest) -> None:
     guest = flapping
     # It is up at some looks, all the same: one look is not enough.
     assert isinstance(until(lambda: guest.target().unit_up("flapper.service")), UnitState)
     until(lambda: "restart counter is at 3" in guest.target().run("journalctl -b -u flapper").out or None)
     told: set[str] = set()
-    end = time.monotonic() + 60
+    end = time.monotonic() + scaled(60)
     while len(told - {"job"}) < 2 and time.monotonic() < end:
         with pytest.raises(NotYet) as caught:
             guest.target().unit_settled("flapper.service", 2.0)

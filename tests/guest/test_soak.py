@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.soak.trials import read_trials
+from tests.patience import scaled
 
 from .conftest import INVENTORIES, Run, alive, gone
 
@@ -52,7 +53,7 @@ def test_killed_and_gone_on_with(harness: Callable[..., Run], tmp_path: Path) ->
         "-i", str(INVENTORIES / "local.ini"), str(mine), "--iterations", "4", "--fault", "pause:1s",
         "-e", "soak_fault_within=0.5", verb="soak",
     )  # fmt: skip
-    end = time.monotonic() + 400
+    end = time.monotonic() + scaled(400)
     # In the third iteration, and not between two QEMUs: each restore has one of its own.
     while len(first.of("reset.end")) < 3 and time.monotonic() < end:
         assert first.process.poll() is None, first.process.communicate()

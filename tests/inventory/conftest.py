@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.patience import scaled
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -85,7 +87,7 @@ class Ansible:
     def close(self) -> None:
         assert self._process.stdin
         self._process.stdin.close()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=scaled(30))
 
 
 @pytest.fixture(scope="session")

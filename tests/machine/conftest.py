@@ -19,6 +19,7 @@ from harness.machine.image import Image, ensure_image
 from harness.machine.machine import Machine
 from harness.machine.spec import MachineSpec
 from harness.transport.serial.console import Console
+from tests.patience import scaled
 
 
 class Recorder:
@@ -50,7 +51,7 @@ class Guest:
         self.console: Console | None = None
 
     def start(self, *, hold: bool = True) -> None:
-        self.machine.start(Deadline.after(60), hold=hold)
+        self.machine.start(Deadline.after(scaled(60)), hold=hold)
         self.console = Console(self.machine.console_address, name=self.machine.name, events=self.events)
         self.console.open(Deadline.after(10))
 
@@ -95,7 +96,7 @@ class Guest:
         argv += ["-o", f"UserKnownHostsFile={known}", "-o", "IdentitiesOnly=yes", "-i", str(image.client_key)]
         argv += ["-p", str(self.machine.ssh_port), f"{image.user}@127.0.0.1", command]
         for _ in range(60):
-            done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=scaled(120), check=False)
             if done.returncode != 255:
                 return done.stdout
             time.sleep(1)
@@ -127,7 +128,7 @@ def guest(tmp_path: Path) -> Iterator[MakeGuest]:
 @pytest.fixture(scope="session")
 def debian() -> Image:
     """The Debian image; built by the first test that needs it where it is not in the cache."""
-    return ensure_image("debian", events=Recorder(), deadline=Deadline.after(1500), progress=print)
+    return ensure_image("debian", events=Recorder(), deadline=Deadline.after(scaled(1500)), progress=print)
 
 
 @pytest.fixture

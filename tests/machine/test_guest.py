@@ -24,6 +24,7 @@ from harness.machine.image import Image
 from harness.machine.machine import Machine
 from harness.machine.recipe import RECIPES
 from harness.machine.spec import MachineSpec
+from tests.patience import scaled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -289,7 +290,7 @@ def test_qemu_ends_with_us_however_we_end(tmp_path: Path, sign: signal.Signals) 
     process, qemu, _, folder = child(tmp_path, "end")
     assert not gone(qemu)
     process.send_signal(sign)
-    process.wait(30)
+    process.wait(scaled(30))
     assert until(lambda: gone(qemu))
     assert until(lambda: not folder.exists())
 
@@ -299,13 +300,13 @@ def test_qemu_ends_when_its_supervisor_is_killed(tmp_path: Path) -> None:
     os.kill(supervisor, signal.SIGKILL)
     assert until(lambda: gone(qemu))
     process.kill()
-    process.wait(30)
+    process.wait(scaled(30))
 
 
 def test_a_kept_machine_outlives_us(tmp_path: Path) -> None:
     process, qemu, _, folder = child(tmp_path, "keep")
     process.kill()
-    process.wait(30)
+    process.wait(scaled(30))
     time.sleep(0.5)
     assert not gone(qemu)
     assert (folder / "console").is_socket()
@@ -325,7 +326,7 @@ def test_cancelling_ends_the_wait_for_a_boot(guest: Any) -> None:
             one.console,
             name="m",
             events=one.events,
-            deadline=Deadline.after(600, cancellation=cancellation),
+            deadline=Deadline.after(scaled(600), cancellation=cancellation),
             stall=600,
             started=time.monotonic(),
             ready=lambda: cancellation.cancel("Ctrl-C"),

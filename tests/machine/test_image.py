@@ -28,6 +28,7 @@ from harness.machine.image import describe, ensure_image, image_folder, list_ima
 from harness.machine.recipe import is_recipe, load_recipe, recipe_names
 from harness.machine.seed import pack_seed
 from harness.machine.tool import can_contain, need
+from tests.patience import scaled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +66,7 @@ def builder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def make(progress: Callable[[str], None] = lambda line: None, *, force: bool = False) -> Path:
-    deadline = Deadline.after(120)
+    deadline = Deadline.after(scaled(120))
     return ensure_image("debian", events=NullEmitter(), deadline=deadline, progress=progress, force=force).path
 
 
@@ -179,7 +180,7 @@ def test_two_that_want_it_at_once_build_it_once(builder: Path, monkeypatch: pyte
     read_until(first, "installing")
     lines: list[str] = []
     folder = make(lines.append)
-    assert first.wait(60) == 0
+    assert first.wait(scaled(60)) == 0
     assert folder.is_dir()
     assert builder.read_text() == "run\n"
     assert lines == [f"image debian: process {first.pid} is building it; waiting"]
@@ -311,7 +312,7 @@ def test_what_only_adds_files_is_laid_over_its_base(tmp_path: Path, text: str, f
 
 def test_the_image_of_a_recipe_of_files_is_its_bases_with_them(builder: Path) -> None:
     lines: list[str] = []
-    image = ensure_image("pre_nixos", events=NullEmitter(), deadline=Deadline.after(120), progress=lines.append)
+    image = ensure_image("pre_nixos", events=NullEmitter(), deadline=Deadline.after(scaled(120)), progress=lines.append)
     assert image.path == image_folder("pre_nixos")
     assert builder.read_text() == "run\n", "the packages were fetched once, for the base"
     base = next(each for each in list_images() if each.recipe == "debian")

@@ -12,6 +12,7 @@ from harness.errors import Cancelled, MachineError
 from harness.machine.layer import lay_files
 from harness.machine.recipe import RecipeFile
 from harness.machine.tool import need
+from tests.patience import scaled
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def ask(disk: Path, command: str) -> str:
 
 
 def lay(disk: Path, *files: RecipeFile) -> None:
-    lay_files(disk, files, disk.with_name("scratch"), deadline=Deadline.after(120))
+    lay_files(disk, files, disk.with_name("scratch"), deadline=Deadline.after(scaled(120)))
 
 
 def test_files_are_laid_over_those_that_are_there(disk: Path) -> None:
@@ -98,5 +99,5 @@ def test_it_can_be_cancelled(disk: Path) -> None:
             disk,
             [RecipeFile("etc/x", b"x", 0o644)],
             disk.with_name("scratch"),
-            deadline=Deadline.after(60, cancellation=cancellation),
+            deadline=Deadline.after(scaled(60), cancellation=cancellation),
         )

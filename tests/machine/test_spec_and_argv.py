@@ -139,7 +139,9 @@ def test_the_plain_command_line() -> None:
     assert after(argv, "-m") == ["512M"]
     assert "-S" in argv
     assert "-nodefaults" in argv
-    assert after(argv, "-netdev") == ["user,id=net,hostfwd=tcp:127.0.0.1:0-:22,hostfwd=tcp:127.0.0.1:8080-:80"]
+    assert after(argv, "-netdev") == [
+        "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22,hostfwd=tcp:127.0.0.1:8080-:80"
+    ]
     assert "socket,id=console,path=/r/console,server=on,wait=off,logfile=/l/console.log,logappend=on" in argv
 
 

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.patience import scaled
+
 ROOT = Path(__file__).parents[2]
 PATIENCE = 120.0
 """Seconds after which a test gives up; nothing is expected to take that long."""
@@ -30,6 +32,7 @@ def environment(folder: Path) -> dict[str, str]:
 def harness(folder: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
     """`harness …` without a terminal, to its end."""
     options = {"stdin": subprocess.DEVNULL, "timeout": PATIENCE, **options}
+    options["timeout"] = scaled(options["timeout"])
     if "input" in options:
         del options["stdin"]
     return subprocess.run(
@@ -84,7 +87,7 @@ class Person:
 
     def sees(self, wanted: bytes) -> None:
         """Waits until it stands behind what was seen last."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + scaled(PATIENCE)
         while (place := self.seen.find(wanted, self._place)) < 0:
             assert time.monotonic() < end, f"{wanted!r} never came; seen: {self.seen[self._place :]!r}"
             assert self._read() or self.process.poll() is None, f"it has ended before {wanted!r}: {self.seen!r}"
@@ -92,7 +95,7 @@ class Person:
 
     def is_answered(self, keys: bytes, wanted: bytes) -> None:
         """Presses keys until that is seen: a shell that is not ready yet throws away what is typed."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + scaled(PATIENCE)
         while self.seen.find(wanted, self._place) < 0:
             assert time.monotonic() < end, f"{wanted!r} never came; seen: {self.seen[self._place :]!r}"
             self.type(keys)
@@ -109,7 +112,7 @@ class Person:
 
     def finish(self) -> int:
         """Reads on until the command has ended; its exit status."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + scaled(PATIENCE)
         while self.process.poll() is None:
             assert time.monotonic() < end, f"it does not end; seen: {self.seen!r}"
             self._read()

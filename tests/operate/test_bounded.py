@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.operate.collect.bounded import TIMERS, Keep, Timer, bounded, kept
+from tests.patience import scaled
 
 SHELLS = [["dash"], ["bash"], ["busybox", "sh"]]
 
@@ -17,7 +18,7 @@ def run(shell: list[str], command: str, **how: object) -> subprocess.CompletedPr
     given: dict[str, object] = {"seconds": 20, "limit": 1000, "keep": Keep.BEGINNING, "timer": Timer.KILLS, **how}
     script = bounded(command, **given)  # type: ignore[arg-type]
     return subprocess.run(
-        [*shell, "-c", script], capture_output=True, stdin=subprocess.DEVNULL, timeout=60, check=False
+        [*shell, "-c", script], capture_output=True, stdin=subprocess.DEVNULL, timeout=scaled(60), check=False
     )
 
 
@@ -64,7 +65,7 @@ def test_what_a_command_said_before_its_time_was_over_is_there(shell: list[str])
 
 @pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
 def test_the_timer_of_this_machine_is_found(shell: list[str]) -> None:
-    done = subprocess.run([*shell, "-c", TIMERS], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([*shell, "-c", TIMERS], capture_output=True, text=True, timeout=scaled(60), check=True)
     assert done.stdout == "timer:kills\n"
 
 

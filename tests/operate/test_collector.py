@@ -26,6 +26,7 @@ from harness.operate.explain import NotCollected, explain_target
 from harness.target.target import Target
 from harness.transport.contract import CommandResult, Fallback
 from harness.transport.errors import Cause, Timeout, TransportLost, Unavailable
+from tests.patience import scaled
 
 LOOKS = Path(__file__).parents[1] / "target" / "looks"
 VALIDATOR = Draft202012Validator(
@@ -61,7 +62,7 @@ def answer(command: str, stdout: bytes = b"", status: int = 0, stderr: bytes = b
 
 
 def a_target(link: Any, deadline: Deadline | None = None, **variables: object) -> Target:
-    return Target("vm1", (), variables, link, deadline or Deadline.after(60), NullEmitter())
+    return Target("vm1", (), variables, link, deadline or Deadline.after(scaled(60)), NullEmitter())
 
 
 def a_recipe(*commands: Command, units: tuple[str, ...] = ()) -> Recipe:
@@ -223,7 +224,7 @@ def test_an_interrupt_keeps_what_was_had(tmp_path: Path) -> None:
         cancellation.cancel("interrupted by SIGINT")
         raise Cancelled("interrupted by SIGINT")
 
-    deadline = Deadline.after(60, cancellation=cancellation)
+    deadline = Deadline.after(scaled(60), cancellation=cancellation)
     index = collect(tmp_path / "x", numbered(5), Shell(on("this is 3", interrupt)), deadline=deadline)
     assert [entry.name for entry in index.of(State.NOT_HAD)] == ["c3", "c4", "c5"]
     assert index.ended_early == "interrupted by SIGINT"

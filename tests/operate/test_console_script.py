@@ -203,7 +203,7 @@ def test_an_expectation_that_is_not_met_tells_what_was_seen(board: PtyGuest, tmp
     ("arguments", "code", "words"),
     [
         (["--send", r"\q"], 2, "is no escape"),
-        (["--expect", "("], 2, "is no regular expression"),
+        (["--expect", "("], 2, "is not a regular expression"),
         (["--script", "none"], 2, "cannot read the script none"),
         (["--script", "bad"], 2, "bad:2: this line is no UTF-8"),
         (["--script", "inv.ini", "--watch"], 2, "choose one"),

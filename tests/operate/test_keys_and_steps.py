@@ -108,7 +108,7 @@ def test_the_past_asks_the_terminal_nothing() -> None:
 def test_an_expectation_is_a_regular_expression_of_lines() -> None:
     assert expect("^login: $").pattern.search(b"Debian\nlogin: ")
     assert not expect("^login: $").pattern.search(b"last login: x")
-    with pytest.raises(ValueError, match="no regular expression"):
+    with pytest.raises(ValueError, match="not a regular expression"):
         expect("(")
 
 

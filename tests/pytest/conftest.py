@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from harness.testing.pty_guest import PtyGuest
+from tests.patience import scaled
 from tests.transport.ssh.conftest import Sshd, make_sshd
 
 
@@ -33,7 +34,8 @@ class Place:
         self.folder = folder
         self.sshd = sshd
         self.write("inv.ini", f"[boxes]\nbox1\nbox2\n\n[boxes:vars]\n{self.variables()}\n")
-        self.write("pytest.ini", "[pytest]\naddopts = -p no:cacheprovider\n")
+        # Hypothesis' plugin takes three quarters of the time that such a pytest takes to start.
+        self.write("pytest.ini", "[pytest]\naddopts = -p no:cacheprovider -p no:hypothesispytest\n")
         runtime = folder / "runtime"
         runtime.mkdir(mode=0o700)
         self.environment = {**os.environ, "XDG_RUNTIME_DIR": str(runtime), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -69,7 +71,7 @@ class Place:
         )
 
     def finish(self, process: subprocess.Popen[str]) -> int:
-        self.output = process.communicate(timeout=120)[0]
+        self.output = process.communicate(timeout=scaled(120))[0]
         return process.returncode
 
     def pytest(self, *arguments: str, inventory: str = "inv.ini") -> int:
@@ -100,7 +102,7 @@ class Place:
         process.send_signal(signal.SIGINT)
 
     def until(self, what: Callable[[], object], seconds: float = 60) -> None:
-        end = time.monotonic() + seconds
+        end = time.monotonic() + scaled(seconds)
         while not what():
             assert time.monotonic() < end, "it never came to be"
             time.sleep(0.02)

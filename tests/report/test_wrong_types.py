@@ -21,7 +21,8 @@ from harness.events.publish import fields_of
 from harness.events.typed import fits, typed
 
 WRONG: list[Any] = [
-    None, True, -1, 0, 2**70, 1e300, -0.5, "", "x", "\x1b[31m", "9999-99-99T99:99:99.000000Z", "0001-01-01T00:00:00.000000Z",
+    None, True, -1, 0, 2**70, 1e300, -0.5, "", "x", "\x1b[31m", "9999-99-99T99:99:99.000000Z",
+    "0001-01-01T00:00:00.000000Z",
     [], [1, None], [[]], {}, {"a": []}, {"targets": [1, {"target": 3}]}, {"targets": [{"target": "vm1", "groups": 7}]},
 ]  # fmt: skip
 

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.patience import scaled
+
 _START = 20.0  # seconds; a busy machine
 
 
@@ -49,7 +51,7 @@ def started(command: Sequence[str], ports: Sequence[int], log: Path) -> Iterator
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(scaled(10))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -57,7 +59,7 @@ def started(command: Sequence[str], ports: Sequence[int], log: Path) -> Iterator
 
 def wait_until(true: Callable[[], bool], otherwise: Callable[[], str], seconds: float = _START) -> None:
     """Returns when it is true; fails when it is not within that time."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + scaled(seconds)
     while not true():
         assert time.monotonic() < end, otherwise()
         time.sleep(0.02)

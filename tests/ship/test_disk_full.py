@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import scaled
 from tests.ship.daemons import program
 from tests.ship.runs import Run
 
@@ -35,7 +36,7 @@ def test_it_waits_for_room(run: Run, tmp_path: Path) -> None:
     out.touch()
     script = SCRIPT.format(disk=disk, run=run.folder, out=out, said=said, before=before, python=sys.executable)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run([*unshare, "bash", "-c", script], env=environment, timeout=200, check=False)
+    done = subprocess.run([*unshare, "bash", "-c", script], env=environment, timeout=scaled(200), check=False)
     assert done.returncode == 0, said.read_text()
     assert before.read_text() == "0\n"
     assert said.read_text().count("No space left") == 1

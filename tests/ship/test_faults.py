@@ -24,6 +24,7 @@ from harness.events.writer import Rotation
 from harness.ship import durable
 from harness.ship.registry import open_sink
 from harness.ship.sink import TAKEN
+from tests.patience import scaled
 from tests.ship.receivers import HttpReceiver, RelpReceiver, Reply, Request, serving
 from tests.ship.runs import Run, Trip, ship
 
@@ -298,7 +299,7 @@ def test_what_a_reset_syslog_receiver_had_not_read_is_sent_again(run: Run) -> No
             connection, _ = server.accept()
             first = connection.recv(1 << 16, socket.MSG_PEEK)  # seen by the kernel, never read by the program
             assert first
-            stepped.wait(20)
+            stepped.wait(scaled(20))
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.close()
             went.set()
@@ -312,10 +313,10 @@ def test_what_a_reset_syslog_receiver_had_not_read_is_sent_again(run: Run) -> No
         thread.start()
         sink = open_sink(f"syslog+tcp://127.0.0.1:{server.getsockname()[1]}").sink
         events = run.events()
-        deadline = Deadline.after(20)
+        deadline = Deadline.after(scaled(20))
         assert sink.send(events[:20], deadline) == TAKEN
         stepped.set()
-        went.wait(20)
+        went.wait(scaled(20))
         assert sink.send(events[20:], deadline) == TAKEN
         sink.close()
         thread.join()

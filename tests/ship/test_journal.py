@@ -14,6 +14,7 @@ import pytest
 
 from harness.ship.journal_fields import fields
 from harness.ship.registry import open_sink
+from tests.patience import scaled
 from tests.ship.daemons import free_port, program, started
 from tests.ship.runs import Run, Trip, ship
 from tests.ship.test_formats import export_format
@@ -79,7 +80,12 @@ def test_a_real_journald_has_every_event(run: Run, tmp_path: Path) -> None:
         pytest.skip("no namespace of mounts can be made here")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
-        [*unshare, "bash", "-c", script], env=environment, capture_output=True, text=True, timeout=200, check=False
+        [*unshare, "bash", "-c", script],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=scaled(200),
+        check=False,
     )
     assert done.returncode == 0, done.stderr + (tmp_path / "log").read_text()
     entries = [json.loads(line) for line in out.read_bytes().splitlines()]

@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from tests.patience import scaled
 from tests.ship.daemons import program
 from tests.ship.receivers import HttpReceiver, serving
 from tests.ship.runs import Run, ship
@@ -53,7 +54,7 @@ def test_killed_between_any_two_system_calls(tmp_path: Path, call: str) -> None:
             command = [strace, "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", inject]
             # -B: no byte code is written, which would be system calls of a first start only.
             command += [sys.executable, "-B", "-c", SCRIPT, str(run.folder), url]
-            ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            ended = subprocess.run(command, capture_output=True, text=True, timeout=scaled(60), check=False)
             before = len(arrived(receiver))
             ship(run, url)
         got = arrived(receiver)
@@ -74,6 +75,8 @@ def test_the_benchmark_finds_nothing_missing() -> None:
     root = Path(__file__).parents[2]
     command = [sys.executable, "benchmarks/shipping.py", "--events", "8000", "--every", "0.3"]
     environment = {**os.environ, "PYTHONPATH": str(root)}
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=250, check=False)
+    done = subprocess.run(
+        command, cwd=root, env=environment, capture_output=True, text=True, timeout=scaled(250), check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("missing 0, out of order 0") == 2

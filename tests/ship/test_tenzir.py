@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import scaled
 from tests.ship.daemons import program
 from tests.ship.runs import Run
 
@@ -52,7 +53,12 @@ def carried(run: Run, tmp_path: Path, pipeline: str, url: str, mark: str) -> lis
         pytest.skip("no network namespace can be made here")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
     done = subprocess.run(
-        [*unshare, "bash", "-c", script], capture_output=True, text=True, env=environment, timeout=240, check=False
+        [*unshare, "bash", "-c", script],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=scaled(240),
+        check=False,
     )
     assert done.returncode == 0, done.stderr + (tmp_path / "log").read_text()
     return [json.loads(line) for line in out.read_bytes().splitlines()]

@@ -17,6 +17,7 @@ from harness.inventory import load
 from harness.soak.faults import programs
 from harness.soak.faults.fault import KINDS, Fault, draw, faults_of, jump_seconds, parse_fault
 from harness.target.spec import target_spec
+from tests.patience import scaled
 
 
 @pytest.mark.parametrize(
@@ -121,13 +122,13 @@ def test_a_process_is_killed_by_its_name(tmp_path: Path) -> None:
     program.symlink_to("/bin/sleep")
     victim = subprocess.Popen([str(program), "60"])
     try:
-        end = time.monotonic() + 10
+        end = time.monotonic() + scaled(10)
         while Path(f"/proc/{victim.pid}/comm").read_text().strip() != "victim-of-test" and time.monotonic() < end:
             time.sleep(0.01)
         text = programs.begin(Fault(KINDS["kill"], "victim-of-test"))
-        subprocess.run(["sh", "-c", text], check=True, timeout=30)
-        assert victim.wait(10) == -9
-        again = subprocess.run(["sh", "-c", text], check=False, timeout=30, capture_output=True, text=True)
+        subprocess.run(["sh", "-c", text], check=True, timeout=scaled(30))
+        assert victim.wait(scaled(10)) == -9
+        again = subprocess.run(["sh", "-c", text], check=False, timeout=scaled(30), capture_output=True, text=True)
         assert again.returncode == 1
         assert "no process is called victim-of-test" in again.stderr
     finally:
@@ -145,10 +146,10 @@ def test_a_file_system_is_filled_and_freed(tmp_path: Path) -> None:
         pytest.skip("mounting is not allowed here")
     try:
         fault = Fault(KINDS["disk-full"], str(folder), 5.0)
-        subprocess.run(["sh", "-c", programs.begin(fault)], check=True, timeout=60)
+        subprocess.run(["sh", "-c", programs.begin(fault)], check=True, timeout=scaled(60))
         with pytest.raises(OSError, match="No space left"):
             (folder / "more").write_bytes(b"x" * 8192)
-        subprocess.run(["sh", "-c", programs.undo(fault)], check=True, timeout=60)
+        subprocess.run(["sh", "-c", programs.undo(fault)], check=True, timeout=scaled(60))
         (folder / "more").write_bytes(b"x" * 8192)
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.patience import scaled
+
 FIGURES = "trial, trials, signature, figures, summary, clusters, compare, recovery"
 
 
@@ -23,6 +25,8 @@ FIGURES = "trial, trials, signature, figures, summary, clusters, compare, recove
 )
 def test_what_is_needed_needs_nothing_back(imported: str, unwanted: tuple[str, ...]) -> None:
     script = f"{imported}; import sys; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=scaled(60)
+    )
     loaded = done.stdout.split()
     assert [name for name in loaded if any(name == each or name.startswith(f"{each}.") for each in unwanted)] == []

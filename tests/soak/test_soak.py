@@ -32,6 +32,7 @@ from harness.soak.trial import Trial
 from harness.soak.trials import NAME, TrialsFile, read_trials, stream_trials
 from harness.target.reset import Reset, ResetKind, parse_reset
 from harness.target.target import Target
+from tests.patience import scaled
 from tests.soak.fakes import FakeSession, World, a_check
 
 
@@ -133,7 +134,7 @@ def test_targets_do_not_wait_for_each_other(place: Place) -> None:
 
     def look(target: Target) -> None:
         if target.name == "a":
-            assert b_is_done.wait(20)
+            assert b_is_done.wait(scaled(20))
         count["b"] += target.name == "b"
         if count["b"] == 3:
             b_is_done.set()

@@ -9,6 +9,7 @@ from harness.deadline import Deadline
 from harness.events import NullEmitter
 from harness.target.target import Target
 from harness.transport.contract import CommandResult
+from tests.patience import scaled
 
 Said = str | tuple[int, str, str]
 
@@ -36,4 +37,4 @@ def a_target(*said: Said, **changes: Any) -> tuple[Target, Answers]:
     """A target that gives these answers, one after the other."""
     left = iter(said)
     link = Answers(lambda _command: next(left))
-    return Target("vm1", (), changes.pop("vars", {}), link, Deadline.after(30), NullEmitter(), **changes), link
+    return Target("vm1", (), changes.pop("vars", {}), link, Deadline.after(scaled(30)), NullEmitter(), **changes), link

@@ -19,6 +19,7 @@ from harness.events import NullEmitter
 from harness.target.target import Target
 from harness.transport.contract import CommandResult
 from harness.transport.errors import Cause, Timeout, TransportLost
+from tests.patience import scaled
 
 DEBIAN = {
     "uname -s": "Linux\n",
@@ -57,7 +58,7 @@ class FakeLink:
 
 def a_target(said: Mapping[str, Said] | None = None, **changes: Any) -> tuple[Target, FakeLink]:
     link = FakeLink(said or {})
-    target = Target("vm1", (), {}, link, Deadline.after(30), NullEmitter())
+    target = Target("vm1", (), {}, link, Deadline.after(scaled(30)), NullEmitter())
     return replace(target, **changes), link
 
 

@@ -19,6 +19,7 @@ from harness.target.console import KEPT, ConsoleLines
 from harness.target.observe import SOCKETS, Listener, parse_log, parse_sockets
 from harness.target.target import Target
 from harness.transport.contract import CommandResult
+from tests.patience import scaled
 
 from .answers import a_target
 
@@ -37,7 +38,7 @@ class Here:
 
 
 def here(**changes: Any) -> Target:
-    return Target("here", (), {}, Here(), Deadline.after(30), NullEmitter(), **changes)
+    return Target("here", (), {}, Here(), Deadline.after(scaled(30)), NullEmitter(), **changes)
 
 
 def test_the_kernel_tells_who_listens(tmp_path: Path) -> None:
@@ -99,7 +100,7 @@ cat {0}/messages; kill $!
 def test_what_a_real_syslogd_writes_is_read(tmp_path: Path) -> None:
     """busybox's, in a mount namespace of its own, so that this machine's /dev/log stays as it is."""
     enter = ["unshare", *([] if os.geteuid() == 0 else ["-r"]), "-m", "bash", "-c", SYSLOGD.format(tmp_path)]
-    said = subprocess.run(enter, capture_output=True, text=True, check=True, timeout=60).stdout
+    said = subprocess.run(enter, capture_output=True, text=True, check=True, timeout=scaled(60)).stdout
     entries = [each for each in parse_log(said) if each.identifier == "sshd"]
     assert [(each.message, each.pid) for each in entries] == [("Server listening on :: port 22.", 77)]
 

@@ -20,6 +20,7 @@ from harness.target.services import Init, UnknownService, judge_service
 from harness.target.standing import Standing
 from harness.target.target import Target
 from harness.transport.contract import CommandResult
+from tests.patience import scaled
 
 from .answers import a_target
 from .test_systemd import look, show
@@ -133,7 +134,7 @@ class Busybox:
 
     def target(self, before: str = "") -> Target:
         """A target whose commands run there, each in processes of its own, after `before`."""
-        return Target("box", (), {}, _Inside(self._enter, before), Deadline.after(60), NullEmitter())
+        return Target("box", (), {}, _Inside(self._enter, before), Deadline.after(scaled(60)), NullEmitter())
 
 
 class _Inside:
@@ -143,7 +144,7 @@ class _Inside:
 
     def run(self, command: str, **_: Any) -> CommandResult:
         script = f"busybox mount -t proc proc /proc\n{self._before}\n{command}"
-        done = subprocess.run([*self._enter, "-c", script], capture_output=True, timeout=60, check=False)
+        done = subprocess.run([*self._enter, "-c", script], capture_output=True, timeout=scaled(60), check=False)
         return CommandResult(command, done.stdout, done.stderr, done.returncode, "ssh", 0.0, 0.0, 0.0)
 
     def put(self, *_: Any, **__: Any) -> Any:

@@ -16,6 +16,7 @@ from harness.target.shared import SharedQuestions
 from harness.target.target import Target
 from harness.transport.contract import CommandResult
 from harness.transport.errors import Timeout
+from tests.patience import patient, scaled
 
 
 def answer(names: tuple[str, ...]) -> CommandResult:
@@ -43,7 +44,7 @@ def gathered(shared: SharedQuestions) -> int:
 
 
 def soon(seconds: float = 20.0) -> Deadline:
-    return Deadline.after(seconds)
+    return Deadline.after(patient(seconds))
 
 
 def test_alone_nobody_waits_for_company() -> None:
@@ -116,7 +117,9 @@ def test_no_wait_is_longer_than_its_own_deadline(how: str) -> None:
             second = pool.submit(shared.ask, "units", ["b"], asked, deadline=soon(0.1))
             assert isinstance(second.exception(20), DeadlineExpired)
         else:
-            second = pool.submit(shared.ask, "units", ["b"], asked, deadline=Deadline.after(20, cancellation=stop))
+            second = pool.submit(
+                shared.ask, "units", ["b"], asked, deadline=Deadline.after(scaled(20), cancellation=stop)
+            )
             threading.Timer(0.05, stop.cancel, args=("enough",)).start()
             assert isinstance(second.exception(20), Cancelled)
         asked.let.release()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import scaled
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -15,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 def test_nothing_grows(way: list[str]) -> None:
     """The benchmark itself says what has grown, and ends with 1."""
     argv = [sys.executable, "-m", "benchmarks.endurance", "--rounds", "4", "--warm-up", "1", *way]
-    ended = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    ended = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=scaled(240))
     assert ended.returncode == 0, ended.stdout + ended.stderr
     rounds = [line[:28].strip() for line in ended.stdout.splitlines()[1:]]
     assert rounds == ["open, command, close", "time-out, next command", "lost, and back"]

@@ -202,5 +202,22 @@ def _parts(text: str) -> Iterator[_Part]:
 def _says_the_same(text: str, before: str) -> bool:
     """Whether two of systemd's lines say one thing: once to the kernel's log, once, shortened, to the console."""
     short, long = sorted((_SAID_BY.sub("", text, count=1).strip(), _SAID_BY.sub("", before, count=1).strip()), key=len)
-    pattern = ".*".join(re.escape(piece) for piece in _DOTS.split(short))
-    return re.fullmatch(pattern, long) is not None
+    return _shortened(_DOTS.split(short), long)
+
+
+def _shortened(pieces: list[str], long: str) -> bool:
+    """Whether `pieces` stand in `long` in this order, the first at its start and the last at its end; in linear time,
+    since both are the target's words."""
+    first, *between = pieces
+    if not between:
+        return long == first
+    last = between.pop()
+    if len(first) + len(last) > len(long) or not long.startswith(first) or not long.endswith(last):
+        return False
+    at, end = len(first), len(long) - len(last)
+    for piece in between:
+        at = long.find(piece, at, end)
+        if at < 0:
+            return False
+        at += len(piece)
+    return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from harness.engine.findings.finding import Ruling, Severity
 from harness.inventory import Host
 from harness.inventory.places import did_you_mean
+from harness.patterns import LinearPattern
 
 # The table of kinds is loaded when something is held against it, or named: many targets have no console.
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Selector:
     """One item of a list: a kind's name, a severity (it and all that is graver), `all`, or `~REGEX` on the report."""
 
     word: str
-    pattern: re.Pattern[str] | None = None
+    pattern: LinearPattern[str] | None = None
 
     def picks(self, kind: FindingKind, text: str) -> bool:
         """Whether it means this report; a regular expression is searched for in all of its lines."""
@@ -68,7 +68,7 @@ def _selectors(host: Host, variable: str) -> tuple[Selector, ...]:
 
 def _selector(word: str, error: Callable[[str], Exception]) -> Selector:
     if word.startswith("~"):
-        return Selector(word, re.compile(word[1:], re.MULTILINE))
+        return Selector(word, LinearPattern(word[1:], multiline=True))
     if word not in _WORDS and not _kinds(word):
         from harness.engine.findings.kinds import BY_NAME
 

@@ -26,6 +26,10 @@ KEPT = 20
 """Findings of one kind and ruling that are told in full for a target; more of them are counted."""
 LAG = 0.25
 """Seconds by which a console may lag behind a command's answer: a check that ended so long ago may be the cause."""
+_MOST_WAITING = 20_000
+"""Lines that wait to be read; a console that says more, faster than they are read, is not kept in memory."""
+_LONGEST = 4096
+"""Characters of a line that are searched."""
 _AT_ONCE = 500
 """Lines read before others have their turn on the event loop."""
 
@@ -78,6 +82,7 @@ class TargetWatch:
         self._ended: dict[str, float] = {}
         self._names: dict[str, tuple[str, str]] = {}
         self._awake = False
+        self._skipped = 0
         self._timer: asyncio.TimerHandle | None = None
         self._found: list[Finding] = []
         self._counts: Counter[str] = Counter()
@@ -111,9 +116,12 @@ class TargetWatch:
         """`seen`: what it is, where another room has seen and told it already."""
         from harness.engine.findings.reader import Line
 
+        if len(self._heard) >= _MOST_WAITING:
+            self._skipped += 1
+            return
         now = self._loop.time()
         self._ended = {check: at for check, at in self._ended.items() if now - at <= LAG}
-        self._heard.append((Line(text, record["event.sequence"], (*self._ended, *self._running)), seen, now))
+        self._heard.append((Line(text[:_LONGEST], record["event.sequence"], (*self._ended, *self._running)), seen, now))
         if not self._awake:
             self._awake = True
             self._loop.call_soon_threadsafe(self._read)
@@ -139,6 +147,10 @@ class TargetWatch:
             self._read_one()
         if self._heard:
             self._loop.call_soon(self._read)
+        elif self._skipped:
+            skipped, self._skipped = self._skipped, 0
+            words = f"the console says more than can be searched for findings: {skipped} lines were skipped"
+            self._events.emit("finding.lines_skipped", words, level="warning")
         self._wait()
 
     def _read_one(self) -> None:

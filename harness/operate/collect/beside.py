@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.user import expanded
+
 NAMES = ("collect.yml", "collect.yaml")
 """The file beside the inventory."""
 
@@ -13,7 +15,7 @@ def files_beside(inventories: Sequence[str]) -> list[Path]:
     """`collect.yml` in the folder of each inventory (in it, where it is a folder), where there is one."""
     found: dict[Path, None] = {}
     for source in inventories:
-        path = Path(source).expanduser()
+        path = expanded(source)
         folder = path if path.is_dir() else path.parent
         for name in NAMES:
             if "," not in source and (folder / name).is_file():

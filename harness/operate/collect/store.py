@@ -70,7 +70,7 @@ class Store:
         try:
             path.parent.mkdir(mode=0o700, exist_ok=True)
             try:
-                fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+                fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
                 with os.fdopen(fd, "wb") as stream:
                     stream.write(data)
                 temporary.replace(path)

@@ -12,6 +12,7 @@ from harness.ship.durable import append_durably
 from harness.ship.event import Event
 from harness.ship.options import Options
 from harness.ship.sink import TAKEN, Answer, Limits, Unavailable
+from harness.user import expanded
 
 
 class FileSink:
@@ -36,7 +37,7 @@ class FileSink:
 def open_sink(address: Address, options: Options) -> FileSink:
     if address.host not in ("", "localhost") or not address.path:
         raise UsageError(f"{address} names no file of this machine", hint="Write file:///PATH, or file:PATH.")
-    path = Path(address.path).expanduser().absolute()
+    path = expanded(address.path).absolute()
     if path.exists() and not path.is_file():
         raise UsageError(f"{path} is no plain file", hint="Name a file, or stdout:.")
     if not path.parent.is_dir():

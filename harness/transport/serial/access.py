@@ -56,7 +56,7 @@ class Access:
 
     def leave(self, session: Session) -> None:
         """Ends the session's program, root's shell, and the login where it was ours. Quiet when nobody is there."""
-        session.leave(Deadline.after(2.0))
+        session.leave(Deadline.after(self._console.timing.window(2.0, heard=100)))
         if session.error is not None or not self._console.is_open:
             self._forget()
             return
@@ -123,20 +123,22 @@ class Access:
 
     def _ask_user(self, reader: Reader, deadline: Deadline) -> User | None:
         before, after = Nonce.fresh(), Nonce.fresh()
-        answer = re.compile(rf"{before.whole}:(\d*):([^:\s]*):{after.whole}".encode())
+        answer = re.compile(rf"{before.whole}:(\d{{0,10}}):([^:\s]{{0,255}}):{after.whole}".encode())
         place = reader.total
         # Any login shell reads it alike. Where there is no `id`, the answer is empty.
         line = f""" sh -c 'echo {before.first}""{before.second}:`id -u`:`id -un`:{after.first}""{after.second}'\n"""
         self._console.write(line.encode(), deadline=deadline)
-        reader.wait_until(answer, place, deadline, at_most=5.0)
-        reader.settle(place, deadline, quiet=0.1, at_most=1.0)
+        reader.wait_until(answer, place, deadline, at_most=self._console.timing.window(5.0, heard=2 * len(line)))
+        reader.settle(place, deadline, quiet=0.03, at_most=1.0)  # its prompt
         found = answer.search(reader.since(place))
         return User(int(found[1]), found[2].decode("utf-8", "replace")) if found and found[1] and found[2] else None
 
     def _load(self, deadline: Deadline) -> Session:
         # On a slow line saying a longer output twice costs more than a process in the guest.
         slow = self._console.address.startswith("/dev/tty")
-        session = Session(self._console, events=self._events, inline=48 if slow else 256)
+        session = Session(
+            self._console, events=self._events, inline=48 if slow else 256, answer_limit=self._spec.answer_limit
+        )
         try:
             session.load(deadline)
             # Its answers are checked from here on, so that others' lines do no harm; and it may be asked for them.
@@ -159,13 +161,14 @@ class Access:
 
     def _log_out(self, reader: Reader) -> None:
         try:
-            deadline = Deadline.after(5.0)
+            timing = self._console.timing
+            deadline = Deadline.after(timing.window(5.0))
             if self._root is not None:
                 self._root.leave(reader, deadline)
             if self._logged_in:
                 place = reader.total
                 self._console.write(b"exit\n", deadline=deadline)
-                reader.settle(place, deadline, quiet=0.2, at_most=1.0)
+                reader.settle(place, deadline, quiet=0.2, at_most=timing.window(1.0))
                 if _STAYS.search(reader.since(place)):
                     self._console.write(b"exit\n", deadline=deadline)
         except (TransportError, DeadlineExpired) as error:

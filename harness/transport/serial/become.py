@@ -60,7 +60,7 @@ class RootShell:
         """Ends it; whether the shell around it says so. `reader` hears the console from now on."""
         place = reader.total
         self._console.write(b"exit\n", deadline=deadline)
-        return reader.wait_until(self._ended.whole.encode(), place, deadline, at_most=3.0)
+        return reader.wait_until(self._ended.whole.encode(), place, deadline, at_most=self._console.timing.window(3.0))
 
     # -- steps -------------------------------------------------------------------------------------------------
 
@@ -116,12 +116,14 @@ class RootShell:
         probe = Nonce.fresh()
         before = self._reader.total
         self._console.write(f" echo {_apart(probe)}\n".encode(), deadline=deadline)
-        return self._reader.wait_until(probe.whole.encode(), before, deadline, at_most=2.0)
+        return self._reader.wait_until(
+            probe.whole.encode(), before, deadline, at_most=self._console.timing.window(2.0, heard=40)
+        )
 
     def _interrupt(self, deadline: Deadline) -> None:
         place = self._reader.total
         self._console.write(b"\x03", deadline=deadline)
-        self._reader.settle(place, deadline, quiet=0.5, at_most=3.0)
+        self._reader.settle(place, deadline, quiet=0.5, at_most=self._console.timing.window(3.0))
 
     def _type(self, text: str, deadline: Deadline, *, secret: bool = False) -> None:
         self._place = self._reader.total

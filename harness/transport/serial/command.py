@@ -6,10 +6,11 @@ import contextlib
 from dataclasses import dataclass, replace
 
 from harness.deadline import Deadline
-from harness.errors import Cancelled
+from harness.errors import Cancelled, DeadlineExpired
 from harness.transport.contract import Damage
 from harness.transport.errors import Cause, Damaged, Timeout, TransportLost
-from harness.transport.serial.frames import Answer, Exchange, Missing
+from harness.transport.limits import too_long
+from harness.transport.serial.frames import Answer, AnswerTooLongError, Exchange, Missing
 from harness.transport.serial.reader import woken_by
 from harness.transport.serial.requests import Nonce
 from harness.transport.serial.session import Session
@@ -58,12 +59,13 @@ class Command:
         self._mode = mode
         self._deadline = deadline
         self._clock = deadline.clock
-        left = deadline.remaining()
-        self._kill_at = deadline.at - min(_RESERVE, left * 0.1)
+        self._reserve = min(_RESERVE, deadline.remaining() * 0.1)
+        self._kill_at = deadline.at - self._reserve
         self._killed = 0
         self._re_reads = 0
         self._sent = 0
         self._refused = False
+        self._delivered = False  # the whole request was typed
         self._polled_at = 0.0  # 0: no poll is unanswered
         self._answered_at = 0.0
         self._interval = _FIRST_POLL
@@ -85,9 +87,25 @@ class Command:
                     exchange = self._type()
                 else:
                     self._read_again(exchange, answer)
+        except AnswerTooLongError:
+            self._abandon()
+            raise too_long(
+                "the console", self._shown[:200], self._session.answer_limit, "serial", self._session.since(0)
+            ) from None
         except Cancelled:
             self._abandon()
             raise
+        except DeadlineExpired as error:
+            if not self._delivered:
+                raise
+            raise TransportLost(
+                f"the console took nothing more that was typed while a command ran: {error.message}",
+                cause=Cause.LOST,
+                transport="serial",
+                seen=self._session.since(0)[-2048:],
+                may_have_run=True,
+                hint="the machine hangs, is stopped, or its console does",
+            ) from error
         except TransportLost as error:
             error.may_have_run = error.may_have_run or (self._sent > 0 and not self._refused)
             raise
@@ -110,8 +128,9 @@ class Command:
         nonce = Nonce.fresh()
         exchange = self._session.begin(nonce)
         self._session.sign = None
-        self._refused = False
+        self._refused = self._delivered = False
         self._session.send("R", nonce, self._mode, self._text, deadline=self._deadline)
+        self._delivered = True
         self._answered_at = self._clock.monotonic()
         self._polled_at = 0.0
         self._damage_seen = 0
@@ -190,7 +209,7 @@ class Command:
     def _wake_at(self) -> float:
         if not self._killed:
             return self._kill_at
-        return min(self._deadline.at, self._kill_at + (self._deadline.at - self._kill_at) * 0.4 * self._killed)
+        return min(self._deadline.at, self._kill_at + self._reserve * 0.4 * self._killed)
 
     def _take_state(self, exchange: Exchange, message: str) -> None:
         """Reads a state: ``*`` runs, ``*a`` answers, ``*s`` ended (a child holds its output), ``*x`` nobody runs."""
@@ -316,7 +335,7 @@ class Command:
         """The command is ended without waiting for it to end."""
         nonce = self._session.exchange.nonce
         self._session.give_up()
-        with contextlib.suppress(TransportLost):
+        with contextlib.suppress(TransportLost, DeadlineExpired):
             self._session.send("K", nonce, "KILL", deadline=Deadline.after(0.5))
 
     def _timeout(self, answer: Answer | None) -> Timeout:

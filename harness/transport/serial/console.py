@@ -11,6 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from harness.transport.errors import Cause, Eof, TransportError, TransportLost, 
 from harness.transport.serial.ownership import Ownership
 from harness.transport.serial.ports import Port, PortClosed, explain, normalise
 from harness.transport.serial.sieve import Sieved
+from harness.transport.serial.timing import LineTiming
 from harness.turnover import is_due, turn_over
 
 _QUIET_SECONDS = 1.0  # after this long without a newline the open line (a prompt) is recorded as it stands
@@ -28,6 +30,18 @@ _READER_NOTICES = 2.0  # the reader's poll is woken by the same event that the w
 _LONGEST_LINE = 65536
 # ECMA-48 control sequences, OSC strings (xterm), and two-character escapes.
 _ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*\x1b\\|[ -/]*[0-~])")
+
+
+_LOCK_POLL = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class LockWait:
+    """How long a console that somebody else holds is waited for, in seconds (infinity: until it is free), and who is
+    told of it."""
+
+    seconds: float
+    tell: Callable[[str], None]
 
 
 def strip_ansi(data: bytes) -> bytes:
@@ -72,21 +86,24 @@ class Console:
         raw_log: Path | None = None,
         owner: str = "",
         kept_log: Path | None = None,
+        lock_wait: LockWait | None = None,
     ) -> None:
         """`address`: a socket's path, ``unix://PATH``, ``socket://HOST:PORT``, ``rfc2217://HOST:PORT``, a device, pty.
 
         `name` stands in events. `raw_log` gets every byte as it came (0600). `owner` (a run's id) is told to
         those who find the console busy, and where its log is, so that they can read it: `raw_log`, or `kept_log` where
-        somebody else writes one. Nothing is opened yet.
+        somebody else writes one. With `lock_wait` a console that is in use is waited for. Nothing is opened yet.
         """
         self.address = normalise(address)
         self.name = name
         self.baudrate = baudrate
+        self.timing = LineTiming()
         self.pace = 0.0  # seconds to rest after each 16 bytes typed; raised when the guest loses input
         self._events = events
         self._raw_log = raw_log
         self._kept_log = raw_log or kept_log
         self._owner = owner
+        self._lock_wait = lock_wait
         self._raw: int | None = None
         self._lock = threading.RLock()
         self._typing = threading.Lock()
@@ -110,6 +127,22 @@ class Console:
 
         Raises Unavailable: BUSY (says who has it), REFUSED (nobody is at the other end), CONFIG.
         """
+        waiting: Deadline | None = None
+        while True:
+            try:
+                self._open(deadline)
+                return
+            except Unavailable as error:
+                if error.cause is not Cause.BUSY or self._lock_wait is None:
+                    raise
+                if waiting is None:
+                    waiting = deadline.clamp(self._lock_wait.seconds)
+                    self._lock_wait.tell(f"{error.message}; waiting for it")
+                if waiting.expired:
+                    raise
+                waiting.sleep(min(_LOCK_POLL, waiting.remaining()))
+
+    def _open(self, deadline: Deadline) -> None:
         deadline.check(f"opening the console {self.name}")
         with self._lock:
             if self._port is not None:
@@ -134,8 +167,11 @@ class Console:
                 hint=hint,
             ) from error
         if self._raw_log is not None and self._raw is None:
-            self._raw_log.parent.mkdir(parents=True, exist_ok=True)
-            self._raw = os.open(self._raw_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            try:
+                self._raw_log.parent.mkdir(parents=True, exist_ok=True)
+                self._raw = os.open(self._raw_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                self._log_failed(error)
         self._port = port
         self._line, self._line_recorded = b"", 0
         self._thread = threading.Thread(target=self._read, args=(port,), name=f"console {self.name}", daemon=True)
@@ -236,6 +272,12 @@ class Console:
                 self._events.emit("console.line", text, text=text, console=self.name)
 
     def _read(self, port: Port) -> None:
+        try:
+            self._hear(port)
+        except Exception as error:  # whatever it is: a console without a reader must not count as open
+            self._ended(port, PortClosed(f"reading failed: {type(error).__name__}: {error}"))
+
+    def _hear(self, port: Port) -> None:
         while True:
             try:
                 waits = _QUIET_SECONDS if len(self._line) > self._line_recorded else None
@@ -256,7 +298,18 @@ class Console:
             if data:
                 at = time.monotonic()
                 for listener in listeners:
-                    listener.feed(data, at)
+                    try:
+                        listener.feed(data, at)
+                    except Exception as error:
+                        self._drop(listener, error)
+
+    def _drop(self, listener: Listener, error: Exception) -> None:
+        """A listener that failed hears no more, and is told so; the others, and the record, go on."""
+        with self._lock:
+            self._listeners = [kept for kept in self._listeners if kept is not listener]
+        why = f"what the console {self.name} said could not be read: {type(error).__name__}: {error}"
+        self._events.emit("console.listener_failed", why, level="error", console=self.name)
+        _tell_lost([listener], TransportLost(why, cause=Cause.DAMAGED, transport="serial"))
 
     def _log(self, data: bytes) -> None:
         raw = self._raw
@@ -269,12 +322,15 @@ class Console:
             # A full disk must not end the run; but it must be said, once.
             self._raw = None
             os.close(raw)
-            self._events.emit(
-                "console.log_failed",
-                f"the raw log {self._raw_log} cannot be written: {error.strerror}",
-                level="error",
-                console=self.name,
-            )
+            self._log_failed(error)
+
+    def _log_failed(self, error: OSError) -> None:
+        self._events.emit(
+            "console.log_failed",
+            f"the raw log {self._raw_log} cannot be written: {error.strerror}",
+            level="error",
+            console=self.name,
+        )
 
     def _split(self, data: bytes) -> None:
         *lines, self._line = (self._line + data).split(b"\n")

@@ -13,21 +13,37 @@ _ENOUGH = 3  # letters in a row: an echo may be torn by what others print
 _KILL = "\x15"  # Ctrl-U, VKILL: takes back what was typed; sudo and login know it too
 
 
-def echo_is_off(console: Console, reader: Reader, deadline: Deadline) -> bool:
+def echo_is_off(console: Console, reader: Reader, deadline: Deadline, *, wait: float = _WAIT) -> bool:
     """Types a word, takes it back, and listens for it. What reads the terminal is left with an empty line.
 
-    Raises DeadlineExpired, Eof, Cancelled.
+    `wait`: seconds that an echo is given. Raises DeadlineExpired, Eof, Cancelled.
     """
     for _ in range(_TRIES):
-        word = Nonce.fresh().whole
-        place = reader.total
-        console.write(f"{word}{_KILL}".encode(), deadline=deadline)
-        pieces = [word[at : at + _ENOUGH].encode() for at in range(len(word) - _ENOUGH + 1)]
-        end = deadline.clamp(_WAIT)
-        while not end.expired:
-            deadline.sleep(0.05)
-            heard = reader.since(place)
-            if any(piece in heard for piece in pieces):
-                return False
+        if await_echo(console, reader, deadline, quiet=wait, at_most=wait) is not None:
+            return False
         deadline.check("finding out whether the console echoes")
     return True
+
+
+def await_echo(
+    console: Console, reader: Reader, deadline: Deadline, *, quiet: float, at_most: float
+) -> tuple[int, float] | None:
+    """Type a word, take it back, and wait for its echo: what is heard behind that was written after the word was typed.
+
+    Waits until the console has been silent for `quiet` seconds, and at most `at_most`. Returns the place behind the
+    echo, and the seconds that it took; None where there is no echo. Raises Eof, Cancelled.
+    """
+    word = Nonce.fresh().whole
+    pieces = [word[at : at + _ENOUGH].encode() for at in range(len(word) - _ENOUGH + 1)]
+    place, began = reader.total, deadline.clock.monotonic()
+    console.write(f"{word}{_KILL}".encode(), deadline=deadline)
+    typed = deadline.clock.monotonic()
+    end = deadline.clamp(at_most)
+    while True:
+        now, total = deadline.clock.monotonic(), reader.total
+        heard = reader.since(place)
+        if found := [at for at in map(heard.find, pieces) if at >= 0]:
+            return total - len(heard) + max(found) + _ENOUGH, now - began
+        if end.expired or now - max(typed, reader.last) >= quiet:
+            return None
+        reader.wait_for_more(total, end, at_most=max(0.0, quiet - (now - max(typed, reader.last))))

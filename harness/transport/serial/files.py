@@ -11,6 +11,7 @@ import os
 import shlex
 
 from harness.deadline import Deadline
+from harness.tolerant import count
 from harness.transport.contract import Progress
 from harness.transport.serial.command import Command
 from harness.transport.serial.frames import checksum_holds
@@ -89,7 +90,7 @@ class Upload:
         """How many bytes of the part that lies there are right; others are cut off. Makes an empty one otherwise."""
         name = _q(part)
         out, _, status = said.run(f"[ -f {name} ] && [ ! -h {name} ] && [ -O {name} ] && wc -c <{name}")
-        size = int(out.split()[0]) if not status and out.split() else 0
+        size = count(out.split()[0]) if not status and out.split() else 0
         if 0 < size <= len(self._data) and said.sum_holds(f"<{name}", self._data[:size]):
             return size
         chunks = min(size, len(self._data)) // PUT_CHUNK
@@ -130,7 +131,7 @@ class Download:
         """
         said = _Guest(session, deadline)
         for _ in range(_TRIES):
-            size = int(said.must(f"wc -c <{_q(self.path)}", self.path).split()[0])
+            size = count(next(iter(said.must(f"wc -c <{_q(self.path)}", self.path).split()), 0))
             if not self.done or size < self.total:
                 self._got, self.done, self.total = [], 0, size
             data = self._read(said)

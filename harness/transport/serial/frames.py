@@ -19,10 +19,24 @@ import re
 import zlib
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 
+from harness.transport.limits import ANSWER_LIMIT
 from harness.transport.serial.requests import Nonce
 
-_LONGEST_SEGMENT = 1 << 20
+_LONGEST_SEGMENT = 1 << 17
+_LINE_COST = 128
+"""Bytes that this machine spends on a data line besides what it carries."""
+_STEP = 1 << 20
+_MESSAGE_ENDS = 1000
+"""Places that are tried as a message's end: noise behind it may hold some more of that character."""
+_MOST_MISSING = 5000
+"""Lines that are asked for again at a time."""
+_MESSAGES_KEPT = 1000
+
+
+class AnswerTooLongError(Exception):
+    """Inside this room: the answer is, or claims to be, longer than what is kept of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +82,16 @@ def checksum_holds(said: str, data: bytes) -> bool:
         return hashlib.sha256(data).hexdigest() == said
     if len(said) == 32:
         return hashlib.md5(data, usedforsecurity=False).hexdigest() == said
-    return said.isdigit() and posix_cksum(data) == int(said)
+    return len(said) <= 10 and said.isdigit() and posix_cksum(data) == int(said)
 
 
 def parse_message(rest: bytes) -> tuple[bytes, int] | None:
     """Reads ``BODY|LENGTH:BODY>`` at the start of `rest`: the body and how far it reaches, or None where that
     does not hold. The length keeps a damaged half that some line says twice from passing for two."""
     end = rest.rfind(b">")
-    while end > 0:
+    for _ in range(_MESSAGE_ENDS):
+        if end <= 0:
+            return None
         for digits in range(1, 7):
             length, odd = divmod(end - digits - 2, 2)
             if odd or length < 0:
@@ -90,7 +106,7 @@ def parse_message(rest: bytes) -> tuple[bytes, int] | None:
 def inline_answer(body: str) -> Answer | None:
     """Reads ``=STATUS:LENGTH:LENGTH:STDOUTSTDERR`` (newlines as ``~``); None where the lengths do not hold."""
     parts = body[1:].split(":", 3)
-    if len(parts) != 4 or not all(p.isdigit() for p in parts[:3]):
+    if len(parts) != 4 or not _is_status(parts[0]) or not all(_is_count(p) for p in parts[1:3]):
         return None
     status, out, err = (int(p) for p in parts[:3])
     text = parts[3]
@@ -100,7 +116,17 @@ def inline_answer(body: str) -> Answer | None:
     return Answer(status, raw[:out], raw[out:])
 
 
-_DATA = re.compile(rb"([pq])([0-9]{1,9}):([A-Za-z0-9+/= ,|-]*)\.")
+def _is_status(text: str) -> bool:
+    """Whether it is a program's exit status."""
+    return len(text) <= 3 and text.isdigit() and int(text) <= 255
+
+
+def _is_count(text: str) -> bool:
+    """Whether it is a number that can count what one answer holds."""
+    return len(text) <= 12 and text.isdigit()
+
+
+_DATA = re.compile(rb"([pq])([0-9]{1,9}):([A-Za-z0-9+/= ,|-]{0,8192})\.")
 _CLEAN = re.compile(rb"([pq])([0-9]{1,9}):([^.]*)\.\r*")
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _BEGUN = re.compile(rb"[pq][0-9]")
@@ -121,8 +147,11 @@ class Exchange:
     `damaged` counts lines that began as ours and did not hold; `noise_bytes` what belonged to others.
     """
 
-    def __init__(self, nonce: Nonce) -> None:
+    def __init__(self, nonce: Nonce, *, limit: int = ANSWER_LIMIT) -> None:
+        """`limit` bounds the answer, stdout and stderr together, in bytes."""
         self.nonce = nonce
+        self._limit = limit
+        self._held = 0
         self.damaged = 0
         self.noise_bytes = 0
         self._mark = nonce.whole.encode() + b"<"
@@ -157,7 +186,7 @@ class Exchange:
         if segment.startswith(self._tag):
             clean = _CLEAN.fullmatch(segment, len(self._tag))
             if clean is not None and not clean[3].translate(None, _BASE64):
-                self._streams[clean[1].decode()].lines[int(clean[2])] = clean[3]
+                self._keep(clean[1], clean[2], clean[3])
                 return
         self._news = True
         segment = segment.strip(b"\r")
@@ -210,8 +239,14 @@ class Exchange:
             # No sum covers the order of such lines, so the index is said twice as well.
             if not payload.startswith(match[2] + b"/"):
                 return False
-        self._streams[match[1].decode()].lines[int(match[2])] = payload
+        self._keep(match[1], match[2], payload)
         return True
+
+    def _keep(self, stream: bytes, index: bytes, payload: bytes) -> None:
+        # What it carries takes up to twice its size on the line (base64; twice in hex, where the guest has no tools).
+        if self._held <= 2 * self._limit + _STEP:
+            self._held += len(payload) + _LINE_COST
+            self._streams[stream.decode()].lines[int(index)] = payload
 
     def _take_message(self, body: str) -> None:
         if body.startswith("="):
@@ -221,10 +256,11 @@ class Exchange:
                 return
         elif body.startswith("+"):
             parts = body[1:].split(":")
-            if len(parts) == 5 and all(parts[i].isdigit() for i in (0, 2, 4)) and parts[1] and parts[3]:
+            if len(parts) == 5 and _is_status(parts[0]) and _is_count(parts[2]) and _is_count(parts[4]) and all(parts):
                 self._bulk = (int(parts[0]), (parts[1], int(parts[2])), (parts[3], int(parts[4])))
                 return
-        self._messages.append(body)
+        if len(self._messages) < _MESSAGES_KEPT:
+            self._messages.append(body)
 
     # -- out ---------------------------------------------------------------------------------------------------
 
@@ -238,9 +274,12 @@ class Exchange:
         return sum(len(s.lines) for s in self._streams.values())
 
     def resolve(self) -> Answer | list[Missing] | None:
-        """The answer; or the lines to read again; or None while the guest has not said how it ended."""
+        """The answer; or the lines to read again; or None while the guest has not said how it ended. Raises
+        AnswerTooLongError."""
         if self._answer is not None:
             return self._answer
+        if self._held > 2 * self._limit + _STEP:
+            raise AnswerTooLongError(f"more than {self._limit} bytes came")
         if self._bulk is None:
             return None
         status, *kinds = self._bulk
@@ -248,12 +287,14 @@ class Exchange:
         decoded: list[bytes] = []
         for name, (kind, count) in zip("pq", kinds, strict=True):
             lines = self._streams[name].lines
-            absent = tuple(i for i in range(1, count + 1) if i not in lines)
+            if count > self._limit:
+                raise AnswerTooLongError(f"{count} lines are announced")
+            absent = tuple(islice((i for i in range(1, count + 1) if i not in lines), _MOST_MISSING))
             if absent:
                 missing.append(Missing(name, absent))
                 continue
             payloads = [lines[i] for i in range(1, count + 1)]
-            data = _decode(kind, payloads)
+            data = _decode(kind, payloads, self._limit)
             if data is None:
                 suspects = _suspects(kind, payloads)
                 self.damaged += len(suspects)
@@ -264,6 +305,8 @@ class Exchange:
             decoded.append(data)
         if missing:
             return missing
+        if sum(map(len, decoded)) > self._limit:
+            raise AnswerTooLongError(f"it holds {sum(map(len, decoded))} bytes")
         self._answer = Answer(status, *decoded)
         for stream in self._streams.values():
             stream.lines.clear()  # twice what they carry, and nobody needs them any more
@@ -284,16 +327,15 @@ class Exchange:
         return self._rest
 
 
-def _decode(kind: str, payloads: list[bytes]) -> bytes | None:
-    """The bytes that the payloads carry, or None where they do not hold."""
+def _decode(kind: str, payloads: list[bytes], limit: int = ANSWER_LIMIT) -> bytes | None:
+    """The bytes that the payloads carry, or None where they do not hold. Raises AnswerTooLongError for what unpacks to
+    more than `limit` bytes."""
     joined = b"".join(payloads)
     try:
         if kind == "-":
             return b""
         if kind == "z":
-            unzip = zlib.decompressobj(wbits=31)
-            data = unzip.decompress(binascii.a2b_base64(joined, strict_mode=True))
-            return data if unzip.eof and not unzip.unused_data else None
+            return _unzipped(binascii.a2b_base64(joined, strict_mode=True), limit)
         if kind[0] == "b":
             data = binascii.a2b_base64(joined, strict_mode=True)
             return data if checksum_holds(kind[1:], data) else None
@@ -314,6 +356,22 @@ def _decode(kind: str, payloads: list[bytes]) -> bytes | None:
     except (ValueError, binascii.Error, zlib.error, UnicodeDecodeError):
         return None
     return None
+
+
+def _unzipped(packed: bytes, limit: int) -> bytes | None:
+    """What a gzip file holds, unpacked in steps: a thousand times its size may be in it (RFC 1951)."""
+    unzip = zlib.decompressobj(wbits=31)
+    pieces, size = [], 0
+    while not unzip.eof:
+        piece = unzip.decompress(packed, _STEP)
+        packed = unzip.unconsumed_tail
+        size += len(piece)
+        if size > limit:
+            raise AnswerTooLongError(f"it unpacks to more than {limit} bytes")
+        if not piece and not packed and not unzip.eof:
+            return None
+        pieces.append(piece)
+    return None if unzip.unused_data else b"".join(pieces)
 
 
 def _suspects(kind: str, payloads: list[bytes]) -> tuple[int, ...]:

@@ -11,6 +11,8 @@ How a request and an answer look is told in :mod:`harness.transport.serial.reque
 
 from __future__ import annotations
 
+import base64
+import gzip
 import shlex
 from functools import cache
 from importlib import resources
@@ -77,6 +79,12 @@ def program(*, name: str, hello: tuple[str, str], inline: int, dirs: tuple[str, 
     return cut(fill(_short_program(), name=name, hello=hello, inline=inline, dirs=dirs), 700)
 
 
+def packed(pieces: list[str]) -> list[str]:
+    """A program in pieces, compressed: half as much to type."""
+    text = base64.b64encode(gzip.compress(" ".join(pieces).encode("ascii"), 9, mtime=0)).decode("ascii")
+    return [text[at : at + 320] for at in range(0, len(text), 320)]
+
+
 DIRS = ("/dev/shm", "/run", "/tmp", "/var/tmp", "${HOME:-/}", "/dev", "/")  # noqa: S108 - names only; the folder is ours
 
 
@@ -84,11 +92,15 @@ def loader(first: str, second: str) -> str:
     """The one line typed into whatever shell the login gave: starts `sh` and reads the program from us.
 
     It holds no backslash but one in `\\n`, no single quote inside the quotes and no newline: bash, zsh, fish, ash, dash
-    and csh read it alike. Every piece is given back between two marks before it is taken, so that we can compare. How
-    the terminal was set is kept in `g`, for the end.
+    and csh read it alike. Every piece is given back between two marks before it is taken, so that we can compare: `+`
+    takes the one before and holds this one, `-` holds this one instead, `@` forgets all before. `.` runs what was
+    taken, `z` unpacks it first (gzip, base64) and goes on reading where that fails. Whether there are the tools for
+    that is said at the beginning: `z` behind the marks. How the terminal was set is kept in `g`, for the end.
     """
     return (
-        f""" sh -c 't={first}""{second};g=`stty -g`;stty -echo -ixon -opost;a=;l=;printf "$t+%s\\n" $t;"""
-        """while IFS= read -r i;do case $i in +*)a="$a $l";l=${i#+};;-*)l=${i#-};;.)break;;esac;"""
+        f""" sh -c 't={first}""{second};g=`stty -g`;stty -echo -ixon -opost;a=;l=;z=;"""
+        """command -v gzip>/dev/null&&command -v base64>/dev/null&&z=z;printf "$t+%s$z\\n" $t;"""
+        """while IFS= read -r i;do case $i in +*)a="$a $l";l=${i#+};;-*)l=${i#-};;@*)a=;l=${i#@};;"""
+        """z)i=`printf %s $a $l|base64 -d|gzip -d`&&a=$i&&break;;.)break;;esac;"""
         """printf "%s\\n" "$t:$l:$t";done;eval "$a"'"""
     )

@@ -54,6 +54,10 @@ stty -echo -ixon -opost isig icanon icrnl -tostop 2>/dev/null;
 # From here on what this shell says of itself goes nowhere: a complaint on the console could hit a line of ours.
 exec 9>&1 2>/dev/null;
 
+# This shell is never stopped by the terminal: not by Ctrl-Z, and not for reading from or writing to a terminal that
+# has another foreground process group by now. Reading fails then, and the shell ends. Commands get the defaults again.
+trap '' TSTP TTIN TTOU;
+
 # Each background command gets a process group of its own, where the shell can do that without a terminal to own.
 set -m 2>/dev/null;
 
@@ -61,7 +65,7 @@ set -m 2>/dev/null;
 # h_pid: the process that the latest command runs in; empty where it took none.     h_run: its number.
 # h_out, h_err: the files that its stdout and stderr are kept in.
 # h_long_command: a command that came in pieces.     h_input_length: how much input is laid down, as it was typed.
-# h_tools: what the guest has, between commas.
+# h_tools: what the guest has, between commas.     h_leaving: set where this shell ends before the command has answered.
 h_bye=;
 h_asked=;
 h_pid=;
@@ -71,6 +75,7 @@ h_err=;
 h_long_command=;
 h_input_length=0;
 h_tools=;
+h_leaving=;
 
 # -- Words -------------------------------------------------------------------------------------------------------------
 
@@ -122,8 +127,13 @@ h_leave() {
     [ "$h_mode" != v ] || kill -s KILL $h_pid;
     [ -n "$h_pid" ] && {
         h_other=TERM;
+        # Whoever is to answer is ended first: it would report what we do here as the command's own end, or, without
+        # the folder below, as a lack of room.
+        h_leaving=;
+        [ -z "$h_folder" ] || [ -s "${h_folder}h$h_run" ] || h_leaving=1;
         set +f;
         h_signal_family;
+        [ -z "$h_leaving" ] || kill -s KILL $h_pid;
     };
     [ -z "$h_carriers" ] || kill $h_carriers;
     h_has rm && [ -n "$h_folder" ] && {
@@ -175,7 +185,11 @@ h_signal_family() {
     for h_this in $h_first; do
         [ "$h_this" = "$h_pid" ] && [ $h_other = KILL ] || set -- "$@" "$h_this";
     done;
-    [ $# -eq 0 ] || { [ -n "$h_folder" ] && [ -e "${h_folder}a$h_run" ]; } || kill -s $h_other -- "$@";
+    [ -n "$h_folder" ] && [ -e "${h_folder}a$h_run" ] && return;
+    [ -z "$h_leaving" ] || kill -s KILL $h_pid;
+    [ $# -eq 0 ] || kill -s $h_other -- "$@";
+    # A stopped process (it touched the terminal from the background, say) takes a TERM only once it is continued.
+    kill -s CONT -- $h_first;
 };
 
 # -- Saying what a file holds ------------------------------------------------------------------------------------------
@@ -399,8 +413,11 @@ h_after_eval() {
 # TERM, when the command is to end, reaches the whole family: this shell catches it and lives on to answer (`trap :`,
 # which a child does not inherit), a `cat` that carries the output has to ignore it (`trap ''`, which it does inherit),
 # and the command gets it as usual (`trap -`). 7 and 8 are closed wherever they are not needed.
+# A command that touches the terminal is stopped, with its process group, to which this shell belongs: this shell
+# catches those signals, so that it is not stopped, and its children have the defaults.
 h_run_command() {
     trap - 0 1 2;
+    trap : TSTP TTIN TTOU;
     case $1 in
         p*) ;;
         *) exec 7>"$h_out" 8>"$h_err";;
@@ -636,7 +653,7 @@ h_v_say() {
 # is what the variable is made from. `$$` is not this process, but a child's parent is.
 h_v_run() {
     trap - 0 1 2;
-    trap : 15;
+    trap : 15 TSTP TTIN TTOU;
     h_first=$( {
         {
             {

@@ -4,6 +4,11 @@ Prompts are never believed to be a shell: a shell is what joins two halves of a 
 a name and a password are recognised only at the very end of the stream, after it fell quiet. The kernel's and systemd's
 lines are no part of that stream. Where it does not fall quiet all the same, a prompt is only likely: a name may be
 typed at it, a password not before the terminal has shown that it echoes nothing.
+
+Old text may pour out when we come, with prompts and refusals in it, and pause at any byte of it. So once more was heard
+than an answer to what we typed (*doubt*), a prompt counts only where it answers a newline of ours, typed after the
+terminal has echoed a word of ours: what comes behind that echo is not older than the word. A refusal always has to be
+confirmed so: a login prompt answers, and no shell.
 """
 
 from __future__ import annotations
@@ -16,17 +21,21 @@ from harness.errors import DeadlineExpired
 from harness.events.emitter import Emitter
 from harness.transport.errors import Cause, Unavailable
 from harness.transport.serial.console import Console, strip_ansi
-from harness.transport.serial.echo import echo_is_off
-from harness.transport.serial.prompts import Prompt, booting, classify, refusal, timed_out
+from harness.transport.serial.echo import await_echo, echo_is_off
+from harness.transport.serial.prompts import Prompt, booting, classify, refusal, timed_out, unexpected
 from harness.transport.serial.reader import Reader
-from harness.transport.serial.requests import Nonce
+from harness.transport.serial.requests import Nonce, request
 from harness.transport.serial.sieve import Sieved
 
 _QUIET = 0.12
 _SLICE = 0.6  # seconds: in a flood a prompt is soon out of what is kept
+_FIRST_WORD = 4.5  # seconds, beyond the first half one, that a console is given to say anything at all
 _PROBE_WAIT = 1.5
 _BURST = 4.0
+_ECHO_QUIET, _ECHO_AT_MOST = 0.4, 5.0  # seconds for an echo: without a word from the console, and with many
+_TURNS_DOWN_AGAIN = 4  # times that a refusal is looked at, where others write login prompts all the while
 _LATE_LOGINS = 3  # logins that the machine may end before they are through
+_PASSWORD_PROMPT = 5.0  # and that long from the name to the password's prompt, when that seemed to be there
 _AFTER_LOGIN = 20.0  # a slow machine may take that long from the password to the first prompt
 # A newline, and before it what takes back a line that somebody typed by half (Ctrl-E, Ctrl-U): it must not be run.
 _WAKE = b"\x05\x15\n"
@@ -69,8 +78,16 @@ class Login:
         self._sure_names = 0  # of those, given at a prompt that was no mere likelihood
         self._passwords = 0
         self._timeouts = 0
+        self._probed: list[bytes] = []
+        self._ended_programs = 0
         self._place = 0
         self._lines = 0  # of others, when we last typed
+        self._expected: tuple[Prompt, ...] = (Prompt.NAME,)  # what may be in the answer to what we typed last
+        self._foreign = False  # login prompts or refusals were heard that are others' text
+        self._doubt = False  # so, or because somebody writes all the while: what is heard may be others' text
+        self._asked = False  # what stands there answers a newline of ours, behind an echo of ours
+        self._refusals = 0
+        self._echo_took = 0.0
         self._amid = False  # somebody wrote all the while that we waited for a quiet
         self._calm_at = 0.0
         self._timed_out_at = -1
@@ -91,8 +108,7 @@ class Login:
             raise self._no_shell(deadline.clock.monotonic() - start) from None
 
     def _get_shell(self, deadline: Deadline) -> None:
-        self._type(_WAKE, deadline)
-        self._settle(deadline, 0.5)
+        self._wake(deadline)
         rescues = iter(_RESCUES)
         logged_in_at: float | None = None
         silent_probes = 0
@@ -101,6 +117,9 @@ class Login:
             deadline.check("waiting for a shell on the console")
             self._wait_out_a_burst(deadline)
             prompt = self._look(deadline)
+            if self._doubt and not self._asked and prompt in (Prompt.NAME, Prompt.OTHER, Prompt.TIMED_OUT):
+                self._ask_again(deadline)
+                continue
             if prompt is Prompt.OTHER:
                 if rested:
                     deadline.sleep(_PROBE_WAIT)
@@ -126,8 +145,7 @@ class Login:
                 if self._give_password(deadline):
                     logged_in_at = deadline.clock.monotonic()
             elif prompt is Prompt.HARNESS:
-                self._type(_CTRL_C, deadline)
-                self._settle(deadline, 1.0)
+                self._end_program(deadline)
             elif prompt is Prompt.NOT_YET:
                 deadline.sleep(1.0)
                 self._names = self._passwords = 0
@@ -138,14 +156,13 @@ class Login:
                 self._wait_for_more(deadline)
             elif prompt is Prompt.NEW_PASSWORD:
                 self._decline_change(deadline)
-            elif self._passwords or (self._names > 1 and not self._amid):
-                raise self._error(
-                    Cause.LOGIN,
-                    f"the login of {self._who.user} was refused{self._words()}",
-                    "check serial_user and serial_password (or ansible_user, ansible_password) in the inventory",
-                )
+            elif self._names:
+                self._take_refusal(deadline)
             elif classify(self._reader.since(self._place), amid=self._amid, past=True) is Prompt.NAME:
-                self._give_name(deadline)
+                if self._doubt and not self._asked:
+                    self._ask_again(deadline)
+                else:
+                    self._give_name(deadline)
             else:  # somebody else's refused login stands there
                 self._wait_for_more(deadline)
 
@@ -154,6 +171,18 @@ class Login:
     def _classify(self) -> Prompt:
         return classify(self._reader.since(self._place), amid=self._amid)
 
+    def _wake(self, deadline: Deadline) -> None:
+        """Types a newline, and measures how long the first answer takes. A line that has not said anything yet may be a
+        slow one: nothing more is typed at once."""
+        began = deadline.clock.monotonic()
+        self._type(_WAKE, deadline, expected=(Prompt.NAME,))
+        self._settle(deadline, 0.5)
+        if self._reader.total == self._place:
+            self._reader.wait_for_more(self._place, deadline, at_most=_FIRST_WORD)
+            self._settle(deadline, 0.5)
+        if self._reader.total > self._place and not self._amid:
+            self._console.timing.note_answer(max(0.0, self._reader.first_after(self._place) - began))
+
     def _wait_out_a_burst(self, deadline: Deadline) -> None:
         """What pours out for a few seconds (a console server's old text, the end of a boot) is not typed into."""
         while self._amid and deadline.clock.monotonic() - self._calm_at < _BURST:
@@ -161,21 +190,99 @@ class Login:
             self._hush(self._reader.total, deadline, 0.5)
 
     def _look(self, deadline: Deadline) -> Prompt:
-        """What stands on the console. Amid somebody's writing a password prompt is one only where nothing is echoed."""
+        """What stands on the console. In doubt a password prompt is one only where nothing is echoed, and so is a
+        demand for a new password always: its words may be anybody's."""
         prompt = self._classify()
-        if prompt is not Prompt.PASSWORD or not self._amid or not self._names:
-            return prompt
-        asked = not self._passwords and echo_is_off(self._console, self._reader, deadline)
-        return Prompt.PASSWORD if asked else Prompt.OTHER
+        if unexpected(self._reader.since(self._place), *self._expected):
+            self._foreign = True
+        unechoed = prompt is Prompt.PASSWORD and self._names and not self._passwords and not self._is_name_echoed()
+        self._doubt = self._doubt or self._amid or self._foreign or unechoed
+        if prompt is Prompt.PASSWORD and self._doubt and self._names:
+            return prompt if self._is_password_read(deadline) else Prompt.OTHER
+        if prompt is Prompt.NEW_PASSWORD and not echo_is_off(
+            self._console, self._reader, deadline, wait=self._echo_wait()
+        ):
+            return Prompt.OTHER
+        return prompt
+
+    def _is_password_read(self, deadline: Deadline) -> bool:
+        """Whether the terminal echoes nothing; a login that was given a name may take a while to get there."""
+        end = deadline.clamp(_PASSWORD_PROMPT)
+        while not self._amid and not self._passwords and not self._is_name_echoed() and not end.expired:
+            self._reader.wait_for_more(self._reader.total, end, at_most=_SLICE)
+        if self._classify() is not Prompt.PASSWORD:
+            return False
+        while not echo_is_off(self._console, self._reader, deadline, wait=self._echo_wait()):
+            if end.expired or self._passwords:
+                return False
+            deadline.sleep(0.2)
+        return True
+
+    def _is_name_echoed(self) -> bool:
+        return self._who.user.encode() in strip_ansi(self._reader.since(self._place))
+
+    def _echo_wait(self) -> float:
+        return self._console.timing.window(max(_ECHO_QUIET, 4 * self._echo_took))
+
+    def _ask_again(self, deadline: Deadline) -> None:
+        """Types a newline, and has only what was written after it for an answer."""
+        self._ended_by = self._words() or self._ended_by
+        echo = await_echo(
+            self._console, self._reader, deadline, quiet=max(1.0, self._echo_wait()), at_most=_ECHO_AT_MOST
+        )
+        if echo is not None:
+            self._echo_took = max(self._echo_took, echo[1])
+            self._reader.settle(echo[0], deadline, quiet=0.03, at_most=0.3)  # the rest of it
+        self._type(b"\n", deadline, expected=(Prompt.NAME,))
+        self._settle_for_prompt(deadline, 4.0, echoed="")
+        self._asked = True
+
+    def _take_refusal(self, deadline: Deadline) -> None:
+        """The login was refused, it seems. Raises Unavailable where that is so.
+
+        It is so where a login prompt is back. Where others wrote meanwhile, what they wrote may have been taken for
+        this login's prompts, so that it was no login with this name and password: once, it is tried anew.
+        """
+        words = self._words()
+        if not self._is_login_back(deadline):
+            return
+        self._refusals += 1
+        if (self._foreign or not self._passwords) and self._refusals == 1:
+            self._doubt = True
+            self._names = self._passwords = 0
+            return
+        raise self._error(
+            Cause.LOGIN,
+            f"the login of {self._who.user} was refused{words}",
+            "check serial_user and serial_password (or ansible_user, ansible_password) in the inventory",
+        )
+
+    def _is_login_back(self, deadline: Deadline) -> bool:
+        """Whether a login prompt answers, and no shell."""
+        for _ in range(_TURNS_DOWN_AGAIN):
+            self._ask_again(deadline)
+            self._wait_out_a_burst(deadline)
+            found = self._classify()
+            if found is Prompt.OTHER:
+                return False
+            if found in (Prompt.NAME, Prompt.PASSWORD) and not (self._amid and self._foreign):
+                return True
+        return not self._probe(deadline)
 
     def _probe(self, deadline: Deadline) -> bool:
         """Whether a shell answers. Waits for a login's slow shell, but not where a prompt shows up instead."""
         nonce = Nonce.fresh()
-        place = self._reader.total
-        self._type(f' echo {nonce.first}""{nonce.second}\n'.encode(), deadline)
-        end = deadline.clamp(_PROBE_WAIT)
+        place, began = self._reader.total, deadline.clock.monotonic()
+        self._probed.append(nonce.whole.encode())
+        # The answer to an earlier one may only have been slow.
+        answers = re.compile(b"|".join(self._probed))
+        line = f' echo {nonce.first}""{nonce.second}\n'.encode()
+        self._type(line, deadline)
+        end = deadline.clamp(self._console.timing.window(_PROBE_WAIT, typed=len(line), heard=len(line)))
         while not end.expired:
-            if self._reader.wait_until(nonce.whole.encode(), place, deadline, at_most=0.25):
+            if self._reader.wait_until(answers, place, deadline, at_most=0.25):
+                if nonce.whole.encode() in self._reader.since(place):
+                    self._console.timing.note_answer(deadline.clock.monotonic() - began)
                 self._settle_after(place, deadline)
                 return True
             self._answer_queries(deadline)
@@ -184,8 +291,9 @@ class Login:
                 return nonce.whole.encode() in self._reader.since(place)
         deadline.check("waiting for a shell on the console")
         if self._reader.total > place:
-            self._hush(place, deadline, 0.5)
-        return False
+            # A slow line is still at it.
+            self._hush(place, deadline, self._console.timing.window(0.5, heard=len(line)))
+        return answers.search(self._reader.since(place)) is not None
 
     def _settle_after(self, place: int, deadline: Deadline) -> None:
         """Lets the prompt come, and the questions that go with it, before anything else is typed."""
@@ -205,7 +313,7 @@ class Login:
                 "is the name right, and may it log in on this console (/etc/securetty, pam_access)?",
             )
         self._events.emit("serial.login", f"logging in as {self._who.user}", user=self._who.user)
-        self._type(f"{self._who.user}\n".encode(), deadline)
+        self._type(f"{self._who.user}\n".encode(), deadline, expected=(Prompt.PASSWORD,))
         # The name is echoed at once; the password's prompt takes its time on a slow machine.
         self._settle_for_prompt(deadline, 15.0, echoed=self._who.user)
 
@@ -220,6 +328,12 @@ class Login:
                 f"the console asks for the password of {self._who.user} and none is given",
                 "set serial_password (or ansible_password) for this host, in a vault or the environment",
             )
+        if self._passwords and self._doubt and not self._refusals:
+            self._refusals += 1
+            self._names = self._passwords = 0
+            self._type(b"\n", deadline)
+            self._settle_for_prompt(deadline, 8.0, echoed="")
+            return False
         if self._passwords:
             raise self._error(
                 Cause.LOGIN,
@@ -227,7 +341,7 @@ class Login:
                 "check serial_password (or ansible_password) in the inventory",
             )
         self._passwords += 1
-        self._type(f"{self._who.password}\n".encode(), deadline, secret=True)
+        self._type(f"{self._who.password}\n".encode(), deadline, secret=True, expected=(Prompt.REFUSED, Prompt.NAME))
         self.logged_in = True
         # Amid somebody's writing a shell is not told from it by waiting.
         self._settle_for_prompt(deadline, 6.0 if self._amid else 15.0, echoed="")
@@ -263,10 +377,23 @@ class Login:
     def _wait_for_more(self, deadline: Deadline) -> None:
         """A login has ended: its getty will come by itself, else it is asked for."""
         before = self._reader.total
-        self._reader.settle(before, deadline, quiet=0.3, at_most=4.0)
+        self._reader.settle(before, deadline, quiet=0.3, at_most=self._console.timing.window(4.0))
         if self._reader.total == before:
             self._type(b"\n", deadline)
             self._settle(deadline, 2.0)
+
+    def _end_program(self, deadline: Deadline) -> None:
+        """Ends a program of ours that an earlier run left behind. A console may ignore Ctrl-C: SIGINT is ignored in a
+        shell that was started with `&`, or no key sends it (`stty intr undef`)."""
+        leave = b"\n" + request("X", Nonce.fresh())
+        # The last but one is for the program's loader: forget all that was typed, and run nothing.
+        ways = (_CTRL_C, leave, b"\n@\n@\n.\n", b"\n\x04")
+        self._type(ways[self._ended_programs % len(ways)], deadline)
+        self._ended_programs += 1
+        self._settle(deadline, 1.0)
+        # What it answered to that may have been its last: who is there now?
+        self._type(b"\n", deadline)
+        self._settle(deadline, 1.0)
 
     def _rescue(self, strokes: tuple[bytes, ...], deadline: Deadline) -> None:
         self._events.emit(
@@ -280,12 +407,20 @@ class Login:
 
     # -- typing and hearing ------------------------------------------------------------------------------------
 
-    def _type(self, data: bytes, deadline: Deadline, *, secret: bool = False) -> None:
+    def _type(
+        self,
+        data: bytes,
+        deadline: Deadline,
+        *,
+        secret: bool = False,
+        expected: tuple[Prompt, ...] = (Prompt.REFUSED, Prompt.NAME),
+    ) -> None:
         self._place, self._lines = self._reader.total, self._heard.count
+        self._expected, self._asked = expected, False
         self._console.write(data, deadline=deadline, secret=secret)
 
     def _settle(self, deadline: Deadline, at_most: float) -> None:
-        self._hush(self._place, deadline, at_most)
+        self._hush(self._place, deadline, self._console.timing.window(at_most))
         self._answer_queries(deadline)
 
     def _hush(self, place: int, deadline: Deadline, at_most: float, *, quiet: float = _QUIET) -> None:
@@ -296,7 +431,7 @@ class Login:
 
     def _settle_for_prompt(self, deadline: Deadline, at_most: float, *, echoed: str) -> None:
         """Waits for a prompt that is known, or for anything that is more than the echo and then a longer quiet."""
-        end = deadline.clamp(at_most)
+        end = deadline.clamp(self._console.timing.window(at_most))
         quiet = _QUIET
         while not end.expired:
             deadline.check("waiting for the login to answer")

@@ -76,9 +76,17 @@ class Ownership:
     """The right to use one console, until `release`."""
 
     def __init__(self, address: str, *, name: str, owner: str = "", log: Path | None = None) -> None:
-        """Takes it. Raises Unavailable(cause=BUSY) that says who has it."""
-        path = _lock_file(address)
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        """Takes it. Raises Unavailable: BUSY (says who has it), CONFIG (no lock file can be made)."""
+        try:
+            path = _lock_file(address)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise Unavailable(
+                f"no lock can be taken for the console {name} ({address}): {error}",
+                cause=Cause.CONFIG,
+                transport="serial",
+                hint="its folder is below XDG_RUNTIME_DIR, or the folder for temporary files: it must be writable",
+            ) from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -88,7 +96,7 @@ class Ownership:
                 f"the console {name} ({address}) is in use by {found or 'another process'}",
                 cause=Cause.BUSY,
                 transport="serial",
-                hint="a console has one owner at a time: wait for it to end, or end it; "
+                hint="a console has one owner at a time: wait for it to end (--wait-lock), or end it; "
                 f"`harness console {name} --watch` shows meanwhile what the console says",
             ) from None
         about = {

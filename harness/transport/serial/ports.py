@@ -58,6 +58,9 @@ class Port:
         if "harness.transport.serial.protocols" not in serial.protocol_handler_packages:
             serial.protocol_handler_packages.append("harness.transport.serial.protocols")
         self.address = normalise(address)
+        if "logging=" in self.address.partition("?")[2]:
+            # pyserial would have every byte, passwords too, printed on our stderr.
+            raise ValueError(f"{address!r} would have pyserial print what is said on it; leave `logging=` out")
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._woken = False
         self._closed = False

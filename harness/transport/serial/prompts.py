@@ -42,6 +42,20 @@ _PASSWORD_AMID = re.compile(rb"(?:password|passwort|passphrase|passcode)(?: for 
 _HARNESS = re.compile(rb"<(![a-z]+)\|\d:\1>|(?:^|\n)([a-z2-9]{8}):[^\n]*:\2(?:\n|$)")
 
 
+_LOGIN_WORDS = re.compile(
+    b"|".join(
+        b"(?P<%s>%s)" % (kind.name.encode(), pattern.pattern)
+        for kind, pattern in (
+            (Prompt.REFUSED, _REFUSED),
+            (Prompt.TIMED_OUT, _TIMED_OUT),
+            (Prompt.NOT_YET, _NOT_YET),
+            (Prompt.PASSWORD, _PASSWORD_AMID),
+            (Prompt.NAME, _NAME_AMID),
+        )
+    ),
+    re.IGNORECASE,
+)
+
 # A kernel that has run for longer than this is not booting any more: it only prints.
 _BOOT_SECONDS = 120
 _STAMP = re.compile(rb"\[ *(\d+)\.\d{6}\]")
@@ -70,6 +84,23 @@ def classify(seen: bytes, *, amid: bool = False, past: bool = False) -> Prompt:
     if _TIMED_OUT.search(text):
         return Prompt.TIMED_OUT
     return Prompt.OTHER
+
+
+def unexpected(seen: bytes, *expected: Prompt) -> bool:
+    """Whether words of a login stand in `seen` that do not belong to the answer to what was typed last.
+
+    `expected`: what that answer may hold, in this order; a prompt may stand there several times in a row. Anything
+    else was written by somebody else, or earlier.
+    """
+    text = strip_ansi(seen.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+    left = list(expected)
+    for found in _LOGIN_WORDS.finditer(text):
+        kind = Prompt[found.lastgroup or "OTHER"]
+        while left and left[0] is not kind:
+            left.pop(0)
+        if not left:
+            return True
+    return False
 
 
 def timed_out(seen: bytes) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import threading
+from collections import deque
 
 from harness.deadline import Deadline
 from harness.errors import Cancelled
 from harness.transport.errors import TransportError
 
 _KEPT = 16384
+_STARTS = 256
 
 
 def again(error: TransportError) -> TransportError:
@@ -36,11 +38,13 @@ class Reader:
         self._tail = b""
         self._total = 0
         self._last = 0.0
+        self._starts: deque[tuple[int, float]] = deque(maxlen=_STARTS)
         self._lost: TransportError | None = None
 
     def feed(self, data: bytes, at: float) -> None:
         with self._condition:
             self._tail = (self._tail + data)[-_KEPT:]
+            self._starts.append((self._total, at))
             self._total += len(data)
             self._last = at
             self._condition.notify_all()
@@ -54,6 +58,24 @@ class Reader:
     def total(self) -> int:
         """Bytes heard so far; a place in the stream for `since`."""
         return self._total
+
+    @property
+    def last(self) -> float:
+        """When something was heard last, by the monotonic clock; 0 for never."""
+        return self._last
+
+    def first_after(self, place: int) -> float:
+        """When the first byte behind that place was heard (of the last 256 pieces), by the monotonic clock."""
+        with self._condition:
+            return next((at for start, at in self._starts if start >= place), self._last)
+
+    def wait_for_more(self, place: int, deadline: Deadline, *, at_most: float) -> None:
+        """Wait until anything stands after `place`; at most `at_most` seconds, or until the deadline."""
+        end = deadline.clamp(at_most)
+        with _woken_by(deadline, self._condition), self._condition:
+            while self._total <= place and not end.expired:
+                self._check(deadline)
+                self._condition.wait(end.remaining())
 
     def since(self, place: int) -> bytes:
         """What was heard after that place (at most the last 16 KiB)."""
@@ -72,6 +94,23 @@ class Reader:
                     return False
                 self._condition.wait(end.remaining())
         return True
+
+    def wait_while_talking(
+        self, wanted: re.Pattern[bytes], place: int, deadline: Deadline, *, quiet: float
+    ) -> re.Match[bytes] | None:
+        """Wait until `wanted` stands after `place`; None once nothing was heard for `quiet` seconds, or the deadline
+        passed. So a slow line is waited for as long as it carries something."""
+        began = deadline.clock.monotonic()
+        with _woken_by(deadline, self._condition), self._condition:
+            while True:
+                found = wanted.search(self.since(place))
+                if found is not None:
+                    return found
+                self._check(deadline)
+                rest = quiet - (deadline.clock.monotonic() - max(began, self._last))
+                if rest <= 0 or deadline.expired:
+                    return None
+                self._condition.wait(min(rest, deadline.remaining()))
 
     def settle(self, place: int, deadline: Deadline, *, quiet: float, at_most: float) -> bool:
         """Waits until something came after `place` and then nothing for `quiet` seconds; at most `at_most`.

@@ -18,15 +18,21 @@ from harness.errors import Cancelled, DeadlineExpired
 from harness.events.emitter import Emitter
 from harness.transport.contract import Damage
 from harness.transport.errors import Cause, Damaged, TransportError, TransportLost, Unavailable
+from harness.transport.limits import ANSWER_LIMIT
 from harness.transport.serial.console import Console, as_text, strip_ansi
 from harness.transport.serial.frames import Exchange
-from harness.transport.serial.guest import DIRS, loader, program
+from harness.transport.serial.guest import DIRS, loader, packed, program
 from harness.transport.serial.reader import Reader, again, woken_by
 from harness.transport.serial.requests import Nonce, Verb, request
 from harness.transport.serial.signs import Sign, find_sign
 
 _ASK_AGAIN = 1.5  # seconds without an acknowledgement after which a request is typed again
 _RETIRED = 512
+_LONGEST_PIECE = 700  # characters of the program that are typed at a time
+_PIECE_WAIT = 2.0  # seconds, at least, until it is given back
+_START_WAITS = (4.0, 8.0, 16.0)  # seconds without a word until what starts it is typed again
+_STARTS = 3
+_AHEAD = 8  # pieces that are typed before the first of them is given back
 _MEASURABLE = 100_000  # bytes that tell how fast a line is
 _SAMPLE = 65536
 _LOCAL_ECHO = 100_000  # bytes a second in which our program is given back: a pty reaches three times that
@@ -53,8 +59,12 @@ class Guest:
 class Session(Reader):
     """A loaded shell on a console. One request at a time; the caller sees to that."""
 
-    def __init__(self, console: Console, *, events: Emitter, inline: int = 256) -> None:
+    def __init__(
+        self, console: Console, *, events: Emitter, inline: int = 256, answer_limit: int = ANSWER_LIMIT
+    ) -> None:
+        """`answer_limit` bounds what one command may answer, in bytes."""
         super().__init__()
+        self.answer_limit = answer_limit
         self._console = console
         self._events = events
         self._inline = inline
@@ -133,32 +143,147 @@ class Session(Reader):
         self._release = self._console.claim(self)
         place = self.total
         try:
-            self._console.write(f"{loader(mark.first, mark.second)}\n".encode(), deadline=deadline)
-            if not self.wait_until(f"{mark.whole}+{mark.whole}".encode(), place, deadline, at_most=10):
-                raise self._not_loaded("`sh` did not start", place)
-            folder = f"harness-{Nonce.fresh().whole}"
-            halves = (hello.first, hello.second)
-            before, began = "", deadline.clock.monotonic()
-            for piece in [*program(name=folder, hello=halves, inline=self._inline, dirs=DIRS), ""]:
-                self._type_piece(piece, before, mark, deadline)
-                before = piece
-            # A first guess, until bulk output tells more.
-            self.compress = self.total - place < _LOCAL_ECHO * (deadline.clock.monotonic() - began)
+            self._type_program(mark, hello, place, deadline)
         finally:
             own = (mark.whole.encode(), mark.first.encode())
             lines = self.since(place).split(b"\n")
             self._console.record(line for line in lines if not any(o in line for o in own))
-        with self.condition:
-            self.exchange = Exchange(hello)
-        self._loading = False
-        self._console.write(b".\n", deadline=deadline)
         body = self._hello(deadline, place)
         self.guest = _read_hello(body)
         return self.guest
 
-    def _type_piece(self, piece: str, before: str, mark: Nonce, deadline: Deadline) -> None:
-        """Types one piece until the guest has given exactly it back."""
-        sign = "+"
+    def _type_program(self, mark: Nonce, hello: Nonce, place: int, deadline: Deadline) -> None:
+        """Start the loader, type the program into it, and start that. Raises Unavailable(cause=NO_SHELL)."""
+        timing, began = self._console.timing, deadline.clock.monotonic()
+        line = f"{loader(mark.first, mark.second)}\n".encode()
+        started = re.compile(f"{mark.whole}\\+{mark.whole}(z?)[\r\n]".encode())
+        for quiet in _START_WAITS:
+            began = deadline.clock.monotonic()
+            self._console.write(line, deadline=deadline)
+            found = self.wait_while_talking(started, place, deadline, quiet=timing.window(quiet))
+            if found is not None:
+                break
+            deadline.check("starting `sh` on the console")
+            # It was damaged on the way, maybe so that it is not complete.
+            self._console.write(b"\x03", deadline=deadline)
+            self.settle(self.total, deadline, quiet=0.2, at_most=timing.window(1.0))
+        else:
+            raise self._not_loaded("`sh` did not start", place)
+        # It comes behind the whole line, so a slow line shows.
+        timing.note_bytes(len(line), deadline.clock.monotonic() - began - timing.latency)
+        folder = f"harness-{Nonce.fresh().whole}"
+        halves = (hello.first, hello.second)
+        pieces = program(name=folder, hello=halves, inline=self._inline, dirs=DIRS)
+        began, heard = deadline.clock.monotonic(), self.total
+        if not (found[1] and self._start_packed(packed(pieces), mark, hello, deadline)):
+            typed = [*pieces, ""]
+            if self._console.pace or self._type_ahead(typed, mark, deadline) is None:
+                self._type_carefully(typed, mark, deadline)
+            for _ in range(_STARTS):
+                self._start(".", hello, deadline)
+                if self._has_started(self.total, mark, hello, deadline):
+                    break
+        # A first guess, until bulk output tells more.
+        self.compress = self.total - heard < _LOCAL_ECHO * (deadline.clock.monotonic() - began)
+
+    def _start(self, how: str, hello: Nonce, deadline: Deadline) -> None:
+        """Let the loader run the program: from here on, answers count."""
+        with self.condition:
+            self.exchange = Exchange(hello)
+        self._loading = False
+        self._console.write(f"{how}\n".encode(), deadline=deadline)
+
+    def _start_packed(self, pieces: list[str], mark: Nonce, hello: Nonce, deadline: Deadline) -> bool:
+        """Type the program compressed, and start it; false where the loader could not unpack it.
+
+        Its own checksum (that of gzip, RFC 1952) covers it, so nothing needs to be waited for before it is started.
+        """
+        began = deadline.clock.monotonic()
+        place: int | None = None
+        if not self._console.pace:
+            place = self._type_ahead(pieces, mark, deadline, end=lambda: self._start("z", hello, deadline))
+        if place is None:
+            self._loading = True
+            self._type_carefully(pieces, mark, deadline)
+            place = self.total
+            self._start("z", hello, deadline)
+        else:
+            seconds = deadline.clock.monotonic() - began
+            self._console.timing.note_bytes(sum(map(len, pieces)), seconds - self._console.timing.latency)
+        for _ in range(_STARTS):
+            started = self._has_started(place, mark, hello, deadline)
+            if started is not None:
+                self._loading = not started
+                return started
+            # It did not arrive, or the answer did not. The program itself takes it for a damaged request.
+            place = self.total
+            self._start("z", hello, deadline)
+        return True
+
+    def _has_started(self, place: int, mark: Nonce, hello: Nonce, deadline: Deadline) -> bool | None:
+        """Whether the program says hello; false where it is the loader that answers, None where nobody does."""
+        back = self._between(mark)
+        said = re.compile(hello.whole.encode() + b"<")
+        either = re.compile(back.pattern + b"|" + said.pattern)
+        self.wait_while_talking(either, place, deadline, quiet=self._console.timing.window(_START_WAITS[0]))
+        heard = self.since(place)
+        return True if said.search(heard) else False if back.search(heard) else None
+
+    def _type_ahead(
+        self, pieces: list[str], mark: Nonce, deadline: Deadline, *, end: Callable[[], None] = lambda: None
+    ) -> int | None:
+        """Type pieces while those before are given back, and then the `end`; return the place behind the last of them.
+
+        None where one was not given back as it was typed. Fewer are on their way than what a terminal keeps unread
+        (4,095 bytes on Linux; some have 1,024).
+        """
+        place = self.total
+        waiting: list[str] = []
+        left = list(reversed(pieces))
+        while left or waiting:
+            if left and len(waiting) <= _AHEAD:
+                waiting.append(left.pop())
+                first = len(left) == len(pieces) - 1
+                self._console.write(f"{'@' if first else '+'}{waiting[-1]}\n".encode(), deadline=deadline)
+                if not left:
+                    end()
+                continue
+            typed = sum(map(len, waiting))
+            wanted = waiting.pop(0)
+            window = self._console.timing.window(_PIECE_WAIT, typed=typed, heard=len(wanted))
+            pattern = self._between(mark)
+            if not self.wait_until(pattern, place, deadline, at_most=window):
+                return None
+            found = pattern.search(self.since(place))
+            if found is None or found[1] != wanted.encode():
+                return None
+            place += found.end()
+        return place
+
+    def _type_carefully(self, pieces: list[str], mark: Nonce, deadline: Deadline) -> None:
+        """Type piece by piece, each until the guest has given exactly it back. Raises Unavailable(cause=NO_SHELL)."""
+        self.settle(self.total - 1, deadline, quiet=self._console.timing.window(0.2), at_most=_PIECE_WAIT)
+        before: str | None = None
+        for piece in pieces:
+            self._type_piece(piece, before, mark, deadline)
+            before = piece
+
+    def _record_foreign(self, place: int, mark: Nonce) -> None:
+        own = (mark.whole.encode(), mark.first.encode())
+        lines = self.since(place).split(b"\n")
+        self._console.record(line for line in lines if not any(o in line for o in own))
+
+    def _is_unpacked(self, place: int, mark: Nonce, hello: Nonce, deadline: Deadline) -> bool:
+        """Whether the program says hello, and not the loader that it could not unpack it."""
+        back = self._between(mark)
+        either = re.compile(back.pattern + b"|" + hello.whole.encode() + b"<")
+        self.wait_while_talking(either, place, deadline, quiet=self._console.timing.window(5.0))
+        return back.search(self.since(place)) is None
+
+    def _type_piece(self, piece: str, before: str | None, mark: Nonce, deadline: Deadline) -> None:
+        """Types one piece until the guest has given exactly it back. Nothing before it: all that was typed is void."""
+        first = before is None
+        sign = "@" if first else "+"
         for _ in range(20):
             place = self.total
             self._console.write(f"{sign}{piece}\n".encode(), deadline=deadline)
@@ -169,24 +294,33 @@ class Session(Reader):
             held = self._given_back(place, mark, deadline)
             if held == piece.encode():
                 return
-            # What it holds is the piece before (ours did not arrive), or ours with damage: then it must not be taken.
-            sign = "+" if held == before.encode() else "-" if held is not None else sign
+            if before is not None:
+                # It holds the piece before (ours did not arrive), or ours with damage: then it must not be taken.
+                sign = "+" if held == before.encode() else "-" if held is not None else sign
             self._console.pace = max(0.002, self._console.pace)
         raise self._not_loaded("typed text does not arrive whole", self.total - 2048)
 
+    @staticmethod
+    def _between(mark: Nonce) -> re.Pattern[bytes]:
+        edge = mark.whole.encode()
+        return re.compile(edge + b":([^\r\n]*):" + edge + b"\r*\n")
+
     def _given_back(self, place: int, mark: Nonce, deadline: Deadline) -> bytes | None:
         """What stands between two marks in the next answer; None where nothing whole came."""
-        edge = mark.whole.encode()
-        pattern = re.compile(edge + b":([^\r\n]*):" + edge + b"\r*\n")
-        self.wait_until(pattern, place, deadline, at_most=2.0)
+        pattern = self._between(mark)
+        window = self._console.timing.window(_PIECE_WAIT, typed=_LONGEST_PIECE, heard=_LONGEST_PIECE)
+        self.wait_until(pattern, place, deadline, at_most=window)
         whole = pattern.search(self.since(place))
         return whole[1] if whole else None
 
     def _hello(self, deadline: Deadline, place: int) -> str:
+        timing = self._console.timing
         for attempt in range(6):
             if attempt:
                 return self.ask("N", deadline=deadline, accept=lambda body: body.startswith("hello:"))
-            body = self._wait_message(lambda b: b.startswith("hello:"), deadline.clamp(5.0))
+            body = self._wait_message(
+                lambda b: b.startswith("hello:"), deadline.clamp(timing.window(5.0, heard=_LONGEST_PIECE))
+            )
             if body is not None:
                 return body
         raise self._not_loaded("the program did not answer", place)
@@ -224,7 +358,7 @@ class Session(Reader):
         with self.condition:
             old = self.exchange
             self._retire(old.nonce, given_up=False)
-            self.exchange = Exchange(nonce)
+            self.exchange = Exchange(nonce, limit=self.answer_limit)
             # An open line of the old exchange may go on in the next bytes.
             self.exchange.feed(old.unfinished())
             return self.exchange
@@ -312,14 +446,24 @@ class Session(Reader):
             return Damage(noise_bytes=self.exchange.noise_bytes, damaged_lines=self.exchange.damaged)
 
 
+def _number(text: str, body: str) -> int:
+    if len(text) > 10 or not text.isdigit():
+        raise Damaged(
+            f"the console's shell introduced itself as {body[:200]!r}", cause=Cause.DAMAGED, transport="serial"
+        )
+    return int(text)
+
+
 def _read_hello(body: str) -> Guest:
     parts = body.split(":", 8)
     if len(parts) != 9:
-        raise Damaged(f"the console's shell introduced itself as {body!r}", cause=Cause.DAMAGED, transport="serial")
+        raise Damaged(
+            f"the console's shell introduced itself as {body[:200]!r}", cause=Cause.DAMAGED, transport="serial"
+        )
     _, pid, uid, boot_id, capture, job_control, _, tools, folder = parts
     return Guest(
-        pid=int(pid),
-        uid=int(uid) if uid.isdigit() else -1,
+        pid=_number(pid, body),
+        uid=_number(uid, body) if uid.isdigit() else -1,
         boot_id="" if boot_id == "?" else boot_id,
         capture=capture,
         job_control=job_control == "m",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.errors import UsageError
+from harness.transport.limits import ANSWER_LIMIT, answer_limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,16 @@ class SerialSpec:
     baudrate: int = 115200
     login_timeout: float = 60.0
     become: Become | None = None
+    answer_limit: int = ANSWER_LIMIT
+    """Bytes of one answer, stdout and stderr together."""
+    trusted: bool = False
+    """The network between here and the console can be trusted: nobody else answers there."""
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether what answers on the console is the machine: devices and Unix sockets are this machine's, a network
+        (`socket://`, `rfc2217://`) authenticates nobody unless the inventory says that it is trusted."""
+        return self.trusted or not self.address.lower().startswith(("socket://", "rfc2217://"))
 
     def __repr__(self) -> str:
         return f"SerialSpec({self.address!r}, user={self.user!r})"  # never the password
@@ -54,11 +65,22 @@ class SerialSpec:
             baudrate=int(_number(host_name, variables, "serial_baudrate", 115200)),
             login_timeout=_number(host_name, variables, "serial_login_timeout", 60.0),
             become=become_from_vars(host_name, variables),
+            answer_limit=answer_limit(host_name, variables),
+            trusted=_truth(host_name, variables, "serial_trusted"),
         )
 
 
 def _first(variables: Mapping[str, object], *names: str) -> object | None:
     return next((variables[n] for n in names if variables.get(n) not in (None, "")), None)
+
+
+def _truth(host_name: str, variables: Mapping[str, object], name: str) -> bool:
+    text = str(variables.get(name, "")).strip().lower()
+    if text in ("true", "yes", "on", "1", "y", "t"):
+        return True
+    if text in ("", "none", "false", "no", "off", "0", "n", "f"):
+        return False
+    raise UsageError(f"host {host_name}: {name} must be true or false, not {variables[name]!r}")
 
 
 def _number(host_name: str, variables: Mapping[str, object], name: str, default: float) -> float:

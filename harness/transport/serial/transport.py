@@ -11,7 +11,7 @@ from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired, UsageError
 from harness.events.emitter import Emitter
 from harness.transport.contract import CommandResult, Damage, Progress
-from harness.transport.errors import Cause, Damaged, Timeout, TransportError, TransportLost, Unavailable
+from harness.transport.errors import Cause, Damaged, Eof, Timeout, TransportError, TransportLost, Unavailable
 from harness.transport.serial.access import Access
 from harness.transport.serial.command import Command
 from harness.transport.serial.console import Console
@@ -23,6 +23,7 @@ from harness.transport.serial.spec import SerialSpec
 from harness.transport.serial.transfer import send_command, send_input
 
 _RESYNC = 3.0
+_FIRST_REST, _LONGEST_REST = 0.05, 2.0  # seconds between logins on a console that goes away during each
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 # Linux takes no longer argument (MAX_ARG_STRLEN, 128 KiB), so such a command cannot be given to `sh -c`: it runs in a
@@ -58,6 +59,7 @@ class SerialTransport:
         self._dirty = False
         self._closed = False
         self._logins = 0
+        self._reconnects = 0
         self._boot_id = ""
 
     @property
@@ -105,6 +107,11 @@ class SerialTransport:
         download = Download(path, progress)
         with self._in_turn(deadline):
             return self._carry(download, deadline)
+
+    def take_reconnects(self) -> int:
+        """See :class:`~harness.transport.contract.CountsReconnects`."""
+        taken, self._reconnects = self._reconnects, 0
+        return taken
 
     def close(self) -> None:
         """Ends the shell on the console (logs out where we logged in); the console itself stays open."""
@@ -158,7 +165,7 @@ class SerialTransport:
             started=started,
             ended=time.time(),
             duration=deadline.clock.monotonic() - clock,
-            damage=before + outcome.damage + Damage(late_answers=late),
+            damage=before + outcome.damage + Damage(late_answers=late, reconnects=self.take_reconnects()),
         )
 
     def _carry(self, carried: Carried[T], deadline: Deadline) -> T:
@@ -200,14 +207,18 @@ class SerialTransport:
         if session is None:
             again = self._logins > 0
             session = self._open(deadline)
-            damage += Damage(reconnects=int(again))
+            self._reconnects += again
         return session, damage
 
     def _resync(self, session: Session, deadline: Deadline) -> Session | None:
         """Asks a shell whose last command was given up whether it is there; None where a new one is needed."""
         self._events.emit("serial.resync", "bringing the console's shell back to a known state")
         try:
-            session.ask("N", deadline=deadline.clamp(_RESYNC), accept=lambda body: body.startswith("hello:"))
+            session.ask(
+                "N",
+                deadline=deadline.clamp(self._console.timing.window(_RESYNC, heard=600)),
+                accept=lambda body: body.startswith("hello:"),
+            )
         except (TransportError, DeadlineExpired) as error:
             deadline.check("bringing the console back to a known state")
             self._events.emit("serial.resync_failed", str(error), level="warning")
@@ -221,8 +232,7 @@ class SerialTransport:
         limit = deadline.clamp(self._spec.login_timeout)
         started = deadline.clock.monotonic()
         try:
-            self._console.reopen(limit)
-            session = self._access.enter(limit)
+            session = self._enter(limit)
         except DeadlineExpired as error:
             raise Unavailable(
                 f"no shell on the console {self._console.name} within "
@@ -248,6 +258,29 @@ class SerialTransport:
         if rebooted:
             self._events.emit("serial.rebooted", "the machine has booted anew since the last login", level="warning")
         return session
+
+    def _enter(self, limit: Deadline) -> Session:
+        """Return a loaded session; start again where the console goes away meanwhile and comes back in time.
+
+        Raises Unavailable, DeadlineExpired, Cancelled.
+        """
+        rest = _FIRST_REST
+        while True:
+            self._console.reopen(limit)
+            try:
+                return self._access.enter(limit)
+            except TransportLost as error:
+                gone = isinstance(error, Eof) and not self._closed
+                if not gone or limit.remaining() <= rest:
+                    raise Unavailable(
+                        f"the console {self._console.name} was lost during the login: {error.message}",
+                        cause=error.cause,
+                        transport="serial",
+                        seen=error.seen,
+                        hint=error.hint,
+                    ) from error
+            limit.sleep(rest)
+            rest = min(rest * 2, _LONGEST_REST)
 
     def _drop(self) -> None:
         if self._session is not None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from harness.deadline import Deadline
 from harness.transport.errors import Cause, Unavailable
 from harness.transport.ssh.keyring import Keyring, LockedKeyError, UnusableKeyError, WrongPassphraseError
+from harness.user import expanded, home
 
 if TYPE_CHECKING:
     import paramiko
@@ -81,7 +83,7 @@ def authenticate(connection: Connection, keyring: Keyring, deadline: Deadline) -
         + "".join(f" {problem}." for problem in problems),
         cause=Cause.AUTH,
         transport="ssh",
-        hint=f"Try `ssh -v -p {spec.port} {spec.login}@{spec.host}`; "
+        hint=f"Try `ssh -v -p {spec.port} {shlex.quote(f'{spec.login}@{spec.host}')}`; "
         "ansible_user, ansible_ssh_private_key_file, ansible_password and the agent decide how we log in.",
     )
 
@@ -120,7 +122,7 @@ def attempts(
 
     used: set[bytes] = set()
     if spec.key is not None:
-        yield by_key("the key given", _parse_key(spec, spec.key))
+        yield by_key("the key given", parse_key(spec, spec.key))
     for name in spec.key_files:
         key = _load_key(name, spec, problems, agent_keys, keyring)
         if key is not None:
@@ -136,7 +138,7 @@ def attempts(
                 yield by_key(f"agent key {agent_key.comment or agent_key.get_name()}", agent_key)
     if spec.default_keys and not spec.key_files:
         for short in _DEFAULT_KEYS:
-            path = Path.home() / ".ssh" / short
+            path = home() / ".ssh" / short
             if path.is_file():
                 key = _load_key(str(path), spec, problems, agent_keys, keyring)
                 if key is not None and key.asbytes() not in used:
@@ -183,7 +185,8 @@ class _Agent:
             self._connection.close()
 
 
-def _parse_key(spec: SshSpec, text: str) -> paramiko.PKey:
+def parse_key(spec: SshSpec, text: str) -> paramiko.PKey:
+    """Return the key that a text holds. Raises Unavailable where it holds none, or a passphrase does not open it."""
     import paramiko
 
     for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
@@ -207,7 +210,7 @@ def _load_key(
     """
     import paramiko
 
-    path = Path(name).expanduser()
+    path = expanded(name)
     if not path.is_file():
         problems.append(f"The key file {path} is not there")
         return None
@@ -244,7 +247,7 @@ def _unlock(path: Path, spec: SshSpec, problems: list[str], keyring: Keyring) ->
             raise LockedKeyError(path) from None
     problems.append(
         f"The key {path} is under a passphrase, the agent does not hold it, and {refusal}: "
-        f"run `ssh-add {path}`, or set ansible_ssh_private_key_passphrase"
+        f"run `ssh-add {shlex.quote(str(path))}`, or set ansible_ssh_private_key_passphrase"
     )
     return None
 

@@ -14,6 +14,10 @@ from harness.transport.ssh.shell import encode, quote
 from harness.transport.ssh.spec import Become
 
 _GATE = b"harness-become-done"
+_KEPT = 8192
+"""Bytes that are kept of what is said before the gate: what is refused in, and the gate itself, is short."""
+_MOST = 1 << 20
+"""Bytes after which nothing more is waited for."""
 _PASSED = re.compile(_GATE + rb"\r?\n")  # on a terminal a line ends with both
 
 
@@ -46,8 +50,10 @@ def pass_gate(io: ChannelIO, become: Become, *, name: str, deadline: Deadline) -
     """
     out = err = b""
     answered = False
+    came = 0
     while True:
         try:
+            deadline.check("becoming another user")  # what floods us must not keep us from looking at the time
             more_out, more_err = io.read(deadline)
         except ChannelClosedError:
             raise _refused(name, become, err or out) from None
@@ -55,10 +61,14 @@ def pass_gate(io: ChannelIO, become: Become, *, name: str, deadline: Deadline) -
             if err or out:
                 raise _refused(name, become, err or out) from None
             raise
-        out += more_out
-        err += more_err
+        came += len(more_out) + len(more_err)
+        # The gate is looked for where it may stand: in what came now, and the end of what came before.
+        out = out[-_KEPT:] + more_out
+        err = err[-_KEPT:] + more_err
         if match := _PASSED.search(out):
             return out[match.end() :]
+        if came > _MOST:
+            raise _refused(name, become, b"it prints without end: " + (err or out)[-200:])
         prompted = b"assword" in err or b"assword" in out
         if prompted and not answered:
             if become.password is None:
@@ -71,7 +81,7 @@ def pass_gate(io: ChannelIO, become: Become, *, name: str, deadline: Deadline) -
 
 
 def _refused(name: str, become: Become, seen: bytes) -> Unavailable:
-    said = seen.decode("utf-8", "backslashreplace").strip()
+    said = seen[-2048:].decode("utf-8", "backslashreplace").strip()
     if become.password:
         said = said.replace(become.password, "********")
     if become.method == "doas" and become.password is not None:

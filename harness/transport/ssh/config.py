@@ -7,7 +7,6 @@ client, paramiko's parser is used, which knows no Include and no `Match exec`.
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 import re
 import shlex
@@ -23,8 +22,17 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, UsageError
 from harness.transport.ssh.options import apply_options, first_of
 from harness.transport.ssh.spec import KNOWN_HOSTS, SshSpec, port_of
+from harness.transport.ssh.valid_names import check_host_name, check_user_name
+from harness.user import home as user_home
+from harness.user import user_name
 
 __all__ = ["SshSpec", "expand_tokens", "jumps", "parse_dash_g", "replace_jump", "resolve"]
+
+
+MOST_JUMPS = 8
+"""Jump hosts on the way to one target, those of their own configurations included."""
+_ONE_PATH = frozenset(("identityfile", "certificatefile", "identityagent", "controlpath"))
+"""Options whose value is one path, which must be quoted where it has blanks (ssh_config(5))."""
 
 
 def parse_dash_g(text: str) -> dict[str, list[str]]:
@@ -43,10 +51,10 @@ def resolve(spec: SshSpec, *, deadline: Deadline, home: Path | None = None) -> S
 
     What the inventory says wins over the configuration, as with `ssh -o`.
     """
-    user_config = (home or Path.home()) / ".ssh" / "config"
-    has_file = bool(spec.config_file) or user_config.is_file()
-    if not spec.use_config or spec.config_file in ("none", os.devnull) or not has_file:
+    check_names(spec)
+    if not _is_configured(spec, home):
         return spec
+    user_config = (home or user_home()) / ".ssh" / "config"
     found = _ask_ssh(spec, deadline) if shutil.which("ssh") else _ask_paramiko(spec, user_config)
     explicit = first_of(spec.options)
     merged = {name: values for name, values in found.items() if name not in explicit}
@@ -69,6 +77,7 @@ def resolve(spec: SshSpec, *, deadline: Deadline, home: Path | None = None) -> S
         if merged.get(name) == [default]:
             merged.pop(name)
     resolved = apply_options(spec, merged)
+    check_names(resolved)
     return replace(
         resolved,
         key_files=tuple(_expand_path(name, resolved) for name in resolved.key_files),
@@ -76,13 +85,34 @@ def resolve(spec: SshSpec, *, deadline: Deadline, home: Path | None = None) -> S
     )
 
 
+def _is_configured(spec: SshSpec, home: Path | None) -> bool:
+    """Whether there is a configuration that holds for it."""
+    has_file = bool(spec.config_file) or ((home or user_home()) / ".ssh" / "config").is_file()
+    return spec.use_config and spec.config_file not in ("none", os.devnull) and has_file
+
+
+def check_names(spec: SshSpec) -> None:
+    """Raise UsageError for a host or user name that ssh refuses, wherever it stands: no shell and no expansion ever
+    meets one."""
+    check_host_name(spec.name, "ansible_host", spec.host)
+    check_user_name(spec.name, "ansible_user", spec.user)
+    check_host_name(spec.name, "HostKeyAlias", spec.host_key_alias or "")
+    for option, value in spec.options:
+        if option in ("hostname", "hostkeyalias"):
+            check_host_name(spec.name, option, value.removeprefix("[").removesuffix("]"))
+        elif option == "user":
+            check_user_name(spec.name, option, value)
+        elif option == "proxyjump" and value.lower() != "none":
+            jumps(replace(spec, proxy_jump=value))
+
+
 def _expand_path(text: str, spec: SshSpec) -> str:
     """Expands a key file's tokens (ssh_config(5), TOKENS), which `ssh -G` leaves as they are; unknown ones stay."""
     local = socket.gethostname()
     tokens = {
         **_tokens(spec),
-        "d": str(Path.home()),
-        "u": getpass.getuser(),
+        "d": str(user_home()),
+        "u": user_name(),
         "i": str(os.getuid()),
         "l": local,
         "L": local.partition(".")[0],
@@ -102,15 +132,24 @@ def _ask_ssh(spec: SshSpec, deadline: Deadline) -> dict[str, list[str]]:
     if spec.user:
         argv += ["-l", spec.user]
     for name, value in spec.options:
-        argv += ["-o", f"{name}={value}"]
+        quoted = f'"{value}"' if name in _ONE_PATH and len(value.split()) > 1 else value
+        argv += ["-o", f"{name}={quoted}"]
     argv += ["--", spec.host]
     status, out, err = _run(argv, deadline)
     if status:
         raise UsageError(
-            f"{spec.name}: the ssh configuration cannot be used: {err.strip()}",
+            f"{spec.name}: the ssh configuration cannot be used: {err.strip() or f'ssh ends with status {status}'}",
             hint=f"Run `{shlex.join(argv)}` to see it.",
         )
     return parse_dash_g(out)
+
+
+def check_options(spec: SshSpec, *, deadline: Deadline) -> None:
+    """Raise UsageError for `-o` options that ssh itself would refuse. Where there is a configuration, `resolve` shows
+    it; and without the OpenSSH client nobody knows them all."""
+    own = tuple(option for option in spec.options if option[0] != "port")  # a number, and looked at already
+    if own and not _is_configured(spec, None) and shutil.which("ssh"):
+        _ask_ssh(replace(spec, config_file=os.devnull, options=own), deadline)
 
 
 def _run(argv: list[str], deadline: Deadline) -> tuple[int, str, str]:
@@ -162,17 +201,25 @@ def _ask_paramiko(spec: SshSpec, user_config: Path) -> dict[str, list[str]]:
 
 def expand_tokens(text: str, spec: SshSpec) -> str:
     """Expands the tokens of ProxyCommand (ssh_config(5), TOKENS): %h %p %r %n %%."""
+    check_names(spec)
     tokens = _tokens(spec)
     out, at = [], 0
     while at < len(text):
         if text[at] == "%" and at + 1 < len(text):
-            token = text[at + 1]
-            if token not in tokens:
+            letter = text[at + 1]
+            if letter not in tokens:
                 raise UsageError(
-                    f"{spec.name}: %{token} in ProxyCommand {text!r} is not supported",
+                    f"{spec.name}: %{letter} in ProxyCommand {text!r} is not supported",
                     hint="Known: %h %p %r %n %%.",
                 )
-            out.append(tokens[token])
+            if letter == "n":
+                check_host_name(spec.name, "the name in the inventory (%n)", spec.name)
+            elif letter == "r" and not {"$", "\\"}.isdisjoint(spec.login):
+                raise UsageError(
+                    f"{spec.name}: the user {spec.login!r} cannot stand for %r in a ProxyCommand: a shell runs it",
+                    hint="Write the user into the ProxyCommand, quoted for the shell.",
+                )
+            out.append(tokens[letter])
             at += 2
         else:
             out.append(text[at])
@@ -190,6 +237,12 @@ def replace_jump(spec: SshSpec, before: Sequence[SshSpec]) -> SshSpec:
 def _hop_text(hop: SshSpec) -> str:
     host = f"[{hop.host}]" if ":" in hop.host else hop.host
     return (f"{hop.user}@" if hop.user else "") + host + (f":{hop.port}" if hop.port != 22 else "")
+
+
+def check_jumps(spec: SshSpec, count: int) -> None:
+    """Raise UsageError where so many jump hosts are more than there can be."""
+    if count > MOST_JUMPS:
+        raise UsageError(f"{spec.name}: more than {MOST_JUMPS} jump hosts", hint="Does a jump host name itself?")
 
 
 def jumps(spec: SshSpec) -> tuple[SshSpec, ...]:
@@ -210,6 +263,8 @@ def jumps(spec: SshSpec) -> tuple[SshSpec, ...]:
             host, _, port = place.partition(":")
         if not host:
             raise UsageError(f"{spec.name}: the jump host {text!r} has no name", hint="Write [user@]host[:port].")
+        check_host_name(spec.name, "the jump host", host)
+        check_user_name(spec.name, "the jump host's user", user)
         found.append(
             SshSpec(
                 name=host,
@@ -222,8 +277,9 @@ def jumps(spec: SshSpec) -> tuple[SshSpec, ...]:
                 agent_socket=spec.agent_socket,
                 connect_timeout=spec.connect_timeout,
                 config_file=spec.config_file,
-                known_hosts=spec.known_hosts,
-                host_key_policy=spec.host_key_policy,
+                # As with ssh's -J: what is said of the target's keys says nothing of the jump host's. Its own
+                # configuration does, and a file that knows it may be one that was named for the target.
+                known_hosts=tuple(dict.fromkeys((*KNOWN_HOSTS, *spec.known_hosts))),
             )
         )
     return tuple(found)

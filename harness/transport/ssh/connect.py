@@ -5,6 +5,7 @@ classified.
 from __future__ import annotations
 
 import random
+import shlex
 import socket
 import threading
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from harness.deadline import Deadline
-from harness.errors import Cancelled, DeadlineExpired, UsageError
+from harness.errors import Cancelled, DeadlineExpired
 from harness.events.emitter import Emitter
 from harness.transport.errors import Cause, Unavailable
 from harness.transport.ssh import config as ssh_config
@@ -90,7 +91,8 @@ def _ask_passphrase(spec: SshSpec, path: Path, keyring: Keyring, events: Emitter
             f"{spec.name}: the key {path} is under a passphrase, which was not given at the terminal in time",
             cause=Cause.AUTH,
             transport="ssh",
-            hint=f"The question stands. Else run `ssh-add {path}`, or set ansible_ssh_private_key_passphrase.",
+            hint=f"The question stands. Else run `ssh-add {shlex.quote(str(path))}`, "
+            "or set ansible_ssh_private_key_passphrase.",
         ) from None
 
 
@@ -99,10 +101,10 @@ def _connect_once(
 ) -> Connection:
     below: Connection | None = None
     wire: Wire
+    ssh_config.check_names(spec)
     hosts = ssh_config.jumps(spec)
     if hosts:
-        if hops + len(hosts) > 8:
-            raise UsageError(f"{spec.name}: more than 8 jump hosts", hint="Does a jump host name itself?")
+        ssh_config.check_jumps(spec, hops + len(hosts))
         below, wire = _through(spec, hosts, deadline, events, keyring, hops)
     elif spec.proxy_command:
         command = ssh_config.expand_tokens(spec.proxy_command, spec)
@@ -116,7 +118,8 @@ def _connect_once(
         forget = deadline.cancellation.on_cancel(wire.close)
         known = known_keys(spec, pinned)
         key = handshake(connection, deadline, types=known.types, certified=bool(known.authorities))
-        check_host_key(spec, key, connection.certificate, known, events)
+        if not check_host_key(spec, key, connection.certificate, known, events):
+            connection.spec = spec.without_passwords()
         from harness.transport.ssh.auth import authenticate
 
         authenticate(connection, keyring, deadline)
@@ -161,7 +164,7 @@ def _through(
     last = ssh_config.replace_jump(ssh_config.resolve(last, deadline=deadline), before)
     try:
         hop_events = events.bind(jump_host=last.name)
-        below = connect(last, deadline=deadline, events=hop_events, keyring=keyring, hops=hops + len(hosts))
+        below = connect(last, deadline=deadline, events=hop_events, keyring=keyring, hops=hops + 1)
     except UnknownHostKeyError as error:
         raise error.error from None
     try:
@@ -170,11 +173,12 @@ def _through(
         )
     except (paramiko.SSHException, EOFError, OSError) as error:
         below.close()
+        hop = f"{last.login}@{last.host}:{last.port}"
         raise Unavailable(
             f"{spec.name}: the jump host {last.address} gives no way to {spec.host} port {spec.port}: {error}",
             cause=Cause.REFUSED,
             transport="ssh",
-            hint=f"Try `ssh -J {last.login}@{last.host}:{last.port} {spec.host}`; does its sshd allow forwarding?",
+            hint=f"Try `ssh -J {shlex.quote(hop)} {shlex.quote(spec.host)}`; does its sshd allow forwarding?",
         ) from None
     channel.logger = LibraryLog(events)
     return below, ChannelWire(channel)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import paramiko
 
 
+_MOST_WORDS, _LONGEST_WORDS = 200, 1000
+"""What is recorded of what the library says of one connection: a peer can have it say the same without end."""
+
+
 class LibraryLog(logging.Logger):
     """Stands in for paramiko's logger: what it has to say is an event, never a traceback on stderr."""
 
@@ -27,6 +31,7 @@ class LibraryLog(logging.Logger):
         super().__init__("harness.paramiko", logging.INFO)
         self._events = events
         self.preamble = ""
+        self._count = 0
 
     def log(self, level: int, msg: object, *args: object, **kwargs: object) -> None:
         """paramiko's call. Its debugging chatter (twenty lines a connection) is left out."""
@@ -34,13 +39,17 @@ class LibraryLog(logging.Logger):
         text = str(msg)
         if level < logging.INFO:
             if text.startswith("Banner: "):
-                self.preamble = text.removeprefix("Banner: ")
+                self.preamble = text.removeprefix("Banner: ")[:_LONGEST_WORDS]
             return
         if text.startswith(("Traceback", "  File", "    ")) or not text.strip():
             return
         with contextlib.suppress(TypeError, ValueError):
             text = text % args if args else text
-        self._events.emit("ssh.library", f"paramiko: {text.strip()}", level="debug")
+        self._count += 1
+        if self._count < _MOST_WORDS:
+            self._events.emit("ssh.library", f"paramiko: {text.strip()[:_LONGEST_WORDS]}", level="debug")
+        elif self._count == _MOST_WORDS:
+            self._events.emit("ssh.library", "paramiko has more to say, which is left out", level="debug")
 
 
 class Connection:

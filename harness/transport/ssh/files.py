@@ -21,6 +21,7 @@ from typing import Protocol, TypeVar
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired
 from harness.events.emitter import Emitter
+from harness.transport import limits
 from harness.transport.contract import Progress
 from harness.transport.errors import Cause, Damaged, Timeout, TransportLost, Unavailable
 from harness.transport.ssh.channel import ChannelClosedError, PeerSilentError
@@ -32,9 +33,6 @@ from harness.transport.ssh.pool import ChannelPool, Lease
 from harness.transport.ssh.sftp import POSIX_RENAME, Sftp, SftpProtocolError
 
 T = TypeVar("T")
-
-MOST = 1 << 30
-"""Bytes that `get` takes: it holds the file in memory."""
 
 _TRIES = 3
 _SFTP_PATIENCE = 10.0
@@ -76,7 +74,18 @@ class Job:
 class Files:
     """The files of one target, for any number of threads. `run` runs commands on it."""
 
-    def __init__(self, pool: ChannelPool, run: Run, *, name: str, become: bool, events: Emitter) -> None:
+    def __init__(
+        self,
+        pool: ChannelPool,
+        run: Run,
+        *,
+        name: str,
+        become: bool,
+        events: Emitter,
+        most: int = limits.ANSWER_LIMIT,
+    ) -> None:
+        """`most` bounds what :meth:`get` takes, in bytes: it holds the file in memory."""
+        self._most = most
         self._pool = pool
         self._shell = ShellFiles(run, name)
         self._name = name
@@ -287,11 +296,10 @@ class Files:
         return connection.lost(f"while a file was carried: {error}", may_have_run=True)
 
     def _check_size(self, path: str, size: int) -> None:
-        if size > MOST:
-            message = (
-                f"{self._name}: {path} cannot be read: it holds more than {MOST >> 20} MiB, which is kept in memory"
-            )
-            raise refusal(errno.EFBIG, f"{message}; read a part of it with a command")
+        if size > self._most:
+            most = f"it holds more than {self._most >> 20} MiB, which is kept in memory"
+            advice = f"read a part of it with a command, or raise {limits.VARIABLE}"
+            raise refusal(errno.EFBIG, f"{self._name}: {path} cannot be read: {most}; {advice}")
 
     def _damaged(self, path: str, what: str, hint: str) -> Damaged:
         return Damaged(f"{self._name}: {path}: {what}", cause=Cause.DAMAGED, transport="ssh", hint=hint)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from harness.deadline import Deadline
+from harness.tolerant import count
 from harness.transport.contract import CommandResult
 from harness.transport.ssh.content import Content
 from harness.transport.ssh.shell import quote
@@ -85,7 +86,7 @@ class ShellFiles:
 
     def look(self, path: str, deadline: Deadline) -> int:
         """The size of a file that can be read."""
-        return int(self._ask(_NO_FOLDER + _LOOK, path, deadline, "read").split()[0])
+        return count(next(iter(self._ask(_NO_FOLDER + _LOOK, path, deadline, "read").split()), 0))
 
     def check_place(self, path: str, deadline: Deadline) -> None:
         """Raises IsADirectoryError where a file cannot take the name."""
@@ -93,7 +94,7 @@ class ShellFiles:
 
     def own_size(self, path: str, deadline: Deadline) -> int:
         """The size of a file that belongs to our user and is no link; 0 where there is none."""
-        return int(self._ask(_OWN_SIZE, path, deadline, "read") or 0)
+        return count(self._ask(_OWN_SIZE, path, deadline, "read"))
 
     def digest(self, path: str, size: int | None, deadline: Deadline) -> str | None:
         """The SHA-256 of the file's first `size` bytes, or of all; None where no tool of the target can tell."""
@@ -104,7 +105,7 @@ class ShellFiles:
     def read(self, path: str, start: int, stop: int | None, deadline: Deadline, take: Callable[[bytes], None]) -> None:
         """Gives `take` the bytes from `start` up to `stop`, or to the end of the file, in order."""
         size, *tool = self._ask(_NO_FOLDER + _LOOK, path, deadline, "read").split()
-        stop = int(size) if stop is None else stop
+        stop = count(size) if stop is None else stop
         while tool and start < stop:
             skip, lead = divmod(start, _PIECE)
             data = self._ask(_READ % (_PIECE, skip), path, deadline, "read")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from pathlib import Path
 
 from harness.errors import UsageError
 from harness.events.emitter import Emitter
@@ -13,12 +13,14 @@ from harness.transport.ssh.hostkeys import (
     HostKey,
     Known,
     Verdict,
+    add_known_host,
     expected_fingerprints,
     judge,
     known_name,
     look_up,
 )
 from harness.transport.ssh.spec import SshSpec
+from harness.user import expanded
 
 
 class UnknownHostKeyError(Exception):
@@ -36,7 +38,7 @@ def known_keys(spec: SshSpec, pinned: tuple[HostKey, ...]) -> Known:
     """
     if pinned:
         return Known(pinned, origin="pinned", complete=True)
-    files = [Path(file).expanduser() for file in spec.known_hosts]
+    files = [expanded(file) for file in spec.known_hosts]
     try:
         if spec.host_key_alias:
             return look_up(spec.host_key_alias, files)
@@ -49,10 +51,12 @@ def known_keys(spec: SshSpec, pinned: tuple[HostKey, ...]) -> Known:
     return known
 
 
-def check_host_key(spec: SshSpec, key: HostKey, certificate: Certificate | None, known: Known, events: Emitter) -> None:
-    """Returns when the host showed what it should. Raises Unavailable(cause=HOST_KEY) and :class:`UnknownHostKeyError`.
+def check_host_key(spec: SshSpec, key: HostKey, certificate: Certificate | None, known: Known, events: Emitter) -> bool:
+    """Return when the host may be logged in to: true where it may be given a password. Raises
+    Unavailable(cause=HOST_KEY) and :class:`UnknownHostKeyError`.
 
-    A certificate that does not hold counts for nothing: its key is judged like any other, as ssh does.
+    As with ssh, checking that is switched off lets a changed key pass, but no password goes to it then; and a
+    certificate that does not hold counts for nothing: its key is judged like any other.
     """
     where = f"{spec.name}: {spec.address}"
     shows = f"{where} shows the host key {key}"
@@ -71,20 +75,24 @@ def check_host_key(spec: SshSpec, key: HostKey, certificate: Certificate | None,
     if certificate is not None and known.authorities:
         doubt = _doubt(certificate, spec.host_key_alias or spec.host, known)
         if not doubt:
-            return
+            return True
         doubt = f"; the certificate {certificate} does not vouch for it: {doubt}"
     elif known.authorities:
         doubt = "; an authority is known for it, but it shows no certificate"
     if verdict is Verdict.KNOWN:
-        return
+        return True
     if spec.host_key_policy == "off":
-        events.emit("ssh.host_key_unchecked", f"{where} shows {key}; checking is switched off", level="warning")
-        return
+        told = f"{where} shows {key}; checking is switched off"
+        if verdict is Verdict.CHANGED:
+            _changed(spec, key, known, doubt, events)
+            told += f", but {expected_fingerprints(known, key)[0]} is known ({known.origin}): no password is sent to it"
+        events.emit("ssh.host_key_unchecked", told, level="warning")
+        return verdict is not Verdict.CHANGED
     if verdict is Verdict.CHANGED:
         raise _changed(spec, key, known, doubt, events)
     if spec.host_key_policy == "accept-new":
-        events.emit("ssh.host_key_accepted", f"{where} shows {key}; accepted, as accept-new says", level="warning")
-        return
+        _accept_new(spec, key, where, events)
+        return True
     raise UnknownHostKeyError(
         key,
         Unavailable(
@@ -93,9 +101,21 @@ def check_host_key(spec: SshSpec, key: HostKey, certificate: Certificate | None,
             transport="ssh",
             seen=str(key).encode(),
             hint="Give the host a serial console (the key is then read over it), or compare the fingerprint "
-            f"and add the key: ssh-keyscan -p {spec.port} {spec.host} >> ~/.ssh/known_hosts",
+            f"and add the key: ssh-keyscan -p {spec.port} {shlex.quote(spec.host)} >> ~/.ssh/known_hosts",
         ),
     )
+
+
+def _accept_new(spec: SshSpec, key: HostKey, where: str, events: Emitter) -> None:
+    """Have the key known from now on. As with ssh, a file that cannot be written is told and ends nothing."""
+    file = expanded(spec.learned_hosts)
+    name = spec.host_key_alias or known_name(spec.host, spec.port)
+    try:
+        add_known_host(name, key, file, hashed=spec.hash_known_hosts)
+        told = f"accepted, as accept-new says, and added to {file}"
+    except OSError as error:
+        told = f"accepted, as accept-new says, but it cannot be added to {file}: {error.strerror or error}"
+    events.emit("ssh.host_key_accepted", f"{where} shows {key}; {told}", level="warning")
 
 
 def _doubt(certificate: Certificate, host: str, known: Known) -> str:
@@ -124,5 +144,5 @@ def _changed(spec: SshSpec, key: HostKey, known: Known, doubt: str, events: Emit
         transport="ssh",
         seen=str(key).encode(),
         hint="The machine was installed anew, another has its address, or somebody is in between. "
-        f"When it is the first, forget the old key: ssh-keygen -R '{name}'",
+        f"When it is the first, forget the old key: ssh-keygen -R {shlex.quote(name)}",
     )

@@ -13,6 +13,8 @@ import fnmatch
 import functools
 import hashlib
 import hmac
+import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -244,6 +246,29 @@ def look_up(name: str, files: Iterable[Path]) -> Known:
         ", ".join(dict.fromkeys(origins)),
         authorities=tuple(dict.fromkeys(authorities)),
     )
+
+
+_adding = threading.Lock()
+
+
+def add_known_host(name: str, key: HostKey, file: Path, *, hashed: bool = False) -> None:
+    """Append a host's key to a `known_hosts` file, as ssh does for `StrictHostKeyChecking accept-new`: with the name
+    hashed (ssh_config(5), HashKnownHosts) or in lower case. Raises OSError."""
+    name = name.lower()
+    if hashed:
+        salt = os.urandom(20)
+        digest = hmac.new(salt, name.encode(), hashlib.sha1).digest()
+        name = f"|1|{base64.b64encode(salt).decode()}|{base64.b64encode(digest).decode()}"
+    with _adding:
+        if not file.parent.is_dir():
+            file.parent.mkdir(mode=0o700)
+        descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "r+b", buffering=0) as stream:
+            line = f"{name} {key.type} {key.base64}\n".encode()
+            if stream.seekable() and stream.seek(0, os.SEEK_END):
+                stream.seek(-1, os.SEEK_END)
+                line = line if stream.read(1) == b"\n" else b"\n" + line
+            stream.write(line)
 
 
 @functools.lru_cache(maxsize=8)

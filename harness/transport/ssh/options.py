@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Literal
 
 from harness.errors import UsageError
-from harness.transport.ssh.spec import HostKeyPolicy, SshSpec, port_of, seconds_of
+from harness.transport.ssh.spec import KNOWN_HOSTS, HostKeyPolicy, SshSpec, port_of, seconds_of
 
 # Options of a multiplexing or chatty client that mean nothing to us; Ansible's users have them by habit.
 _FLAGS_WITHOUT_MEANING = frozenset("AaCfgKkMNnqTtVvXxYy")
@@ -109,12 +109,13 @@ def apply_options(spec: SshSpec, found: Mapping[str, Sequence[str]]) -> SshSpec:
     if value := one("addressfamily"):
         families: dict[str, Literal["any", "inet", "inet6"]] = {"inet": "inet", "inet6": "inet6"}
         spec = replace(spec, address_family=families.get(value, "any"))
-    known: list[str] = []
-    for name in ("userknownhostsfile", "globalknownhostsfile"):
-        if value := one(name):
-            known += value.split()
-    if known:
-        spec = replace(spec, known_hosts=tuple(known))
+    users, globals_ = one("userknownhostsfile").split(), one("globalknownhostsfile").split()
+    if users:
+        spec = replace(spec, learned_hosts=users[0])
+    if users or globals_:
+        spec = replace(spec, known_hosts=(*(users or KNOWN_HOSTS[:1]), *globals_))
+    if value := one("hashknownhosts"):
+        spec = replace(spec, hash_known_hosts=value.lower() in ("yes", "true"))
     if value := one("stricthostkeychecking").lower():
         policy: HostKeyPolicy = (
             "off" if value in ("no", "off", "false") else "accept-new" if value == "accept-new" else "strict"

@@ -24,7 +24,7 @@ from harness.transport.ssh.connection import Connection, library_error
 from harness.transport.ssh.hostcheck import UnknownHostKeyError
 from harness.transport.ssh.hostkeys import HostKey
 from harness.transport.ssh.keyring import Keyring
-from harness.transport.ssh.shell import AnswerReader, end_program, fresh_nonce, opening
+from harness.transport.ssh.shell import AnswerReader, AnswerTooLongError, end_program, fresh_nonce, opening
 from harness.transport.ssh.spec import SshSpec
 
 STALE_AFTER = 1.0
@@ -33,6 +33,8 @@ entrusted to it.
 """
 FIRST_PATIENCE = 0.05
 """Seconds that a command waits for a busy shell, before it is known how long a new one takes to start."""
+_LAST_WORDS = 4096
+"""Bytes that are kept of what ends a command on the target says."""
 MOST_PATIENCE = 0.5
 
 
@@ -75,6 +77,7 @@ class ChannelPool:
         self._closed = False
         self.pinned = spec.host_keys
         self.unknown_host_key: HostKey | None = None
+        self._reconnects = 0
         self.counts = {"connects": 0, "channels": 0, "late_answers": 0}
 
     # -- the connection
@@ -121,6 +124,7 @@ class ChannelPool:
                 self._idle.clear()
                 self._open = self._at_work = 0
                 self._limit = max(1, connection.spec.max_channels)
+                self._reconnects += self.counts["connects"] > 0  # the first connection of all is none anew
                 self.counts["connects"] += 1
         if closed:
             connection.close()
@@ -138,6 +142,12 @@ class ChannelPool:
             certificate=None if connection.certificate is None else str(connection.certificate),
         )
         return connection
+
+    def take_reconnects(self) -> int:
+        """Return how often it was connected anew since this was last called."""
+        with self._lock:
+            taken, self._reconnects = self._reconnects, 0
+        return taken
 
     def drop(self, connection: Connection, why: str) -> None:
         """Forgets a dead connection and gives it back; the next command connects anew."""
@@ -300,8 +310,9 @@ class ChannelPool:
             ender = Lease(lease.connection, io)
             self._execute(ender, f"exec sh -c '{end_program(lease.pid)}'", deadline)
             while b"left " not in out or not out.endswith(b"\n"):
-                out += io.read(deadline)[0]
-            return int(out.rpartition(b"left ")[2])
+                deadline.check("ending a command on the target")
+                out = (out + io.read(deadline)[0])[-_LAST_WORDS:]
+            return int(out.rpartition(b"left ")[2][:10])
         except (
             ChannelClosedError,
             PeerSilentError,
@@ -436,9 +447,10 @@ class ChannelPool:
             if isinstance(error, PeerSilentError) or not lease.connection.alive:
                 self.drop(lease.connection, "while a shell was started")
                 raise lease.connection.lost("while a shell was started") from None
-            if isinstance(error, ChannelClosedError | ValueError | library_error() | EOFError):
+            if isinstance(error, ChannelClosedError | AnswerTooLongError | ValueError | library_error() | EOFError):
                 no_shell = Unavailable(
-                    f"{self._given.name}: {self._given.address} lets us in, but runs no shell for us",
+                    f"{self._given.name}: {self._given.address} lets us in, but runs no shell for us"
+                    + (f": {error} before it answered" if isinstance(error, AnswerTooLongError) else ""),
                     cause=Cause.NO_SHELL,
                     transport="ssh",
                     hint="The account's login shell, or a ForceCommand, gives no POSIX sh.",

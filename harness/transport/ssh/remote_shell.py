@@ -113,7 +113,7 @@ class RemoteShell:
         channel, connection = self._io.channel, self._lease.connection
         channel.status_event.wait(_LAST_WORD)
         if channel.exit_status >= 0:
-            return int(channel.exit_status)
+            return min(int(channel.exit_status), 255)  # what is more is no status of any program
         if connection.alive:
             return None
         why = connection.cause_of_death() or "the other side hung up"

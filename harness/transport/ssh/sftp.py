@@ -158,6 +158,7 @@ class Sftp:
         self._packets = PacketReader()
         self._to_send = bytearray()
         self._last = 0
+        self._asked: set[int] = set()
         self.extensions: frozenset[bytes] = frozenset()
 
     def begin(self, deadline: Deadline) -> None:
@@ -255,6 +256,8 @@ class Sftp:
                 return
             number, size = under_way.popleft()
             data = self._piece(number, came, deadline)
+            if len(data) > size:
+                raise SftpProtocolError("a read was answered with more than was asked for")
             at += len(data)
             if data:
                 take(data)
@@ -299,8 +302,6 @@ class Sftp:
             found, kind, fields = self._answer(deadline)
             if found == number:
                 return kind, fields
-            if found > number:
-                raise SftpProtocolError("an answer came that nobody asked for")
 
     def _status(self, kind: int, fields: Fields) -> None:
         if kind != STATUS:
@@ -311,13 +312,17 @@ class Sftp:
 
     def _request(self, kind: int, body: bytes) -> int:
         self._last += 1
+        self._asked.add(self._last)
         self._to_send += struct.pack(">IBI", len(body) + 5, kind, self._last) + body
         return self._last
 
     def _answer(self, deadline: Deadline) -> tuple[int, int, Fields]:
         fields = Fields(self._packet(deadline))
-        kind = fields.byte()
-        return fields.number(), kind, fields
+        kind, number = fields.byte(), fields.number()
+        if number not in self._asked:
+            raise SftpProtocolError("an answer came that nobody asked for")
+        self._asked.discard(number)
+        return number, kind, fields
 
     def _packet(self, deadline: Deadline) -> bytes:
         while True:

@@ -221,12 +221,24 @@ class Answer:
     rest: tuple[bytes, bytes] = (b"", b"")
 
 
+class AnswerTooLongError(Exception):
+    """Inside this room: more came than is kept."""
+
+
+GREETING_LIMIT = 1 << 20
+"""Bytes that may come, from a login's profile say, before a shell answers for the first time."""
+_ENDING = 256
+"""Bytes that our own endings take at most."""
+
+
 class AnswerReader:
     """Takes the channel's two streams in any pieces; `answer` is there once both have ended with the
     nonce.
     """
 
-    def __init__(self, nonce: str) -> None:
+    def __init__(self, nonce: str, *, limit: int = GREETING_LIMIT) -> None:
+        """`limit` bounds both streams together, in bytes."""
+        self._limit = limit
         self._mark = nonce.encode("ascii")
         self._out = bytearray()
         self._err = bytearray()
@@ -237,9 +249,11 @@ class AnswerReader:
         self._tail: tuple[int, bool, int] | None = None
 
     def feed(self, stdout: bytes = b"", stderr: bytes = b"") -> None:
-        """Takes more bytes."""
+        """Takes more bytes. Raises AnswerTooLongError beyond the limit."""
         self._out += stdout
         self._err += stderr
+        if len(self._out) + len(self._err) > self._limit + _ENDING:
+            raise AnswerTooLongError(f"more than {self._limit} bytes came")
 
     @property
     def answer(self) -> Answer | None:
@@ -257,11 +271,11 @@ class AnswerReader:
         if stop < 0 or err_stop < 0:
             return None
         fields = self._out[self._out_end + len(self._mark) : stop].split()
-        if len(fields) != 2 or not all(field.isdigit() for field in fields):
-            raise ValueError(f"malformed end of an answer: {bytes(self._out[self._out_end : stop])!r}")
+        if len(fields) != 2 or not all(field.isdigit() and len(field) < 11 for field in fields):
+            raise ValueError(f"malformed end of an answer: {bytes(self._out[self._out_end : stop][:200])!r}")
         return Answer(
-            bytes(self._out[: self._out_end]),
-            bytes(self._err[: self._err_end]),
+            _copied(self._out, self._out_end),
+            _copied(self._err, self._err_end),
             int(fields[0]),
             int(fields[1]),
             (bytes(self._out[stop + 1 :]), bytes(self._err[err_stop + 1 :])),
@@ -270,13 +284,25 @@ class AnswerReader:
     @property
     def partial(self) -> tuple[bytes, bytes]:
         """What came so far of the command's own output, without our ending."""
-        out = self._out if self._out_end < 0 else self._out[: self._out_end]
-        err = self._err if self._err_end < 0 else self._err[: self._err_end]
-        return bytes(out), bytes(err)
+        out_end = len(self._out) if self._out_end < 0 else self._out_end
+        err_end = len(self._err) if self._err_end < 0 else self._err_end
+        return _copied(self._out, out_end), _copied(self._err, err_end)
+
+    def give_up(self) -> bytes:
+        """Let go of all that came, for an answer of which nothing will be used; the end of it is returned."""
+        seen = bytes(self._out[-2048:]) or bytes(self._err[-2048:])
+        self._out, self._err = bytearray(), bytearray()
+        return seen
 
     def _find(self, data: bytearray, seen: int) -> tuple[int, int]:
         at = data.find(self._mark, max(0, seen - len(self._mark)))
         return at, len(data)
+
+
+def _copied(data: bytearray, end: int) -> bytes:
+    """The first bytes, copied once: an answer may be large."""
+    with memoryview(data) as view:
+        return bytes(view[:end])
 
 
 def end_program(pid: int) -> str:

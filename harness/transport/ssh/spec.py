@@ -5,7 +5,6 @@ Names and meanings of the variables are Ansible's: those of its `ssh` connection
 
 from __future__ import annotations
 
-import getpass
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from harness.errors import UsageError
+from harness.transport.limits import ANSWER_LIMIT, answer_limit
 from harness.transport.ssh.hostkeys import HostKey
+from harness.transport.ssh.valid_names import check_host_name, check_user_name
+from harness.user import user_name
 
 HostKeyPolicy = Literal["strict", "accept-new", "off"]
 
@@ -62,6 +64,9 @@ class SshSpec:
     host_key_alias: str | None = None
     host_key_policy: HostKeyPolicy = "strict"
     known_hosts: tuple[str, ...] = KNOWN_HOSTS
+    learned_hosts: str = KNOWN_HOSTS[0]
+    """The file to which `accept-new` adds a host's key: the first one of UserKnownHostsFile."""
+    hash_known_hosts: bool = False
     address_family: Literal["any", "inet", "inet6"] = "any"
     connect_timeout: float = 10.0
     alive_interval: float = 5.0
@@ -70,6 +75,8 @@ class SshSpec:
     become: Become | None = None
     shell: str = "sh"
     """What runs commands: a POSIX shell on the target."""
+    answer_limit: int = ANSWER_LIMIT
+    """Bytes of one answer, stdout and stderr together, and of a file that is read."""
     retries: int = 0
     """How often a server that cannot be reached is tried again, within the deadline."""
     config_file: str | None = None
@@ -86,7 +93,7 @@ class SshSpec:
     @property
     def login(self) -> str:
         """The user to log in as."""
-        return self.user or getpass.getuser()
+        return self.user or user_name()
 
     def with_endpoint(self, host: str, port: int) -> SshSpec:
         """The same at another address (a forwarded port); the user's ssh configuration no longer applies."""
@@ -95,6 +102,11 @@ class SshSpec:
     def with_host_keys(self, keys: Sequence[HostKey]) -> SshSpec:
         """The same with the machine's own host keys pinned: no other key will do."""
         return replace(self, host_keys=tuple(keys))
+
+    def without_passwords(self) -> SshSpec:
+        """The same with no password to give away, neither for logging in nor for becoming another user."""
+        become = None if self.become is None else replace(self.become, password=None)
+        return replace(self, password=None, become=become)
 
     def with_key(self, *, path: str | None = None, text: str | None = None) -> SshSpec:
         """The same with one client key, and no other way in: no agent, no keys of the user."""
@@ -125,6 +137,7 @@ class SshSpec:
             key=_text(vars, "ansible_ssh_private_key", "ansible_private_key") or None,
             passphrase=_text(vars, *_PASSPHRASES) or None,
             become=_become(host_name, vars),
+            answer_limit=answer_limit(host_name, vars),
             shell=_text(vars, "ansible_shell_executable", "ansible_executable") or "sh",
         )
         if retries := _text(vars, "ansible_ssh_retries"):
@@ -144,7 +157,10 @@ class SshSpec:
             args += " " + _text(vars, name)
         from harness.transport.ssh.options import apply_arguments
 
-        return apply_arguments(spec, args)
+        spec = apply_arguments(spec, args)
+        check_host_name(host_name, "ansible_host", spec.host)
+        check_user_name(host_name, "ansible_user", spec.user)
+        return spec
 
 
 def _text(vars: Mapping[str, object], *names: str) -> str:  # noqa: A002

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,8 @@ from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired
 from harness.events.emitter import Emitter
 from harness.transport.contract import CommandResult, Damage, Followed, Progress, Window
-from harness.transport.errors import Timeout, TransportError
+from harness.transport.errors import Cause, Damaged, Timeout, TransportError
+from harness.transport.limits import too_long
 from harness.transport.ssh.channel import ChannelClosedError, PeerSilentError
 from harness.transport.ssh.follow import Follower
 from harness.transport.ssh.hostkeys import HostKey
@@ -30,6 +32,7 @@ from harness.transport.ssh.shell import (
     LEFTOVERS,
     Answer,
     AnswerReader,
+    AnswerTooLongError,
     check_command,
     encode,
     first_word,
@@ -78,15 +81,29 @@ class SshTransport:
 
         After the deadline at most :data:`END_GRACE` is spent on ending the command on the target.
         """
+        result = self._run(command, deadline=deadline, stdin=stdin)
+        if reconnects := self.take_reconnects():
+            result = replace(result, damage=result.damage + Damage(reconnects=reconnects))
+        return result
+
+    def _run(self, command: str, *, deadline: Deadline, stdin: bytes | None = None) -> CommandResult:
+        """Run it. What it was connected anew for is left to whoever answers the call: a file's steps are not calls."""
         check_command(command)
         started, began = time.time(), time.monotonic()
-        connects, late = self._pool.counts["connects"], self._pool.counts["late_answers"]
+        late = self._pool.counts["late_answers"]
         if stdin is None and len(encode(command)) <= ARGUMENT_LIMIT:
             answer = self._on_shell(command, deadline)
         else:
             answer = self._on_its_own(command, stdin or b"", deadline)
         with self._count_lock:
             self._commands += 1
+        if answer.number > 255:
+            raise Damaged(
+                f"{self.spec.name}: this ended with the status {answer.number}, which is none: {_shorten(command)}",
+                cause=Cause.DAMAGED,
+                transport=self.name,
+                may_have_run=True,
+            )
         return CommandResult(
             command=command,
             stdout=answer.stdout,
@@ -96,11 +113,7 @@ class SshTransport:
             started=started,
             ended=time.time(),
             duration=time.monotonic() - began,
-            damage=Damage(
-                # The first connection of all is none anew.
-                reconnects=self._pool.counts["connects"] - connects if connects else 0,
-                late_answers=self._pool.counts["late_answers"] - late,
-            ),
+            damage=Damage(late_answers=self._pool.counts["late_answers"] - late),
         )
 
     def put(
@@ -136,6 +149,10 @@ class SshTransport:
 
     # -- what the link asks
 
+    def take_reconnects(self) -> int:
+        """See :class:`~harness.transport.contract.CountsReconnects`."""
+        return self._pool.take_reconnects()
+
     @property
     def unknown_host_key(self) -> HostKey | None:
         """The key that the host showed and that nobody knows, until keys are pinned."""
@@ -163,7 +180,14 @@ class SshTransport:
         with self._count_lock:
             if self._files is None:
                 become = self.spec.become is not None
-                self._files = Files(self._pool, self.run, name=self.spec.name, become=become, events=self._events)
+                self._files = Files(
+                    self._pool,
+                    self._run,
+                    name=self.spec.name,
+                    become=become,
+                    events=self._events,
+                    most=self.spec.answer_limit,
+                )
             return self._files
 
     # -- commands
@@ -171,7 +195,7 @@ class SshTransport:
     def _on_shell(self, command: str, deadline: Deadline) -> Answer:
         lease = self._pool.shell(deadline)
         nonce = fresh_nonce()
-        reader = AnswerReader(nonce)
+        reader = AnswerReader(nonce, limit=self.spec.answer_limit)
         word = first_word(command)
         rested = time.monotonic() - lease.used > _RESTED
         text = request(command, nonce, external=self._externals.get(word), rested=rested, shell=self.spec.shell)
@@ -190,7 +214,7 @@ class SshTransport:
     def _on_its_own(self, command: str, stdin: bytes, deadline: Deadline) -> Answer:
         lease = self._pool.alone(one_shot_program(command, shell=self.spec.shell), deadline)
         nonce = fresh_nonce()
-        reader = AnswerReader(nonce)
+        reader = AnswerReader(nonce, limit=self.spec.answer_limit)
         try:
             greeting = lease.io.exchange(AnswerReader(nonce), deadline=deadline, stdin=one_shot_request(command, nonce))
             lease.pid = greeting.number
@@ -210,9 +234,14 @@ class SshTransport:
         import paramiko
 
         connection = lease.connection
-        stdout, stderr = reader.partial
         text = _shorten(command)
         try:
+            if isinstance(error, AnswerTooLongError):
+                seen = reader.give_up()
+                lease.io.close()  # so that what prints without end is refused its next byte
+                self._pool.end_remote(lease, Deadline.after(END_GRACE))
+                return too_long(self.spec.name, text, self.spec.answer_limit, self.name, seen)
+            stdout, stderr = reader.partial
             if isinstance(error, DeadlineExpired):
                 return self._timed_out(lease, text, stdout, stderr)
             if isinstance(error, Cancelled):

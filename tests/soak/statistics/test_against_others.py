@@ -10,10 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy import special, stats
-from statsmodels.duration.survfunc import SurvfuncRight, survdiff
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from harness.soak.statistics import distributions as d
 from harness.soak.statistics.between import mean_time_between
@@ -24,6 +20,7 @@ from harness.soak.statistics.many import holm
 from harness.soak.statistics.outlier import against_the_pool
 from harness.soak.statistics.rates import runs_needed, wilson
 from harness.soak.statistics.survival import Times, kaplan_meier, quantile
+from tests.soak.statistics.others import multitest, proportion, scipy_special, scipy_stats, survfunc
 
 CONFIDENCE = st.sampled_from([0.8, 0.9, 0.95, 0.99])
 COUNTED = st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -46,31 +43,31 @@ def close(ours: float, theirs: Any, relative: float = 1e-8, absolute: float = 1e
 @many
 @given(st.floats(0.05, 5000), st.floats(0, 3))
 def test_gamma(a: float, factor: float) -> None:
-    close(d.gamma_share(a, a * factor), special.gammainc(a, a * factor), 1e-9)
+    close(d.gamma_share(a, a * factor), scipy_special().gammainc(a, a * factor), 1e-9)
 
 
 @many
 @given(st.floats(0.001, 0.999), st.integers(1, 20_000))
 def test_chi_square_quantile(p: float, degrees: int) -> None:
-    close(d.chi_square_quantile(p, degrees), stats.chi2.ppf(p, degrees), 1e-9)
+    close(d.chi_square_quantile(p, degrees), scipy_stats().chi2.ppf(p, degrees), 1e-9)
 
 
 @many
 @given(st.floats(0, 300))
 def test_chi_square_tail(x: float) -> None:
-    close(d.chi_square_tail(x), stats.chi2.sf(x, 1), 1e-9, 0)
+    close(d.chi_square_tail(x), scipy_stats().chi2.sf(x, 1), 1e-9, 0)
 
 
 @many
 @given(COUNTED, st.floats(0.001, 0.999))
 def test_binomial(counted: tuple[int, int], p: float) -> None:
-    close(d.binomial_share(*counted, p), stats.binom.cdf(*counted, p), 1e-7)
+    close(d.binomial_share(*counted, p), scipy_stats().binom.cdf(*counted, p), 1e-7)
 
 
 @many
 @given(st.floats(0.2, 100_000), st.floats(0.2, 100_000), st.floats(0.0001, 0.9999))
 def test_beta(a: float, b: float, x: float) -> None:
-    close(d.beta_share(a, b, x), special.betainc(a, b, x), 1e-6, 1e-10)
+    close(d.beta_share(a, b, x), scipy_special().betainc(a, b, x), 1e-6, 1e-10)
 
 
 @many
@@ -78,9 +75,9 @@ def test_beta(a: float, b: float, x: float) -> None:
 def test_fisher_and_hypergeometric(total: int, data: st.DataObject) -> None:
     drawn, marked = data.draw(st.integers(0, total)), data.draw(st.integers(0, total))
     k = data.draw(st.integers(max(0, drawn + marked - total), min(drawn, marked)))
-    close(d.hypergeometric_tail(k, drawn, marked, total), stats.hypergeom.sf(k - 1, total, marked, drawn), 1e-7)
+    close(d.hypergeometric_tail(k, drawn, marked, total), scipy_stats().hypergeom.sf(k - 1, total, marked, drawn), 1e-7)
     table = [[k, drawn - k], [marked - k, total - drawn - marked + k]]
-    close(d.fisher_two_sided(k, drawn, marked, total), stats.fisher_exact(table).pvalue, 1e-6)
+    close(d.fisher_two_sided(k, drawn, marked, total), scipy_stats().fisher_exact(table).pvalue, 1e-6)
 
 
 # -- rates -------------------------------------------------------------------------------------------------------------
@@ -89,7 +86,7 @@ def test_fisher_and_hypergeometric(total: int, data: st.DataObject) -> None:
 @many
 @given(COUNTED, CONFIDENCE)
 def test_wilson(counted: tuple[int, int], confidence: float) -> None:
-    low, high = proportion_confint(*counted, alpha=1 - confidence, method="wilson")
+    low, high = proportion().proportion_confint(*counted, alpha=1 - confidence, method="wilson")
     rate = wilson(*counted, confidence)
     close(rate.low, low)
     close(rate.high, high)
@@ -104,7 +101,7 @@ def test_runs_needed(failures: int, passed: int, rate: float, confidence: float)
     more = runs_needed(failures, total, rate, confidence)
 
     def bound(n: int) -> float:
-        return float(stats.beta.ppf(1 - confidence, n - failures, failures + 1)) if n > failures else 0.0
+        return float(scipy_stats().beta.ppf(1 - confidence, n - failures, failures + 1)) if n > failures else 0.0
 
     assert bound(total + more) >= rate - 1e-9
     if more:
@@ -120,11 +117,11 @@ def test_the_success_run_theorem() -> None:
 def test_difference(first: tuple[int, int], second: tuple[int, int]) -> None:
     found = difference(first, second)
     assert found is not None
-    low, high = confint_proportions_2indep(*second, *first, method="newcomb", compare="diff")
+    low, high = proportion().confint_proportions_2indep(*second, *first, method="newcomb", compare="diff")
     close(found.low, low, 1e-7, 1e-9)
     close(found.high, high, 1e-7, 1e-9)
     table = [[first[0], first[1] - first[0]], [second[0], second[1] - second[0]]]
-    close(found.p, stats.fisher_exact(table).pvalue, 1e-5, 1e-9)
+    close(found.p, scipy_stats().fisher_exact(table).pvalue, 1e-5, 1e-9)
     assert found.least_p <= found.p * (1 + 1e-6)
 
 
@@ -137,7 +134,7 @@ def test_the_smallest_p_that_could_have_been(first: int, second: int, data: st.D
     k = data.draw(st.sampled_from(tables))
     found = difference((k[0], first), (k[1], second))
     assert found is not None
-    every = [stats.fisher_exact([[a, first - a], [b, second - b]]).pvalue for a, b in tables]
+    every = [scipy_stats().fisher_exact([[a, first - a], [b, second - b]]).pvalue for a, b in tables]
     close(found.least_p, min(every), 1e-6)
 
 
@@ -155,7 +152,7 @@ def arrays(times: Times) -> tuple[list[float], list[int]]:
 @given(TIMES)
 def test_kaplan_meier(times: Times) -> None:
     assume(times.settled)
-    theirs = SurvfuncRight(*arrays(times))
+    theirs = survfunc().SurvfuncRight(*arrays(times))
     # Theirs has a row for censoring times, too.
     rows = [index for index, count in enumerate(theirs.n_events) if count]
     ours = kaplan_meier(times)
@@ -178,7 +175,7 @@ def test_quantiles_and_their_intervals(settled: tuple[float, ...], censored: tup
     assume(not any(abs(step.unsettled - (1 - share)) < 1e-9 for step in steps))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # theirs divides by 0 at the curve's end
-        theirs = SurvfuncRight(*arrays(Times(settled, censored)))
+        theirs = survfunc().SurvfuncRight(*arrays(Times(settled, censored)))
         low, high = theirs.quantile_ci(share)
     assume(not math.isnan(low))  # theirs has no interval where the curve falls past it in one step
     found = quantile(steps, share)
@@ -200,7 +197,7 @@ def test_log_rank(first: Times, second: Times) -> None:
     status = [1] * len(first.settled) + [0] * (first.total - len(first.settled))
     status += [1] * len(second.settled) + [0] * (second.total - len(second.settled))
     group = [0] * first.total + [1] * second.total
-    statistic, p = survdiff(np.array(seconds), np.array(status), np.array(group))
+    statistic, p = survfunc().survdiff(np.array(seconds), np.array(status), np.array(group))
     close(found.p, p, 1e-6)
     close(found.sooner**2, statistic, 1e-6, 1e-9)
 
@@ -217,11 +214,11 @@ def test_mean_time_between(failures: int, exposure: float, confidence: float) ->
     tail = (1 - confidence) / 2
     if failures:
         assert found.high is not None
-        close(stats.poisson.sf(failures - 1, exposure / found.high), tail, 1e-6)
-        close(stats.poisson.cdf(failures, exposure / found.low), tail, 1e-6)
+        close(scipy_stats().poisson.sf(failures - 1, exposure / found.high), tail, 1e-6)
+        close(scipy_stats().poisson.cdf(failures, exposure / found.low), tail, 1e-6)
         assert found.low < exposure / failures < found.high
     else:
-        close(stats.poisson.cdf(0, exposure / found.low), 1 - confidence, 1e-6)
+        close(scipy_stats().poisson.cdf(0, exposure / found.low), 1 - confidence, 1e-6)
         assert (found.value, found.high) == (None, None)
 
 
@@ -234,9 +231,9 @@ def test_linear_trend(points: list[tuple[int, bool]]) -> None:
         assert found is None
         return
     assert found is not None
-    r = float(stats.pearsonr(positions, np.array(happened, dtype=float)).statistic)
+    r = float(scipy_stats().pearsonr(positions, np.array(happened, dtype=float)).statistic)
     close(found.strength, r, 1e-6, 1e-9)
-    close(found.p, stats.chi2.sf((len(points) - 1) * r * r, 1), 1e-6, 1e-9)
+    close(found.p, scipy_stats().chi2.sf((len(points) - 1) * r * r, 1), 1e-6, 1e-9)
 
 
 @many
@@ -247,7 +244,7 @@ def test_rising(values: list[float]) -> None:
         assert found is None
         return
     assert found is not None
-    theirs = stats.kendalltau(range(len(values)), values, method="asymptotic")
+    theirs = scipy_stats().kendalltau(range(len(values)), values, method="asymptotic")
     close(found.strength, theirs.statistic, 1e-9)
     close(found.p, theirs.pvalue, 1e-7)
 
@@ -255,7 +252,7 @@ def test_rising(values: list[float]) -> None:
 @few
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_holm(values: list[float]) -> None:
-    assert holm(values) == pytest.approx(list(multipletests(values, method="holm")[1]))
+    assert holm(values) == pytest.approx(list(multitest().multipletests(values, method="holm")[1]))
 
 
 @few
@@ -264,8 +261,8 @@ def test_worst_target_against_the_pool(counts: list[tuple[int, int]]) -> None:
     found = against_the_pool({f"vm{index}": count for index, count in enumerate(counts)})
     failures, total = sum(k for k, _ in counts), sum(n for _, n in counts)
     assert bool(found) == bool(failures)
-    raw = [stats.hypergeom.sf(k - 1, total, failures, n) for k, n in counts]
-    expected = multipletests(np.clip(raw, 0, 1), method="holm")[1]
+    raw = [scipy_stats().hypergeom.sf(k - 1, total, failures, n) for k, n in counts]
+    expected = multitest().multipletests(np.clip(raw, 0, 1), method="holm")[1]
     for each in found:
         close(each.p, expected[int(each.target[2:])], 1e-5, 1e-9)
     assert [each.p for each in found] == sorted(each.p for each in found)

@@ -20,6 +20,7 @@ from harness.transport.contract import CommandResult, Damage, Progress, Transpor
 from harness.transport.errors import Cause, Damaged, Eof, Timeout, TransportError, TransportLost, Unavailable
 from harness.transport.link import Backoff, Link, Unreachable
 from harness.transport.ssh.hostkeys import HostKey, parse_public_keys
+from tests.patience import patient, scaled
 
 KEY = parse_public_keys("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINZ8q9AG7WpvZFqz6c1hYl2pLiusoWjxf7U+BWi9qR7G x")[0]
 
@@ -126,7 +127,7 @@ def lost(may_have_run: bool = True) -> TransportError:
 
 
 def soon(seconds: float = 10.0, clock: FakeClock | None = None) -> Deadline:
-    return Deadline.after(seconds, clock=clock) if clock else Deadline.after(seconds)
+    return Deadline.after(seconds, clock=clock) if clock else Deadline.after(patient(seconds))
 
 
 def make(*transports: Transport, **options: Any) -> tuple[Link, Events]:
@@ -425,7 +426,7 @@ def test_the_background_takes_it_back_and_its_thread_ends() -> None:
     before = threading.active_count()
     link, events = make(ssh, serial, background=True, backoff=Backoff(0.02, 1.2, 0.1))
     link.run("x", deadline=soon())
-    until = time.monotonic() + 10
+    until = time.monotonic() + scaled(10)
     while len(events.of("link.probe")) < 3:
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -450,7 +451,7 @@ def test_closing_ends_a_try_in_the_background_at_once() -> None:
     link, events = make(ssh, serial, background=True, backoff=Backoff(0.01, 1.0, 0.01))
     link.run("x", deadline=soon())
     ssh.slow = 60.0
-    until = time.monotonic() + 10
+    until = time.monotonic() + scaled(10)
     count = len(events.of("link.probe"))
     while len(events.of("link.probe")) < count + 1 and time.monotonic() < until - 9.5:
         time.sleep(0.01)

@@ -15,6 +15,7 @@ from harness.testing.pty_guest import PtyGuest
 from harness.transport.serial.console import Console
 from harness.transport.serial.spec import SerialSpec
 from harness.transport.serial.transport import SerialTransport
+from tests.patience import patient
 
 
 class Recorder:
@@ -45,11 +46,13 @@ class Bench:
         self.events = Recorder()
         self._closing: list[Callable[[], None]] = []
         self._count = 0
+        self.guests: list[PtyGuest] = []
 
     def guest(self, argv: list[str], **options: Any) -> PtyGuest:
         self._count += 1
         guest = PtyGuest(argv, self.folder / f"console{self._count}", **options)
         self._closing.append(guest.close)
+        self.guests.append(guest)
         return guest
 
     def console(self, guest: PtyGuest, **options: Any) -> Console:
@@ -85,7 +88,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 
 def soon(seconds: float = 30.0) -> Deadline:
     """A deadline that a loaded machine keeps as well."""
-    return Deadline.after(seconds)
+    return Deadline.after(patient(seconds))
 
 
 @pytest.fixture

@@ -59,6 +59,8 @@ def main() -> None:
             continue
         if style == "nopassword" and user == "root":
             break
+        if style == "tardy":
+            time.sleep(1)
         password = read_line("Password: ", echo=False)
         time.sleep(0.3)
         if style == "late timeout" and first:

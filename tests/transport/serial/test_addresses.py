@@ -18,6 +18,7 @@ from harness.deadline import Deadline
 from harness.testing.pty_guest import PtyGuest
 from harness.transport.errors import Cause, Eof, Timeout, Unavailable
 from harness.transport.serial.console import Console
+from tests.patience import scaled
 
 from .rfc2217_server import Rfc2217Server
 from .test_login import BASH, GETTY
@@ -208,7 +209,7 @@ def test_nothing_is_left_of_them(bench: Any, within: Within, rfc2217: Any) -> No
     for _ in range(5):
         one.reopen(within(20))
         one.close()
-    end = time.monotonic() + 20
+    end = time.monotonic() + scaled(20)
     while (len(os.listdir("/proc/self/fd")), threading.active_count()) != (fds, threads):
         assert time.monotonic() < end
         time.sleep(0.05)

@@ -17,6 +17,7 @@ from harness.deadline import Deadline
 from harness.transport.serial.frames import Answer, Exchange
 from harness.transport.serial.requests import Nonce
 from harness.transport.serial.session import Session
+from tests.patience import scaled
 
 Within = Callable[..., Deadline]
 BASH = ("bash", "--norc", "-i")
@@ -60,7 +61,7 @@ def test_the_first_guess_at_a_line(bench: Any, slow: bool) -> None:
     console = bench.console(guest)
     console.open(Deadline.after(10))
     session = Session(console, events=bench.events)
-    session.load(Deadline.after(60) if slow else Deadline.after(60, clock=Still()))
+    session.load(Deadline.after(scaled(60)) if slow else Deadline.after(60, clock=Still()))
     assert session.compress is slow
     session.leave(Deadline.after(10))
 

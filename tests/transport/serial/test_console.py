@@ -23,6 +23,7 @@ from harness.transport.serial.ports import normalise
 from harness.transport.serial.signs import find_sign
 from harness.transport.serial.spec import Become, SerialSpec
 from harness.transport.serial.transport import SerialTransport
+from tests.patience import scaled
 
 Within = Callable[..., Deadline]
 BASH = ["bash", "--norc", "-i"]
@@ -45,7 +46,7 @@ class Heard:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + scaled(20)
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -179,7 +179,6 @@ def test_a_console_that_is_gone_for_good(bench: Any, within: Within) -> None:
     with pytest.raises(Unavailable) as caught:
         place.transport.put(DATA, str(place.folder / "f"), deadline=within(8), progress=progress)
     assert caught.value.cause in (Cause.REFUSED, Cause.TIMEOUT)
-    bench._closing.remove(place.guest.close)
 
 
 def test_guests_with_few_tools(bench: Any, within: Within) -> None:

@@ -16,7 +16,9 @@ import pytest
 from harness.deadline import Cancellation, Deadline
 from harness.errors import Cancelled
 from harness.transport.errors import Cause, Damaged, Unavailable
+from harness.transport.serial.guest import loader
 from harness.transport.serial.prompts import Prompt, classify
+from tests.patience import scaled
 
 Within = Callable[..., Deadline]
 GETTY = [sys.executable, str(Path(__file__).with_name("getty.py"))]
@@ -103,7 +105,9 @@ def test_ctrl_c_ends_a_login_at_once(bench: Any) -> None:
     threading.Timer(0.5, lambda: cancellation.cancel("Ctrl-C")).start()
     began = time.monotonic()
     with pytest.raises(Cancelled):
-        bench.transport(bench.console(guest)).run("true", deadline=Deadline.after(60, cancellation=cancellation))
+        bench.transport(bench.console(guest)).run(
+            "true", deadline=Deadline.after(scaled(60), cancellation=cancellation)
+        )
     assert time.monotonic() - began < 30
 
 
@@ -182,6 +186,25 @@ def test_an_earlier_run_that_was_killed(bench: Any, within: Within) -> None:
     transport = bench.transport(first)
     transport.run("true", deadline=within())
     first.close()  # no goodbye: our program still waits there, with the echo off
+    assert bench.transport(bench.console(guest)).run("echo in", deadline=within()).stdout == b"in\n"
+
+
+@pytest.mark.parametrize("deaf", ["trap '' INT QUIT", "stty intr undef", "stty intr undef eof undef"])
+@pytest.mark.parametrize("amid", ["the program", "its loader"])
+def test_an_earlier_run_that_was_killed_where_ctrl_c_is_ignored(
+    bench: Any, within: Within, deaf: str, amid: str
+) -> None:
+    """As in a debug shell that was started with `&`."""
+    guest = bench.guest(["sh", "-c", f"{deaf}; exec bash --norc -i"])
+    first = bench.console(guest)
+    if amid == "the program":
+        bench.transport(first).run("true", deadline=within())
+    else:
+        first.open(within())
+        time.sleep(0.4)
+        first.write(f"{loader('abcd', 'efgh')}\n+echo half a\n+program\n".encode(), deadline=within())
+        time.sleep(0.4)
+    first.close()
     assert bench.transport(bench.console(guest)).run("echo in", deadline=within()).stdout == b"in\n"
 
 

@@ -16,6 +16,7 @@ import pytest
 from harness.deadline import Deadline
 from harness.transport.errors import Damaged, Timeout
 from harness.transport.serial.transport import SerialTransport
+from tests.patience import scaled
 
 Within = Callable[..., Deadline]
 OWN = """#!/bin/sh
@@ -108,7 +109,7 @@ def test_who_holds_the_output_goes_on_unheard(bench: Any, within: Within, tmp_pa
     go.touch()
     for number in range(3, 40):
         is_right(transport, own, "short", number, within())
-    until = time.monotonic() + 20
+    until = time.monotonic() + scaled(20)
     while not done.exists():
         assert time.monotonic() < until, "it was ended by writing to a pipe that nobody reads"
         time.sleep(0.05)
@@ -123,7 +124,7 @@ def test_who_carries_may_be_killed(bench: Any, within: Within, tmp_path: Path, o
     transport = shell(bench, tmp_path, sh)
     is_right(transport, own, "short", 1, within())
     for number in range(2, 6):
-        until = time.monotonic() + 20
+        until = time.monotonic() + scaled(20)
         while len(victims := carriers(transport)) > 2:
             assert time.monotonic() < until, "the one whose other was killed stays for ever"
             time.sleep(0.01)
@@ -164,7 +165,7 @@ def test_nothing_stays_of_it(bench: Any, within: Within, tmp_path: Path, own: Pa
     folder = transport.guest.folder if transport.guest else ""
     transport.close()
     assert not os.path.exists(folder)
-    until = time.monotonic() + 10
+    until = time.monotonic() + scaled(10)
     while any(Path(f"/proc/{pid}").exists() for pid in ours):
         assert time.monotonic() < until, subprocess.run(["ps", "ax"], capture_output=True, text=True).stdout
         time.sleep(0.05)

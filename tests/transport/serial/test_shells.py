@@ -22,6 +22,7 @@ from harness.deadline import Deadline, SystemClock
 from harness.testing.pty_guest import PtyGuest
 from harness.transport.errors import Cause, Timeout, TransportLost
 from harness.transport.serial.transport import SerialTransport
+from tests.patience import scaled
 
 Within = Callable[..., Deadline]
 SHELLS = {
@@ -240,11 +241,11 @@ class Leaping(SystemClock):
 
 def test_a_deadline_that_passed_unseen_ends_the_command_too(bench: Any) -> None:
     transport = bench.shell("bash", "--norc", "-i")
-    transport.run("true", deadline=Deadline.after(60))
+    transport.run("true", deadline=Deadline.after(scaled(60)))
     mark, clock = bench.folder / "pids", Leaping()
 
     def leap() -> None:
-        until = time.monotonic() + 30
+        until = time.monotonic() + scaled(30)
         while not mark.exists() and time.monotonic() < until:
             time.sleep(0.01)
         clock.ahead = 1000.0
@@ -254,7 +255,7 @@ def test_a_deadline_that_passed_unseen_ends_the_command_too(bench: Any) -> None:
     with pytest.raises(Timeout):
         transport.run(f"sleep 300 & echo $! >{mark}; wait; sleep 301", deadline=Deadline.after(600, clock=clock))
     leaps.join()
-    assert transport.run("echo next", deadline=Deadline.after(60)).stdout == b"next\n"
+    assert transport.run("echo next", deadline=Deadline.after(scaled(60))).stdout == b"next\n"
     state = subprocess.run(["ps", "-o", "stat=", "-p", mark.read_text().strip()], capture_output=True, text=True).stdout
     assert not state.strip() or state.startswith("Z"), f"it still runs: {state}"
 
@@ -314,7 +315,7 @@ def test_a_login_that_ends_before_us_leaves_no_shell_of_ours_behind(bench: Any, 
     command = f"{sys.executable} {program} {guest.tty} {guest.process.pid} {ours}; sleep 20"
     with suppress(TransportLost):  # or it is ended before, and says so
         assert transport.run(command, deadline=within(20)).exit_status != 0
-    until = time.monotonic() + 10
+    until = time.monotonic() + scaled(10)
     while Path(f"/proc/{ours}").exists():
         assert time.monotonic() < until, Path(f"/proc/{ours}/stat").read_text()
         time.sleep(0.05)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from harness.transport.serial.guest import DIRS, digest, fill, program, readable_program
 from harness.transport.serial.plain import analyse
 from harness.transport.serial.typed import cut, shorten
+from tests.patience import scaled
 
 SHELLS = {
     "sh": ["sh"],
@@ -175,7 +176,7 @@ def test_it_does_what_it_did(source: str) -> None:
     assert "\n" not in short
     assert "h_" not in short
     laid_out, typed = (
-        subprocess.run(["dash", "-c", text], capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
+        subprocess.run(["dash", "-c", text], capture_output=True, stdin=subprocess.DEVNULL, timeout=scaled(60))
         for text in (source, short)
     )
     assert b"yntax" not in laid_out.stderr

@@ -22,6 +22,7 @@ from harness.deadline import Cancellation, Deadline
 from harness.events.emitter import Emitter, Level
 from harness.transport.ssh.hostkeys import HostKey, parse_public_keys
 from harness.transport.ssh.transport import SshSpec, SshTransport
+from tests.patience import patient, scaled
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 
@@ -34,11 +35,11 @@ def free_port() -> int:
 
 
 def within(seconds: float = 20.0, *, cancellation: Cancellation | None = None) -> Deadline:
-    return Deadline.after(seconds, cancellation=cancellation)
+    return Deadline.after(patient(seconds), cancellation=cancellation)
 
 
 def eventually(what: Callable[[], object], seconds: float = 10.0) -> None:
-    until = time.monotonic() + seconds
+    until = time.monotonic() + scaled(seconds)
     while not what():
         assert time.monotonic() < until, "it never came to be"
         time.sleep(0.02)

@@ -17,6 +17,7 @@ from harness.transport.errors import Cause, Unavailable
 from harness.transport.ssh.certificates import Certificate
 from harness.transport.ssh.hostkeys import HostKey, parse_public_keys
 from harness.transport.ssh.transport import SshTransport
+from tests.patience import scaled
 
 if TYPE_CHECKING:
     from tests.transport.ssh.conftest import Events, Sshd
@@ -136,7 +137,7 @@ def outcome(sshd: Sshd, events: Events, lines: str, tmp_path: Path) -> str:
     known.write_text(lines)
     transport = SshTransport(sshd.spec(host_keys=(), known_hosts=(str(known),)), events=events)
     try:
-        ours = transport.run("echo in", deadline=Deadline.after(20)).out
+        ours = transport.run("echo in", deadline=Deadline.after(scaled(20))).out
     except Unavailable as error:
         ours = error.message if error.cause is Cause.HOST_KEY else repr(error)
     finally:
@@ -198,7 +199,7 @@ def test_a_certificate_does_not_stand_in_the_way_of_a_pinned_key(sshd: Sshd, eve
     make_key(tmp_path / "ca")
     sshd.start(f"HostCertificate {sign(tmp_path / 'ca', sshd.folder / 'host_ed25519')}")
     transport = SshTransport(sshd.spec(), events=events)
-    assert transport.run("echo in", deadline=Deadline.after(20)).out == "in"
+    assert transport.run("echo in", deadline=Deadline.after(scaled(20))).out == "in"
     transport.close()
     [connected] = events.of("ssh.connected")
     assert connected["certificate"] is None

@@ -14,6 +14,7 @@ from harness.deadline import Deadline
 from harness.transport.ssh import channel as channel_module
 from harness.transport.ssh.channel import ChannelIO
 from harness.transport.ssh.shell import AnswerReader
+from tests.patience import scaled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +72,7 @@ def test_sending_never_waits_while_the_peer_takes_more(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(channel_module.Bell, "wait", wait)
     io = over(channel)
-    answer = io.exchange(AnswerReader("nonce"), deadline=Deadline.after(60), stdin=b"x" * 5_000_000)
+    answer = io.exchange(AnswerReader("nonce"), deadline=Deadline.after(scaled(60)), stdin=b"x" * 5_000_000)
     assert answer.number == 0
     assert waits == []
 
@@ -120,6 +121,6 @@ def test_what_is_there_is_read_to_its_end_without_waiting_for_more(
     monkeypatch.setattr(channel_module.Bell, "wait", lambda bell, seconds: rung(bell, 0) or pytest.fail("it waits"))
     read = errors = b""
     while len(read) < out or len(errors) < err:
-        more, wrong = io.read(Deadline.after(60))
+        more, wrong = io.read(Deadline.after(scaled(60)))
         read, errors = read + more, errors + wrong
     assert (read, errors) == channel.came

@@ -12,6 +12,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,22 +20,28 @@ import pytest
 
 from harness.deadline import Cancellation, Deadline
 from harness.errors import Cancelled
+from harness.target.counted import CountedLink
+from harness.transport.contract import Result
 from harness.transport.errors import Cause, Timeout, TransportLost, Unavailable
+from harness.transport.link import Link
+from harness.transport.ssh.connection import Connection
 from harness.transport.ssh.hostkeys import parse_public_keys
 from harness.transport.ssh.keyring import Keyring
 from harness.transport.ssh.transport import SshTransport
+from tests.patience import patient, scaled
+from tests.transport.ssh.conftest import eventually
 
 if TYPE_CHECKING:
     from tests.transport.ssh.conftest import Events, FaultProxy, Sshd
 
 
 def soon(seconds: float = 20.0) -> Deadline:
-    return Deadline.after(seconds)
+    return Deadline.after(patient(seconds))
 
 
 def nothing_more_than(before: tuple[int, int], seconds: float = 5.0) -> None:
     """Threads and descriptors are no more than they were; a proxy in this process may take its time to close its."""
-    until = time.monotonic() + seconds
+    until = time.monotonic() + scaled(seconds)
     while True:
         gc.collect()
         now = (threading.active_count(), len(os.listdir("/proc/self/fd")))
@@ -394,7 +401,7 @@ def test_cancelling_ends_a_connection_attempt_at_once(shared_sshd: Sshd, proxy: 
     threading.Timer(0.3, cancellation.cancel, ["enough"]).start()
     began = time.monotonic()
     with pytest.raises(Cancelled):
-        transport.run("echo", deadline=Deadline.after(60, cancellation=cancellation))
+        transport.run("echo", deadline=Deadline.after(scaled(60), cancellation=cancellation))
     assert time.monotonic() - began < 2
     transport.close()
 
@@ -575,7 +582,7 @@ def test_a_key_under_a_passphrase_comes_from_the_agent(sshd: Sshd, events: Event
     socket_path = tmp_path / "agent"
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket_path)], stdout=subprocess.DEVNULL)
     try:
-        until = time.monotonic() + 10
+        until = time.monotonic() + scaled(10)
         while not socket_path.exists() and time.monotonic() < until:
             time.sleep(0.02)
         askpass = tmp_path / "askpass"
@@ -617,3 +624,61 @@ def test_a_certificate(sshd: Sshd, events: Events, tmp_path: Path) -> None:
     transport = SshTransport(sshd.spec(key_files=(str(tmp_path / "me"),)), events=events)
     assert transport.run("echo in", deadline=soon()).out == "in"
     transport.close()
+
+
+def test_each_reconnect_is_charged_to_one_call_whether_it_was_answered_or_not(sshd: Sshd, events: Events) -> None:
+    sshd.start()
+    transport = SshTransport(sshd.spec(), events=events)
+    link = Link([transport], events=events, name="box")
+    met: list[Result] = []
+    counted = CountedLink(link, met.append, events)
+    counted.run(":", deadline=soon())
+    for _ in range(2):
+        connection = transport._pool.connected(soon())
+        sshd.kill_sessions()
+        eventually(partial(_is_dead, connection))
+        if len(met) == 1:
+            assert counted.run("echo on", deadline=soon(), repeatable=True).out == "on"
+    # This one is connected anew for a command that then gets no answer.
+    killer = threading.Thread(target=lambda: eventually(lambda: _kill_at_work(sshd, transport)))
+    killer.start()
+    with pytest.raises(TransportLost):
+        counted.run("sleep 61", deadline=soon(60))
+    killer.join()
+    assert counted.run("echo on", deadline=soon(), repeatable=True).out == "on"
+    assert (len(events.of("ssh.lost")), len(events.of("ssh.connected"))) == (3, 4)
+    assert [each.damage.reconnects for each in met] == [0, 1, 1, 1]
+    assert link.counts["reconnects"] == 3
+    link.close()
+
+
+def test_a_file_that_needs_a_new_connection_tells_so(sshd: Sshd, events: Events, tmp_path: Path) -> None:
+    sshd.start()
+    transport = SshTransport(sshd.spec(), events=events)
+    link = Link([transport], events=events, name="box")
+    link.run(":", deadline=soon())
+    connection = transport._pool.connected(soon())
+    sshd.kill_sessions()
+    eventually(partial(_is_dead, connection))
+    assert link.put(b"x", str(tmp_path / "file"), deadline=soon()).damage.reconnects == 1
+    assert link.get(str(tmp_path / "file"), deadline=soon()).damage.reconnects == 0
+    link.close()
+
+
+def _is_dead(connection: Connection) -> bool:
+    return not connection.alive
+
+
+def _kill_at_work(sshd: Sshd, transport: SshTransport) -> bool:
+    """Kill the sessions once there is a new connection with a command at work on it."""
+    if transport.counts["connects"] != 3 or not any(_runs_sleep(pid) for pid in sshd.sessions()):
+        return False
+    sshd.kill_sessions()
+    return True
+
+
+def _runs_sleep(pid: int) -> bool:
+    try:
+        return b"sleep\x0061" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False

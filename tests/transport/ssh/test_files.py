@@ -21,10 +21,12 @@ import pytest
 from harness.deadline import Cancellation, Deadline
 from harness.errors import Cancelled, UsageError
 from harness.transport.errors import Damaged, Timeout, TransportLost, Unavailable
+from harness.transport.limits import ANSWER_LIMIT
 from harness.transport.ssh import files as files_module
 from harness.transport.ssh.files_shell import errno_of
 from harness.transport.ssh.spec import Become
 from harness.transport.ssh.transport import SshTransport
+from tests.patience import patient, scaled
 
 if TYPE_CHECKING:
     from tests.transport.ssh.conftest import Events, FaultProxy, Sshd
@@ -34,7 +36,7 @@ MIB = 1 << 20
 
 
 def soon(seconds: float = 60.0) -> Deadline:
-    return Deadline.after(seconds)
+    return Deadline.after(patient(seconds))
 
 
 def noise(size: int) -> bytes:
@@ -251,8 +253,8 @@ def test_what_would_wait_for_ever_or_fill_all_memory(box: SshTransport, tmp_path
         with pytest.raises(OSError, match="no regular file"):
             box.get(str(path), deadline=soon())
     with (tmp_path / "large").open("wb") as file:
-        file.truncate(files_module.MOST + 1)
-    with pytest.raises(OSError, match="more than 1024 MiB") as caught:
+        file.truncate(ANSWER_LIMIT + 1)
+    with pytest.raises(OSError, match="more than 256 MiB") as caught:
         box.get(str(tmp_path / "large"), deadline=soon())
     assert caught.value.errno == errno.EFBIG
 
@@ -413,7 +415,9 @@ def test_the_next_put_goes_on_from_what_an_earlier_process_left(
             cancellation.cancel("enough")
 
     with pytest.raises(Cancelled):
-        first.put(data, str(tmp_path / "f"), deadline=Deadline.after(60, cancellation=cancellation), progress=leave)
+        first.put(
+            data, str(tmp_path / "f"), deadline=Deadline.after(scaled(60), cancellation=cancellation), progress=leave
+        )
     first.close()
     assert not (tmp_path / "f").exists()
     assert len(parts(tmp_path)) == 1
@@ -525,7 +529,7 @@ def test_cancelling_ends_a_put_and_a_get_at_once(
         began = time.monotonic()
         timer.start()
         with pytest.raises(Cancelled, match="enough"):
-            work(Deadline.after(60, cancellation=cancellation))
+            work(Deadline.after(scaled(60), cancellation=cancellation))
         assert time.monotonic() - began < 5
         cut.mode = "pass"
 

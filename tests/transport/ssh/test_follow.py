@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from harness.deadline import Deadline
 from harness.transport.contract import Follows
 from harness.transport.ssh.transport import SshTransport
+from tests.patience import patient, scaled
 
 if TYPE_CHECKING:
     from tests.transport.ssh.conftest import Sshd
 
 
 def soon(seconds: float = 20.0) -> Deadline:
-    return Deadline.after(seconds)
+    return Deadline.after(patient(seconds))
 
 
 def _running(words: str) -> bool:
@@ -60,7 +61,7 @@ def test_one_that_ends_by_itself_says_so(ssh: SshTransport) -> None:
 
     heard = threading.Event()
     followed = ssh.follow("echo once", deadline=soon(), on_word=heard.set)
-    assert heard.wait(10)
+    assert heard.wait(scaled(10))
     eventually(lambda: followed.closed)
 
 
@@ -70,7 +71,7 @@ def test_a_lost_connection_is_the_end(shared_sshd: Sshd, ssh: SshTransport) -> N
     heard = threading.Event()
     followed = ssh.follow("sleep 1000", deadline=soon(), on_word=heard.set)
     shared_sshd.kill_sessions()
-    assert heard.wait(10)
+    assert heard.wait(scaled(10))
     eventually(lambda: followed.closed)
 
 

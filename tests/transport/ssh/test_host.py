@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.testing.pty_guest import PtyGuest
+from tests.patience import scaled
 
 if TYPE_CHECKING:
     from tests.transport.ssh.conftest import Sshd
@@ -98,7 +99,7 @@ def test_testinfra_over_our_link(shared_sshd: Sshd, console: PtyGuest, tmp_path:
     # The file comes once it was looked for at least twice.
     watch = threading.Thread(target=_write_late, args=(tmp_path, process), daemon=True)
     watch.start()
-    printed = process.communicate(timeout=120)[0]
+    printed = process.communicate(timeout=scaled(120))[0]
     results = _results(tmp_path)
     assert results["looks"]["outcome"] == "passed", printed
     assert results["looks"]["transports"] == [transport]

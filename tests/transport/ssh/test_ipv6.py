@@ -14,13 +14,14 @@ from harness.transport.errors import Cause, Unavailable
 from harness.transport.ssh import probe
 from harness.transport.ssh.spec import SshSpec
 from harness.transport.ssh.transport import SshTransport
+from tests.patience import scaled
 
 if TYPE_CHECKING:
     from tests.transport.ssh.conftest import Events, Sshd
 
 
 def soon() -> Deadline:
-    return Deadline.after(20)
+    return Deadline.after(scaled(20))
 
 
 @pytest.fixture

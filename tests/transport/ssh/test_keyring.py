@@ -25,6 +25,7 @@ from harness.transport.ssh.keyring import Keyring, LockedKeyError, UnusableKeyEr
 from harness.transport.ssh.library import load_paramiko
 from harness.transport.ssh.transport import SshTransport
 from harness.transport.ssh.tty import Tty
+from tests.patience import patient, scaled
 
 if TYPE_CHECKING:
     from tests.transport.ssh.conftest import Events, Sshd
@@ -34,7 +35,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def soon(seconds: float = 30.0) -> Deadline:
-    return Deadline.after(seconds)
+    return Deadline.after(patient(seconds))
 
 
 class Person:
@@ -45,7 +46,7 @@ class Person:
         self.seen = ""
 
     def wait_for(self, text: str, times: int = 1) -> None:
-        until = time.monotonic() + 30
+        until = time.monotonic() + scaled(30)
         while self.seen.count(text) < times:
             assert time.monotonic() < until, f"no {text!r} in {self.seen!r}"
             if select.select([self._master], [], [], 0.1)[0]:
@@ -221,7 +222,7 @@ def test_the_question_outlives_the_deadline_of_who_needs_the_answer(desk: Desk, 
 def test_cancelling_withdraws_it_and_gives_the_terminal_back(desk: Desk, locked: Path, events: Events) -> None:
     cancellation = Cancellation()
     with ThreadPoolExecutor(1) as pool:
-        deadline = Deadline.after(60, cancellation=cancellation)
+        deadline = Deadline.after(scaled(60), cancellation=cancellation)
         wait = pool.submit(desk.keyring.ask, locked, events=events, deadline=deadline)
         desk.person.wait_for("Passphrase for ")
         cancellation.cancel("enough")

@@ -17,13 +17,14 @@ from harness.transport.contract import CommandResult, Progress, Transport
 from harness.transport.errors import Cause, TransportLost
 from harness.transport.link import Backoff, Link
 from harness.transport.ssh.transport import SshTransport
+from tests.patience import patient, scaled
 
 if TYPE_CHECKING:
     from tests.transport.ssh.conftest import Events, Sshd
 
 
 def soon(seconds: float = 20.0) -> Deadline:
-    return Deadline.after(seconds)
+    return Deadline.after(patient(seconds))
 
 
 class Local:
@@ -79,7 +80,7 @@ def test_sshd_stopped_started_and_taken_back(link: Link, sshd: Sshd, events: Eve
     assert (result.out, result.transport) == ("2", "serial")
     assert result.fallbacks[0].cause in (Cause.REFUSED, Cause.LOST)
     sshd.start()
-    until = time.monotonic() + 10
+    until = time.monotonic() + scaled(10)
     while link.current != "ssh":
         assert time.monotonic() < until
         time.sleep(0.05)
@@ -94,7 +95,7 @@ def test_killed_in_mid_command(link: Link, sshd: Sshd) -> None:
     with pytest.raises(TransportLost):
         link.run("sleep 5; echo once", deadline=soon())
     assert link.current == "serial"
-    until = time.monotonic() + 10
+    until = time.monotonic() + scaled(10)
     while link.current != "ssh":
         assert time.monotonic() < until
         time.sleep(0.05)

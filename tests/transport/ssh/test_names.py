@@ -17,6 +17,7 @@ from harness.errors import Cancelled
 from harness.transport.errors import Cause, Unavailable
 from harness.transport.ssh.names import look_up
 from harness.transport.ssh.transport import SshTransport
+from tests.patience import patient, scaled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def soon(seconds: float = 20.0) -> Deadline:
-    return Deadline.after(seconds)
+    return Deadline.after(patient(seconds))
 
 
 def test_an_address_asks_nobody() -> None:
@@ -89,7 +90,7 @@ def test_a_name_server_that_says_nothing(tmp_path: Path, how: str, said: str) ->
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=25,
+        timeout=scaled(25),
         check=False,
     )
     assert done.stdout.splitlines() == [said, "True"], done.stderr
@@ -126,6 +127,6 @@ def test_an_agent_that_says_nothing_keeps_nobody_from_cancelling(sshd: Sshd, eve
     timer = threading.Timer(0.5, cancellation.cancel, ["enough"])
     timer.start()
     with pytest.raises(Cancelled, match="enough"):
-        transport.run("echo in", deadline=Deadline.after(1000, cancellation=cancellation))
+        transport.run("echo in", deadline=Deadline.after(scaled(1000), cancellation=cancellation))
     transport.close()
     assert [one.name for one in threading.enumerate() if "paramiko" in one.name.lower()] == []

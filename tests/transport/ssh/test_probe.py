@@ -18,13 +18,14 @@ from harness.deadline import Cancellation, Deadline
 from harness.errors import Cancelled
 from harness.transport.errors import Cause, Unavailable
 from harness.transport.ssh import probe as ssh_probe
+from tests.patience import patient, scaled
 
 if TYPE_CHECKING:
     from tests.transport.ssh.conftest import FaultProxy, Sshd
 
 
 def soon(seconds: float = 20.0) -> Deadline:
-    return Deadline.after(seconds)
+    return Deadline.after(patient(seconds))
 
 
 def test_what_a_real_server_shows(sshd: Sshd) -> None:
@@ -120,7 +121,7 @@ def test_cancelling_ends_a_look_at_once(proxy: FaultProxy) -> None:
     threading.Timer(0.2, cancellation.cancel, ["enough"]).start()
     began = time.monotonic()
     with pytest.raises(Cancelled):
-        ssh_probe.read_banner("127.0.0.1", proxy.port, Deadline.after(60, cancellation=cancellation))
+        ssh_probe.read_banner("127.0.0.1", proxy.port, Deadline.after(scaled(60), cancellation=cancellation))
     assert time.monotonic() - began < 2
 
 

@@ -14,10 +14,11 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExpired
 from harness.transport.ssh import sftp as protocol
 from harness.transport.ssh.sftp import Fields, PacketReader, Sftp, SftpProtocolError, SftpStatusError, string
+from tests.patience import scaled
 
 
 def soon() -> Deadline:
-    return Deadline.after(30)
+    return Deadline.after(scaled(30))
 
 
 class Server:

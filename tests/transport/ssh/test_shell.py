@@ -33,6 +33,7 @@ from harness.transport.ssh.shell import (
     quote,
     request,
 )
+from tests.patience import scaled
 
 NONCE = "00112233445566778899aabbccddeeff"
 SHELLS = [
@@ -142,7 +143,7 @@ class LocalShell:
         self.process.stdin.write(data)
         self.process.stdin.flush()
         reader = AnswerReader(nonce)
-        until = time.monotonic() + seconds
+        until = time.monotonic() + scaled(seconds)
         while time.monotonic() < until:
             ready, _, _ = select.select([self.process.stdout, self.process.stderr], [], [], 0.5)
             for stream in ready:
@@ -178,7 +179,7 @@ def shell(request: pytest.FixtureRequest) -> Iterator[LocalShell]:
     assert process.stdout
     assert process.stderr
     process.stdin.close()
-    assert process.wait(10) == 0, "a shell whose input ends must end"
+    assert process.wait(scaled(10)) == 0, "a shell whose input ends must end"
     process.stdout.close()
     process.stderr.close()
 
@@ -393,7 +394,7 @@ def test_one_shot_programs_run_under_any_login_shell() -> None:
             [*login, "-c", one_shot_program(command)],
             input=one_shot_request(command, nonce) + b"in\0put",
             capture_output=True,
-            timeout=30,
+            timeout=scaled(30),
             check=False,
         )
         greeting, reader = AnswerReader(nonce), AnswerReader(nonce)
@@ -415,7 +416,7 @@ def test_commands_longer_than_an_argument_may_be(size: int) -> None:
         ["sh", "-c", one_shot_program(command)],
         input=one_shot_request(command, nonce),
         capture_output=True,
-        timeout=60,
+        timeout=scaled(60),
         check=False,
     )
     greeting, reader = AnswerReader(nonce), AnswerReader(nonce)
@@ -448,11 +449,13 @@ def test_the_end_reaches_children_groups_and_sessions_of_their_own(ender: list[s
     )
     bystander = subprocess.Popen(["sleep", f"{tag}5"], start_new_session=True)
     try:
-        until = time.monotonic() + 10
+        until = time.monotonic() + scaled(10)
         while len(_sleeping(tag)) < 5 and time.monotonic() < until:
             time.sleep(0.05)
         assert len(_sleeping(tag)) >= 5
-        done = subprocess.run([*ender, "-c", end_program(process.pid)], capture_output=True, timeout=30, check=False)
+        done = subprocess.run(
+            [*ender, "-c", end_program(process.pid)], capture_output=True, timeout=scaled(30), check=False
+        )
         assert done.stdout == b"left 0\n", done
         assert _sleeping(tag) == [f"sleep {tag}5"], "all ended but the bystander"
     finally:

@@ -17,13 +17,14 @@ from harness.transport.contract import Transport
 from harness.transport.errors import Timeout, TransportLost, Unavailable
 from harness.transport.ssh.pool import MOST_PATIENCE
 from harness.transport.ssh.transport import END_GRACE, SshTransport
+from tests.patience import patient, scaled
 
 if TYPE_CHECKING:
     from tests.transport.ssh.conftest import Events, Sshd
 
 
 def soon(seconds: float = 20.0) -> Deadline:
-    return Deadline.after(seconds)
+    return Deadline.after(patient(seconds))
 
 
 def test_it_is_a_transport(ssh: SshTransport) -> None:
@@ -164,14 +165,16 @@ def test_many_timeouts_leave_nothing_behind(ssh: SshTransport) -> None:
 def test_cancelling_ends_the_wait_at_once_and_the_command_too(ssh: SshTransport) -> None:
     ssh.run(":", deadline=soon())
     cancellation = Cancellation()
-    deadline = Deadline.after(60, cancellation=cancellation)
+    deadline = Deadline.after(scaled(60), cancellation=cancellation)
     timer = threading.Timer(0.3, cancellation.cancel, ["enough"])
     began = time.monotonic()
     timer.start()
     with pytest.raises(Cancelled, match="enough"):
         ssh.run(f"sleep 44.{os.getpid()}", deadline=deadline)
     assert time.monotonic() - began < 2
-    until = time.monotonic() + 10  # who cancelled was not kept waiting; a busy machine ends it when it gets to it
+    until = time.monotonic() + scaled(
+        10
+    )  # who cancelled was not kept waiting; a busy machine ends it when it gets to it
     while True:
         listing = ssh.run("ps -eo stat=,args=", deadline=soon()).out.splitlines()
         left = [line for line in listing if f"sleep 44.{os.getpid()}" in line and not line.startswith("Z")]

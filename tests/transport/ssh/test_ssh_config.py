@@ -18,10 +18,11 @@ from harness.transport.ssh.config import expand_tokens, jumps, parse_dash_g, res
 from harness.transport.ssh.options import apply_arguments
 from harness.transport.ssh.spec import Become, SshSpec
 from harness.transport.ssh.transport import SshTransport
+from tests.patience import patient, scaled
 
 
 def soon(seconds: float = 30.0) -> Deadline:
-    return Deadline.after(seconds)
+    return Deadline.after(patient(seconds))
 
 
 def of(**variables: Any) -> SshSpec:
@@ -235,7 +236,7 @@ def hanging(tmp_path: Path) -> tuple[SshSpec, Path]:
 
 
 def ended(pid: Path) -> bool:
-    until = time.monotonic() + 10
+    until = time.monotonic() + scaled(10)
     while time.monotonic() < until:
         stat = Path(f"/proc/{int(pid.read_text())}/stat")
         if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
@@ -257,7 +258,7 @@ def test_a_configuration_that_hangs_is_left_when_cancelled(hanging: tuple[SshSpe
     timer = threading.Timer(1.0, cancellation.cancel, ["enough"])
     timer.start()
     with pytest.raises(Cancelled, match="enough"):
-        resolve(spec, deadline=Deadline.after(100, cancellation=cancellation))
+        resolve(spec, deadline=Deadline.after(scaled(100), cancellation=cancellation))
     assert ended(pid)
 
 

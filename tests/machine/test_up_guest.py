@@ -17,6 +17,7 @@ from harness.events.emitter import NullEmitter
 from harness.machine import up as ups
 from harness.machine.machine import Machine
 from harness.machine.spec import MachineSpec
+from tests.patience import scaled
 
 pytestmark = pytest.mark.guest
 
@@ -28,12 +29,12 @@ def started(tmp_path: Path) -> Machine:
     spec = MachineSpec.from_vars("web 1", {"qemu_iso": str(iso), "qemu_memory": 32}, base=tmp_path)
     assert spec is not None
     machine = Machine(spec, name="web 1", folder=tmp_path / "logs" / "r1" / "web%201", events=NullEmitter())
-    machine.start(Deadline.after(60))
+    machine.start(Deadline.after(scaled(60)))
     return machine
 
 
 def ended(up: ups.Up) -> bool:
-    until = time.monotonic() + 30
+    until = time.monotonic() + scaled(30)
     while up.alive and time.monotonic() < until:
         time.sleep(0.05)
     return not up.alive
@@ -59,9 +60,9 @@ def test_what_is_left_up_is_found_used_and_ended(started: Machine, tmp_path: Pat
     assert (other.alive, other.console_address) == (True, started.console_address)
     other.stop()
     assert up.alive
-    assert ups.end(up, Deadline.after(30))
+    assert ups.end(up, Deadline.after(scaled(30)))
     ups.forget(up, index)
-    assert not ups.end(up, Deadline.after(30)), "there is nothing left to be ended"
+    assert not ups.end(up, Deadline.after(scaled(30))), "there is nothing left to be ended"
     assert not Path(up.console_address).parent.exists()
     assert ups.find(index, "web%201") is None
     assert ups.all_up(index) == []
