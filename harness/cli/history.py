@@ -33,10 +33,12 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.errors import NothingSelected, UsageError
     from harness.report import history
     from harness.report.folder import folders as run_folders
+    from harness.report.prune import is_operated
     from harness.report.read import read_run
 
     logs = Path(arguments.logs)
-    folders = run_folders(logs)[-arguments.last :]
+    # The records of exec, up, why and the like are no runs.
+    folders = [path for path in run_folders(logs) if not is_operated(path)][-arguments.last :]
     if not folders:
         raise UsageError(f"there are no runs in {logs}/", hint="Name another place with --logs DIR.")
     runs = []

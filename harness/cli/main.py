@@ -35,6 +35,7 @@ VERBS = (
     "ship",
     "report",
     "history",
+    "prune",
     "inventory",
     "image",
     "init",

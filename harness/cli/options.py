@@ -175,6 +175,14 @@ def size(text: str) -> int:
     return int(match[1]) * _UNITS[match[2].upper()]
 
 
+def days(text: str) -> float:
+    """Return the seconds of an age such as 30d, 12h, 1h30m or 90s."""
+    match = re.fullmatch(r"([0-9]+)d", text.strip())
+    if match and int(match[1]):
+        return int(match[1]) * 86400.0
+    return duration(text)
+
+
 def positive(text: str) -> int:
     """A whole number from 1 up."""
     if not text.isascii() or not text.isdigit() or int(text) < 1:

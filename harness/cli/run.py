@@ -135,8 +135,10 @@ def _carry_out(
     from harness.engine.limits import fit_plan
     from harness.engine.scheduler import Scheduler
     from harness.events import EventLog
+    from harness.events.clock_watch import ClockWatch
     from harness.events.patience import DiskPatience
     from harness.report import folder as run_folder
+    from harness.report.plan_file import write_plan
     from harness.report.terminal import Terminal
     from harness.report.write import results_json, write_reports
     from harness.ship.checkpoint import acknowledged
@@ -174,7 +176,7 @@ def _carry_out(
         f"{plan.size} checks on {len(plan.targets)} targets",
         argv=sys.argv,
         version=__version__,
-        plan=plan.plain(),
+        plan=write_plan(folder.path, map(log.redact, plan.each_plain())),
     )
     keyring = Keyring(Tty.open)
     scheduler = Scheduler(
@@ -199,7 +201,7 @@ def _carry_out(
         fit=fit,
     )
     with contextlib.closing(log), signals:
-        with terminal, contextlib.closing(keyring), attributed():
+        with terminal, contextlib.closing(keyring), attributed(), ClockWatch(log):
             result: RunResult = log.redact(until_done(scheduler.run))
             # First of all: whatever else is left to be ended may fail, or be ended itself.
             trouble = write_reports(result, folder, patience=patience) if log.failed is None else None

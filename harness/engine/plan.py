@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -82,27 +82,27 @@ class Plan:
 
     def plain(self) -> dict[str, Any]:
         """The plan in JSON's own types."""
-        return {
-            "targets": [
-                {
-                    "target": target.host.name,
-                    "groups": list(target.host.groups),
-                    "checks": [
-                        {
-                            "id": item.check.id,
-                            "check": item.check.label,
-                            "description": item.check.description,
-                            "tags": sorted(item.check.tags),
-                            "budget": item.settings.budget,
-                            "window": item.settings.window,
-                            "needs": list(item.check.needs),
-                        }
-                        for item in target.items
-                    ],
-                }
-                for target in self.targets
-            ]
-        }
+        return {"targets": list(self.each_plain())}
+
+    def each_plain(self) -> Iterator[dict[str, Any]]:
+        """Yield each target's part of the plan in JSON's own types."""
+        for target in self.targets:
+            yield {
+                "target": target.host.name,
+                "groups": list(target.host.groups),
+                "checks": [
+                    {
+                        "id": item.check.id,
+                        "check": item.check.label,
+                        "description": item.check.description,
+                        "tags": sorted(item.check.tags),
+                        "budget": item.settings.budget,
+                        "window": item.settings.window,
+                        "needs": list(item.check.needs),
+                    }
+                    for item in target.items
+                ],
+            }
 
 
 def make_plan(

@@ -27,7 +27,7 @@ _CHECK = "target module check"
 KINDS: dict[str, Kind] = dict(
     [
         # the run
-        _kind("run.start", "The run begins. The first event of every record.", "argv version plan", "terms"),
+        _kind("run.start", "The run begins. The first event of every record.", "argv version plan"),
         _kind(
             "run.end",
             "The run has ended, with its verdict. The last event of every record; where it is missing the run was "
@@ -48,6 +48,11 @@ KINDS: dict[str, Kind] = dict(
         _kind(
             "record.trouble", "A file of the record could not be turned over, compressed or removed. Nothing is lost."
         ),
+        _kind("clock.stepped", "The wall clock of this machine was set while something was recorded.", "offset"),
+        _kind(
+            "clock.drifted", "The wall clock of this machine has moved slowly against its monotonic clock.", "offset"
+        ),
+        _kind("clock.suspended", "This machine was suspended; the duration is for how long.", "duration"),
         _kind(
             "run.stalled",
             "harness itself could not work for a while: it was stopped, one thread held the interpreter, or an event "
@@ -120,7 +125,7 @@ KINDS: dict[str, Kind] = dict(
         _kind(
             "soak.resume",
             "A soak that was killed or interrupted is gone on with.",
-            "argv version plan terms iterations",
+            "argv version plan iterations",
         ),
         _kind("fault.start", "A fault is being done to the target from now on.", "fault"),
         _kind("fault.end", "The fault is over; the duration is how long it lasted.", "fault duration"),

@@ -77,6 +77,7 @@ class EventLog:
         self._long = LongTexts(path.parent)
         self._subscribers: list[Subscriber] = []
         self._failed: RecordWriteError | None = None
+        self._closed = False
         self._on_failure = on_failure
         self._patience = patience
         self._writer = RecordWriter(path, rotation, clock=clock, acknowledged=acknowledged, told=self._trouble)
@@ -128,6 +129,9 @@ class EventLog:
             error.__dict__["redact"] = self.redact
         self._writer.settle()  # not under the lock: what goes wrong there is an event
         with self._lock:
+            if self._failed is None and not self._closed:
+                self._look_at_place()
+            self._closed = True
             self._writer.close()
 
     def _emit(
@@ -213,6 +217,21 @@ class EventLog:
                 level="warning",
                 duration=waited,
             )
+        if trouble := self._writer.trouble:
+            self._writer.trouble = ""
+            self._trouble(trouble)
+
+    def _look_at_place(self) -> None:
+        """Notice at the end, too, that the file is no longer where it was written."""
+        try:
+            self._writer.look_at_place()
+        except OSError as error:
+            self._failed = RecordWriteError(
+                f"cannot write the record {self.path}: {error.strerror}", hint="Somebody else has changed its file."
+            )
+            if self._on_failure is not None:
+                self._on_failure(self._failed)
+            return
         if trouble := self._writer.trouble:
             self._writer.trouble = ""
             self._trouble(trouble)

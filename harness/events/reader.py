@@ -185,7 +185,27 @@ class RecordReader:
         while following := scan(self._folder).after(self._segment):
             if self._open(following):
                 return True
+        if self._came_back():
+            self._live = True
+            return True
         return False
+
+    def _came_back(self) -> bool:
+        """Whether the file that was being written is at its place again: it was moved away meanwhile, or its writer has
+        written it again. Then it is read on from where it was left."""
+        if self._segment.path.name != LIVE:
+            return False
+        try:
+            file = (self._folder / LIVE).open("rb", buffering=0)
+        except OSError:
+            return False
+        if first_sequence_of(file.fileno()) != self._segment.first or os.fstat(file.fileno()).st_size <= self._offset:
+            file.close()
+            return False
+        assert self._file is not None
+        self._file.close()
+        self._file = file
+        return True
 
     def _turned_over(self) -> bool:
         assert self._file is not None

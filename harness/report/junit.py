@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from harness.engine.outcome import CheckResult, Outcome, RunResult, TargetResult
@@ -21,6 +22,11 @@ _ERRORS = frozenset((Outcome.ERROR, Outcome.UNREACHABLE, Outcome.INFRASTRUCTURE,
 
 def render(result: RunResult) -> str:
     """One `testsuite` for each target, one `testcase` for each check."""
+    return "".join(pieces(result))
+
+
+def pieces(result: RunResult) -> Iterator[str]:
+    """Yield the same in pieces, one for each target."""
     counts = result.counts
     root = _open(
         "testsuites",
@@ -33,10 +39,10 @@ def render(result: RunResult) -> str:
         time=f"{result.duration:.3f}",
         timestamp=stamp(result.started),
     )
-    lines = ["<?xml version='1.0' encoding='utf-8'?>", root]
+    yield f"<?xml version='1.0' encoding='utf-8'?>\n{root}\n"
     for target in result.targets:
-        lines += _suite(target, result.started)
-    return "\n".join([*lines, "</testsuites>", ""])
+        yield "\n".join([*_suite(target, result.started), ""])
+    yield "</testsuites>\n"
 
 
 def _suite(target: TargetResult, started: float) -> list[str]:

@@ -24,7 +24,7 @@ from harness.events import Emitter
 from harness.soak.befallen import Befallen
 from harness.soak.ending import Ending
 from harness.soak.known import KnownFlake
-from harness.soak.tally import FLAKY, ITERATION, Tally
+from harness.soak.tally import FLAKY, ITERATION, Tally, counted
 from harness.soak.target_soak import OpenSession, Shared, TargetSoak, Terms
 from harness.soak.trial import Trial, TrialOutcome
 from harness.soak.trials import Finished, Mark, TrialsFile, TrialsReader
@@ -183,7 +183,7 @@ class Soak:
             if known is not None and known.warn and (trial.flaky or trial.outcome.value in _BAD):
                 words = f"{target}: {trial.label} is a known flake, see {known.tracker}: {trial.message}"
                 events.emit("flake.known", words, level="warning", tracker=known.tracker)
-        counts = Counter(trial.outcome.value for trial in trials)
+        counts = Counter(trial.outcome.value for trial in counted(trials))
         failed = self._ending.failed(bad)
         told = ", ".join(f"{count} {word}" for word, count in counts.items())
         flaky = sum(trial.flaky for trial in trials)

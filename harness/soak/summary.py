@@ -10,6 +10,7 @@ from harness.soak.figures import Demand, Figures, figures
 from harness.soak.statistics.many import holm
 from harness.soak.statistics.outlier import Outlier, against_the_pool
 from harness.soak.statistics.rates import Rate, wilson
+from harness.soak.tally import counted
 from harness.soak.trial import JUDGED, Trial, TrialOutcome
 
 UNLIKELY = 0.05
@@ -85,7 +86,7 @@ def summarise(
                 figures(part, 0.0, demand, check=check, target=target, transport=transport)
                 for transport, part in sorted(by_transport.items())
             )
-    total = figures(trials, sum(exposure.values()), demand)
+    total = figures(counted(trials), sum(exposure.values()), demand)
     return Summary(
         verdict=_verdict(total, rows, sum(bool(trial.known) for trial in trials)),
         total=total,
