@@ -121,7 +121,7 @@ def _execute(
     from harness.report import folder as run_folder
     from harness.report.terminal import Terminal
     from harness.report.write import results_json, write_reports
-    from harness.ship.checkpoint import acknowledged
+    from harness.ship.checkpoint import acknowledged, highest
     from harness.target.session import TargetSession
     from harness.transport.ssh.keyring import Keyring
     from harness.transport.ssh.tty import Tty
@@ -136,6 +136,7 @@ def _execute(
         rotation=rotation_of(arguments),
         acknowledged=lambda: acknowledged(folder.path),
         patience=patience,
+        used=lambda: highest(folder.path),
     )
     for target in plan.targets:
         for secret in target.host.secret_values:

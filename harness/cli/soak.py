@@ -333,7 +333,7 @@ def _execute(
     from harness.events import EventLog
     from harness.events.patience import DiskPatience
     from harness.report import folder as run_folder
-    from harness.ship.checkpoint import acknowledged
+    from harness.ship.checkpoint import acknowledged, highest
     from harness.soak.befallen import Befallen
     from harness.soak.collecting import FirstOfEachKind
     from harness.soak.inputs import Inputs
@@ -357,6 +357,7 @@ def _execute(
         rotation=rotation_of(arguments),
         acknowledged=lambda: acknowledged(folder.path),
         patience=patience,
+        used=lambda: highest(folder.path),
     )
     for target in plan.targets:
         for secret in target.host.secret_values:

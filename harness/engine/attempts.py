@@ -17,7 +17,7 @@ from harness.api.check import Check, Condition, Never, Settings, Skip
 from harness.deadline import Deadline
 from harness.engine.captured import Capture, shortened
 from harness.engine.observation import refuse_as_observation
-from harness.engine.outcome import CheckResult, Observation, Outcome
+from harness.engine.outcome import CheckResult, Observation, Outcome, reason_of
 from harness.engine.retry import Retry
 from harness.engine.waiting import FirstLook, Waits
 from harness.errors import Cancelled, DeadlineExpired, HarnessError, UsageError
@@ -84,7 +84,7 @@ class CheckRun:
 
     __slots__ = (
         "_admitted", "_attempts", "_capture", "_changes", "_check", "_clock", "_cut_short", "_deadline", "_died",
-        "_events", "_first_look", "_held", "_held_since", "_jitter", "_limit", "_looked", "_lost", "_make_target",
+        "_error_type", "_events", "_first_look", "_held", "_held_since", "_jitter", "_limit", "_looked", "_lost", "_make_target",
         "_misconfigured", "_observations", "_observed", "_output", "_pause", "_pool", "_refusals", "_retry",
         "_settings", "_started", "_tally", "_target_name", "_transport", "_unreached", "_verdict", "_waits",
         "_warnings", "_where",
@@ -142,6 +142,7 @@ class CheckRun:
         self._where = ""
         self._capture = Capture()
         self._output = ""
+        self._error_type = ""  # the class of the last attempt's error; empty where it had none
         self._cut_short = False
         self._refusals = 0
         self._admitted = False
@@ -163,6 +164,7 @@ class CheckRun:
             await self._retry.drive(self)
         except Cancelled as cancelled:
             died = self._died()
+            self._error_type = type(cancelled).__name__
             self._verdict = (
                 (Outcome.FAILED, f"{died} (while this check ran)", "")
                 if died
@@ -197,6 +199,8 @@ class CheckRun:
             output=self._output,
         )
         tell_warnings(result, self._events)
+        # Where no attempt ended with an error, what was seen did not hold until the budget was over.
+        reason = reason_of(outcome, message, self._error_type or ("" if self._verdict else Timeout.__name__))
         self._events.emit(
             "check.end",
             f"{self._check.label} {outcome.value}{f': {message}' if message else ''}",
@@ -210,6 +214,9 @@ class CheckRun:
             flaky=result.flaky,
             check_id=self._check.id,
             location=where or None,
+            error_message=reason.error_message,
+            error_type=reason.error_type,
+            why=reason.why,
         )
         return result
 
@@ -288,11 +295,13 @@ class CheckRun:
         if not await self._waits.call(call, deadline.remaining() + GRACE):
             self._pool.replace()  # the thread is given up, and its place is filled
             deadline.cancellation.check()
+            self._error_type = Timeout.__name__
             said = f"the check did not return {GRACE:.0f} s after its attempt's deadline"
             return Outcome.ERROR, said, True, str(self._check.source)
         look = call.result()
         self._warnings = look.warnings
         self._admitted |= look.admitted
+        self._error_type = "" if look.error is None else type(look.error).__name__
         if look.error is not None:
             try:
                 return self._judge(look.error, deadline)

@@ -210,15 +210,17 @@ def require_taken(response: Response, address: Address) -> None:
     raise Unavailable(words, wait=response.wait, hint=_ABOUT_OURSELVES.get(status, ""), sent=not about_receiver)
 
 
-def json_object(response: Response, address: Address) -> dict[str, Any]:
+def json_object(response: Response, address: Address, *kinds: str) -> dict[str, Any]:
     """Return the JSON object that a successful answer holds; an empty one for a body that is known to be empty.
+
+    `kinds` are media types that the receiver may give besides JSON's.
 
     Raises Unavailable where it is anything else (half of a document, a web server's page): the batch is then not
     acknowledged."""
     if not response.body and response.bounded and not _other_kind(response.kind, "application/x-protobuf"):
         return {}
     try:
-        document = orjson.loads(response.body) if not _other_kind(response.kind) else None
+        document = orjson.loads(response.body) if not _other_kind(response.kind, *kinds) else None
     except orjson.JSONDecodeError:
         document = None
     if not isinstance(document, dict):
@@ -241,8 +243,8 @@ def _other_kind(kind: str, *more: str) -> bool:
 
 
 def _decoded(data: bytes, encoding: str) -> bytes:
-    """Undo a Content-Encoding. Raises ValueError for an unknown one and for too much data, EOFError and zlib.error where
-    the compressed data is not whole."""
+    """Undo a Content-Encoding. Raises ValueError for an unknown one and for too much data, EOFError and zlib.error
+    where the compressed data is not whole."""
     if encoding in ("identity", "") or not data:
         return data
     if encoding not in ("gzip", "x-gzip", "deflate"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.deadline import Deadline
-from harness.errors import HarnessError
 from harness.events.reader import Position
 from harness.ship.checkpoint import Busy, Checkpoint, CheckpointFile, acknowledged
 from harness.ship.durable import append_durably
@@ -272,12 +273,21 @@ def test_two_processes_do_not_ship_the_same_to_the_same(run: Run) -> None:
     assert Trip(run, Scripted()).go()
 
 
-def test_a_checkpoint_that_is_none_is_said(run: Run) -> None:
-    finished(run, 3)
+@pytest.mark.parametrize("content", [b"", b"{}\n", b"\0" * 100, b'{"sequence": 3', b"[1]", b'{"sink": 5}', b"null"])
+def test_a_checkpoint_that_is_none_is_told_and_the_record_shipped_anew(run: Run, content: bytes) -> None:
+    everything = finished(run, 3)
     assert Trip(run, Scripted()).go()
-    (run.folder / "ship" / "sink.json").write_bytes(b"{}\n")
-    with pytest.raises(HarnessError, match="is no checkpoint"):
-        Trip(run, Scripted())
+    (run.folder / "ship" / "sink.json").write_bytes(content)
+    sink = Scripted()
+    trip = Trip(run, sink)
+    assert trip.go()
+    assert sink.taken == everything
+    assert "sink.json is no checkpoint" in trip.told[0]
+    assert "drop that by event.id" in trip.told[0]
+    assert (run.folder / "ship" / "sink.damaged").read_bytes() == content
+    again = Trip(run, Scripted())
+    assert again.go()
+    assert again.told == []
 
 
 def test_what_every_sink_has_is_the_lowest_checkpoint(run: Run) -> None:
@@ -294,11 +304,35 @@ def test_what_every_sink_has_is_the_lowest_checkpoint(run: Run) -> None:
 numbers = st.integers(0, 2**53)
 
 
+def as_json(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
 @given(st.text(), numbers, numbers, numbers, numbers)
 def test_a_checkpoint_comes_back_as_it_was(sink: str, sequence: int, segment: int, offset: int, refused: int) -> None:
     sink = sink.encode("utf-8", "replace").decode("utf-8")
     made = Checkpoint(sink, Position(sequence, segment, offset), refused)
     assert Checkpoint.loaded(made.dumped()) == made
+    moved = made.moved(Position(sequence + 1), "0" * 26, 5)
+    assert Checkpoint.loaded(moved.dumped()) == moved
+
+
+@given(
+    st.binary(max_size=40)
+    | st.recursive(
+        st.none() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(["sink", "sequence", "segment", "offset", "refused", "lost", "anchors", "damage"]),
+                inner,
+            )
+        ),
+    ).map(as_json)
+)
+def test_what_is_no_checkpoint_is_a_value_error(data: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        Checkpoint.loaded(data)
 
 
 @given(st.lists(st.binary(max_size=30).map(lambda data: data.replace(b"\n", b"")), max_size=5), st.binary(max_size=20))

@@ -39,17 +39,17 @@ class ElasticSink:
     def send(self, events: Sequence[Event], deadline: Deadline) -> Answer:
         response = self._client.post(self._path, body(events, self._index), _HEADERS, deadline)
         require_taken(response, self._client.address)
-        document = json_object(response, self._client.address)
+        document = json_object(response, self._client.address, "application/x-ndjson")  # tenzir calls it that
         try:
             errors = document["errors"]
-            items = [next(iter(item.values())) for item in document["items"]]
+            items = [next(iter(item.values())) for item in document.get("items", ())]
             statuses = [int(item["status"]) for item in items]
         except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
             raise not_an_answer(response, self._client.address, "an answer to _bulk") from error
+        if errors is False and not any(map(_is_error, statuses)):
+            return TAKEN  # some that speak this protocol do not list each item then
         if len(items) != len(events):
             raise Unavailable(f"{self._client.address.authority} answers for {len(items)} of {len(events)} events")
-        if errors is False and not any(map(_is_error, statuses)):
-            return TAKEN
         return answer(statuses, items)
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """OpenTelemetry's protocol over HTTP, with JSON (https://opentelemetry.io/docs/specs/otlp/).
 
-Acknowledged: the receiver has answered 200 with a whole ExportLogsServiceResponse. What it refuses within a batch it only counts (partial success), and the
-protocol forbids to send such a batch again.
+Acknowledged: the receiver has answered 200 with a whole ExportLogsServiceResponse. What it refuses within a batch it
+only counts (partial success), and the protocol forbids to send such a batch again.
 """
 
 from __future__ import annotations
