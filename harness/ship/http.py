@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import http.client
 import re
+import select
 import ssl
 import time
 import zlib
@@ -133,7 +134,12 @@ class HttpClient:
 
     def _connected(self, deadline: Deadline) -> http.client.HTTPConnection:
         if self._connection is not None and self._connection.sock is not None:
-            return self._connection
+            # Nothing may come before the request: it is the end of the connection, or an answer to nothing.
+            poll = select.poll()
+            poll.register(self._connection.sock, select.POLLIN)
+            if not poll.poll(0):
+                return self._connection
+            self.close()
         address = self.address
         self._connection = (
             http.client.HTTPConnection(address.host, address.port)
