@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -379,3 +380,51 @@ def test_whatever_happens_nothing_is_missing(
     assert bad <= refused
     # Six losses in a row of one event bring it under suspicion, and another one is sent beside it, twice at most.
     assert len(sink.taken) - len(set(sink.taken)) <= lost * batch + 2 * (lost // 6)
+
+
+def test_a_lost_connection_shrinks_no_batch(run: Run) -> None:
+    finished(run, 800)
+    lot = random.Random(7)
+    script = [Unavailable("reset", lost=True) if lot.random() < 0.3 else TAKEN for _ in range(200)]
+    sink = Scripted(*script, batch=8)
+    trip = Trip(run, sink, most=1000)
+    assert trip.go()
+    assert {len(call) for call in sink.calls} == {8}
+    assert sum(trip.pauses) < 100 * 0.06, "a broken connection is made again at once"
+
+
+@pytest.mark.parametrize("error", [Unavailable("refused", sent=False), Unavailable("503", sent=False, wait=1.0)])
+def test_an_outage_shrinks_no_batch(run: Run, error: Unavailable) -> None:
+    finished(run, 40)
+    sink = Scripted(*[error] * 30)
+    assert Trip(run, sink).go()
+    assert {len(call) for call in sink.calls} == {8}
+
+
+def test_too_large_shrinks_the_batch(run: Run) -> None:
+    everything = finished(run, 40)
+    sink = Scripted(Refused("413"), Refused("413"))
+    assert Trip(run, sink).go()
+    assert [len(call) for call in sink.calls[:3]] == [8, 4, 2]
+    assert sink.taken == everything
+
+
+def test_what_is_put_off_is_sent_alone_and_then_the_checkpoint_is_behind_the_whole_batch(run: Run) -> None:
+    finished(run, 24)
+    sink = Scripted(Answer(again=frozenset({0, 4}), note="busy"), Answer(again=frozenset({0}), note="busy"))
+    trip = Trip(run, sink)
+    seen: list[int] = []
+    trip.at_pause = lambda number: seen.append(trip.shipper.position.sequence)
+    assert trip.go()
+    assert sink.calls[:4] == [list(range(1, 9)), [1, 5], [1], list(range(9, 17))]
+    assert seen == [0, 0]
+
+
+def test_a_sink_that_puts_everything_off_is_waited_for_longer_and_longer(run: Run) -> None:
+    finished(run, 8)
+    sink = Scripted(*[Answer(again=frozenset(range(8)), note="busy")] * 9)
+    trip = Trip(run, sink)
+    assert trip.go()
+    assert {len(call) for call in sink.calls} == {8}
+    assert len(trip.told) == 1
+    assert "busy" in trip.told[0]
