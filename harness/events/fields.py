@@ -45,7 +45,10 @@ ENVELOPE: dict[str, tuple[Schema, str]] = {
         {"type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"},
         "a ULID: receivers drop duplicates by it",
     ),
-    "event.sequence": (NUMBER, "the place in the total order of the run; counts from 1 without gaps"),
+    "event.sequence": (
+        NUMBER,
+        "the place in the total order of the run; counts from 1 without gaps, except those that a `record.gap` names",
+    ),
     "event.action": (
         {"type": "string", "pattern": r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$"},
         "the kind of event: the name of its page",

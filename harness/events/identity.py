@@ -6,6 +6,7 @@ import gzip
 import re
 import zlib
 from pathlib import Path
+from typing import IO, cast
 
 from harness.events.reader import Position, RecordReader
 from harness.events.segments import scan, sequence_of
@@ -44,7 +45,7 @@ def _hinted(folder: Path, position: Position) -> bytes:
     try:
         if segment.compressed:
             with gzip.open(segment.path, "rb") as packed:
-                return line_before(packed, position.offset)
+                return line_before(cast(IO[bytes], packed), position.offset)
         with segment.path.open("rb", buffering=0) as file:
             return line_before(file, position.offset)
     except (FileNotFoundError, EOFError, zlib.error, gzip.BadGzipFile):

@@ -217,7 +217,7 @@ def test_what_is_wrong_is_told_with_advice(ended: Run) -> None:
 
 
 @given(cut=st.integers(0, 400), kind=st.sampled_from(["otlp", "elastic", "loki", "journal"]))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
 def test_an_answer_that_is_cut_anywhere_is_none(tmp_path_factory: pytest.TempPathFactory, cut: int, kind: str) -> None:
     run = Run(tmp_path_factory.mktemp("cut") / "run")
     run.say("one")
