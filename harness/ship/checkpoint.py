@@ -13,6 +13,7 @@ import orjson
 from harness.errors import HarnessError
 from harness.events.identity import event_id_at
 from harness.events.reader import Position
+from harness.events.tail import last_sequence
 from harness.ship.durable import write_durably
 
 FOLDER = "ship"
@@ -89,22 +90,20 @@ def confirmed(run: Path, checkpoint: Checkpoint) -> Checkpoint:
     """Return the checkpoint itself where the record still has what was acknowledged, else the last point up to which it
     has.
 
-    A record that lost its end and was gone on with has other events under the numbers that were acknowledged. Where the
-    event itself is gone (removed as old, or lost with all behind it) there is nothing to compare, and the checkpoint
-    counts. Raises OSError.
+    A record that lost its end and was gone on with has other events under the numbers that were acknowledged, or does
+    not reach them yet. Where the event itself is gone and later ones are there (it was removed as old, or its number
+    stays unused) there is nothing to compare, and the checkpoint counts. Raises OSError.
     """
-    known = dict(checkpoint.anchors)
     sequence = checkpoint.position.sequence
-    if sequence not in known:
+    known = dict(checkpoint.anchors).get(sequence)
+    if known is None:
         return checkpoint
     there = event_id_at(run, checkpoint.position)
-    if there in ("", known[sequence]):
+    if there == known or (not there and last_sequence(run) >= sequence):
         return checkpoint
-    kept = list(checkpoint.anchors)
-    while kept:
+    kept = list(checkpoint.anchors[:-1])
+    while kept and event_id_at(run, Position(kept[-1][0])) != kept[-1][1]:
         kept.pop()
-        if kept and event_id_at(run, Position(kept[-1][0])) == kept[-1][1]:
-            break
     return replace(checkpoint, position=Position(kept[-1][0] if kept else 0), anchors=tuple(kept))
 
 

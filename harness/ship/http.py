@@ -26,7 +26,7 @@ from harness.ship.options import Options
 from harness.ship.sink import Refused, Unavailable
 from harness.ship.tls import context, reason
 
-_MOST_ANSWER = 64 << 20
+_MOST_ANSWER = 16 << 20
 _MOST_TOLD = 200
 _ABOUT_THE_BATCH = {400, 406, 409, 411, 413, 414, 422, 431}
 _TOO_LARGE = 413
@@ -162,9 +162,9 @@ class _CompleteResponse(http.client.HTTPResponse):
     """A response whose headers must end in an empty line. http.client takes the end of the connection for that."""
 
     def begin(self) -> None:
-        raw = self.fp
-        reader = _LastLine(raw)
-        self.fp = reader  # type: ignore[assignment]
+        raw: Any = self.fp
+        reader: Any = _LastLine(raw)
+        self.fp = reader
         super().begin()
         if self.fp is reader:  # else there is no body, and it is closed
             self.fp = raw
