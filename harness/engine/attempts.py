@@ -84,7 +84,8 @@ class CheckRun:
 
     __slots__ = (
         "_admitted", "_attempts", "_capture", "_changes", "_check", "_clock", "_cut_short", "_deadline", "_died",
-        "_error_type", "_events", "_first_look", "_held", "_held_since", "_jitter", "_limit", "_looked", "_lost", "_make_target",
+        "_error_type", "_events", "_first_look", "_held", "_held_since", "_jitter", "_limit", "_looked", "_lost",
+        "_make_target",
         "_misconfigured", "_observations", "_observed", "_output", "_pause", "_pool", "_refusals", "_retry",
         "_settings", "_started", "_tally", "_target_name", "_transport", "_unreached", "_verdict", "_waits",
         "_warnings", "_where",
