@@ -141,7 +141,7 @@ def _carry_out(
     from harness.report.plan_file import write_plan
     from harness.report.terminal import Terminal
     from harness.report.write import results_json, write_reports
-    from harness.ship.checkpoint import acknowledged
+    from harness.ship.checkpoint import acknowledged, highest
     from harness.target.session import TargetSession
     from harness.transport.ssh.keyring import Keyring
     from harness.transport.ssh.tty import Tty
@@ -158,6 +158,7 @@ def _carry_out(
         rotation=rotation_of(arguments),
         acknowledged=lambda: acknowledged(folder.path),
         patience=patience,
+        used=lambda: highest(folder.path),
     )
     for target in plan.targets:
         for secret in target.host.secret_values:

@@ -367,7 +367,7 @@ def _carry_out(
     from harness.events.patience import DiskPatience
     from harness.report import folder as run_folder
     from harness.report.plan_file import write_plan
-    from harness.ship.checkpoint import acknowledged
+    from harness.ship.checkpoint import acknowledged, highest
     from harness.soak.befallen import Befallen
     from harness.soak.collecting import FirstOfEachKind
     from harness.soak.inputs import Inputs
@@ -391,6 +391,7 @@ def _carry_out(
         rotation=rotation_of(arguments),
         acknowledged=lambda: acknowledged(folder.path),
         patience=patience,
+        used=lambda: highest(folder.path),
     )
     for target in plan.targets:
         for secret in target.host.secret_values:

@@ -23,7 +23,7 @@ from harness.clock import Clock, lost_time
 from harness.deadline import Allowance, Deadline
 from harness.engine.captured import Capture, shortened
 from harness.engine.observation import refuse_as_observation
-from harness.engine.outcome import CheckResult, Observation, Outcome
+from harness.engine.outcome import CheckResult, Observation, Outcome, reason_of
 from harness.engine.retry import Retry
 from harness.engine.waiting import FirstLook, Waits
 from harness.errors import Cancelled, DeadlineExpired, HarnessError, InfrastructureError, UsageError
@@ -107,9 +107,9 @@ class CheckRun:
     """Carries one check on one target to its verdict. Thousands may be waiting at once, so it is kept small."""
 
     __slots__ = (
-        "_admitted", "_attempts", "_capture", "_changes", "_check", "_clock", "_delays", "_died", "_events",
-        "_first_look", "_held", "_held_since", "_is_last", "_jitter", "_limit", "_longest", "_looked", "_lost",
-        "_make_target", "_misconfigured", "_observations", "_observed", "_output", "_pause", "_pool", "_refusals",
+        "_admitted", "_attempts", "_capture", "_changes", "_check", "_clock", "_delays", "_died", "_error_type",
+        "_events", "_first_look", "_held", "_held_since", "_is_last", "_jitter", "_limit", "_longest", "_looked",
+        "_lost", "_make_target", "_misconfigured", "_observations", "_observed", "_output", "_pause", "_pool", "_refusals",
         "_retry", "_same_since", "_seen", "_settings", "_short_since", "_spent", "_still", "_tally", "_target_name",
         "_transport", "_unreached", "_verdict", "_waits", "_warnings",
     )  # fmt: skip
@@ -172,6 +172,7 @@ class CheckRun:
         self._changes: list[float] = []
         self._capture = Capture()
         self._output = ""
+        self._error_type = ""  # the class of the last attempt's error; empty where it had none
         self._refusals = 0
         self._short_since: float | None = None
         self._still = still
@@ -196,6 +197,7 @@ class CheckRun:
             await self._retry.drive(self)
         except Cancelled as cancelled:
             died = self._died()
+            self._error_type = type(cancelled).__name__
             self._verdict = (
                 (Outcome.FAILED, f"{died} (while this check ran)", "")
                 if died
@@ -234,6 +236,8 @@ class CheckRun:
             output=self._output,
         )
         tell_warnings(result, self._events)
+        # Where no attempt ended with an error, what was seen did not hold until the budget was over.
+        reason = reason_of(outcome, message, self._error_type or ("" if self._verdict else Timeout.__name__))
         self._events.emit(
             "check.end",
             f"{self._check.label} {outcome.value}{f': {message}' if message else ''}",
@@ -248,6 +252,9 @@ class CheckRun:
             check_id=self._check.id,
             location=where or None,
             delays={cause: round(1000 * seconds) for cause, seconds in delays.items()} or None,
+            error_message=reason.error_message,
+            error_type=reason.error_type,
+            why=reason.why,
         )
         return result
 
@@ -394,8 +401,10 @@ class CheckRun:
             if sight.began is None:
                 call.cancel()
                 waited = self._clock.monotonic() - asked
+                self._error_type = InfrastructureError.__name__
                 return Outcome.INFRASTRUCTURE, f"no worker thread was free for {waited:.0f} s", True, ""
             self._pool.replace()  # the thread is given up, and its place is filled
+            self._error_type = Timeout.__name__
             said = f"the check did not return {GRACE:.0f} s after its attempt's deadline"
             return Outcome.ERROR, said, True, str(self._check.source)
         try:
@@ -404,6 +413,7 @@ class CheckRun:
             look = _Look(error=error)
         self._warnings = look.warnings
         self._admitted |= look.admitted
+        self._error_type = "" if look.error is None else type(look.error).__name__
         if look.error is not None:
             try:
                 return self._judge(look.error, sight)

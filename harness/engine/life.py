@@ -24,7 +24,7 @@ from harness.engine.contact import FirstContact
 from harness.engine.findings.rules import FindingRules
 from harness.engine.findings.verdict import verdict, with_findings
 from harness.engine.findings.watch import Findings
-from harness.engine.outcome import GOOD, CheckResult, Outcome, TargetResult
+from harness.engine.outcome import GOOD, CheckResult, Outcome, TargetResult, reason_of
 from harness.engine.plan import Options, number, scale_for
 from harness.engine.retry import Retry
 from harness.engine.waiting import FirstLook, Signals, Waiter
@@ -36,6 +36,7 @@ from harness.machine.spec import BOOT_SOURCES
 from harness.shortage import disk_full, shortage
 from harness.target.target import Target
 from harness.transport.contract import Followed, Result
+from harness.transport.link import Unreachable
 
 FOLLOW_WITHIN = 10.0
 """Seconds within which the target's own words can be followed, or are not waited for."""
@@ -442,6 +443,8 @@ def _is_answered(counts: Mapping[str, int]) -> bool:
 def tell(result: CheckResult, events: Emitter) -> None:
     """The event of a verdict that no attempts came to."""
     tell_warnings(result, events.bind(module=result.module, check=result.check))
+    error_type = {Outcome.UNREACHABLE: Unreachable.__name__, Outcome.ERROR: HarnessError.__name__}
+    reason = reason_of(result.outcome, result.message, error_type.get(result.outcome, ""))
     events.emit(
         "check.end",
         f"{result.label} {result.outcome.value}{f': {result.message}' if result.message else ''}",
@@ -456,6 +459,9 @@ def tell(result: CheckResult, events: Emitter) -> None:
         re_reads=result.re_reads,
         check_id=result.check_id,
         location=result.location or None,
+        error_message=reason.error_message,
+        error_type=reason.error_type,
+        why=reason.why,
     )
 
 

@@ -178,3 +178,22 @@ def plain(result: RunResult) -> dict[str, Any]:
     document["exit_code"] = int(result.exit_code)
     document["schema"] = "harness.results/1"
     return document
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """The fields of `check.end` that give the reason of an outcome; None where the event does not have the field."""
+
+    error_message: str | None = None
+    error_type: str | None = None
+    why: str | None = None
+
+
+def reason_of(outcome: Outcome, message: str, error_type: str) -> Reason:
+    """Return the reason of an outcome: a passed check has none, a skipped one has no error. An empty `error_type` (the
+    class of the error) is not known."""
+    if outcome is Outcome.PASSED:
+        return Reason()
+    if outcome is Outcome.SKIPPED:
+        return Reason(why=message or None)
+    return Reason(message or None, error_type or None)

@@ -45,7 +45,10 @@ ENVELOPE: dict[str, tuple[Schema, str]] = {
         {"type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"},
         "a ULID: receivers drop duplicates by it",
     ),
-    "event.sequence": (NUMBER, "the place in the total order of the run; counts from 1 without gaps"),
+    "event.sequence": (
+        NUMBER,
+        "the place in the total order of the run; counts from 1 without gaps, except those that a `record.gap` names",
+    ),
     "event.action": (
         {"type": "string", "pattern": r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$"},
         "the kind of event: the name of its page",
@@ -111,6 +114,7 @@ FIELDS: dict[str, Field] = dict(
             {"type": "string", "pattern": "^[a-z][a-z0-9_]*$"},
             "the name of the finding's kind (docs/findings.md)",
         ),
+        _field("first_missing", NUMBER, "the `event.sequence` of the first event that is missing"),
         _field("first_line", NUMBER, "the `event.sequence` of the report's first console.line"),
         _field("flaky", TRUTH, "whether what was seen changed while it was to hold"),
         _field("flaky_count", COUNT, "passes that were flaky"),
@@ -122,6 +126,7 @@ FIELDS: dict[str, Field] = dict(
         _field("image", TEXT, "the image's name"),
         _field("iterations", COUNTS, "finished iterations: of all targets, and the least and the most of one"),
         _field("known_from", TEXT, "where the expected key is known from"),
+        _field("last_missing", NUMBER, "the `event.sequence` of the last event that is missing"),
         _field("last_line", NUMBER, "the `event.sequence` of the report's last console.line"),
         _field("location", TEXT, "where in the check: `file:line`"),
         _field("may_have_run", TRUTH, "whether the command may have been run though no answer came"),

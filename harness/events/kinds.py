@@ -46,6 +46,13 @@ KINDS: dict[str, Kind] = dict(
             "aside in the file that the message names.",
         ),
         _kind(
+            "record.gap",
+            "Events are missing: a power cut took them, or a file of the record is missing or damaged. It is in the "
+            "record where that was resumed, and is sent to a sink in place of what cannot be sent; without "
+            "`last_missing` it is not known how many are missing.",
+            "first_missing last_missing",
+        ),
+        _kind(
             "record.trouble", "A file of the record could not be turned over, compressed or removed. Nothing is lost."
         ),
         _kind("clock.stepped", "The wall clock of this machine was set while something was recorded.", "offset"),
@@ -306,7 +313,7 @@ KINDS: dict[str, Kind] = dict(
             "check.end",
             "A check has its outcome on a target.",
             f"{_CHECK} outcome duration attempts check_id",
-            "transports fallbacks re_reads flaky location delays",
+            "transports fallbacks re_reads flaky location delays error_message error_type why",
         ),
         _kind("check.error", "A mistake in a check, with its whole traceback.", "error_type error_message stack"),
         _kind(

@@ -58,13 +58,15 @@ class EventLog:
         rotation: Rotation | None = None,
         acknowledged: Acknowledged | None = None,
         patience: DiskPatience = NO_PATIENCE,
+        used: Callable[[], int] | None = None,
     ) -> None:
         """A record that is there is gone on with: its last `event.sequence` is counted on from.
 
         `on_failure` is told once, from whichever thread it happens in, that the record cannot be written; nothing is
         written after that. Without it, `emit` raises. `acknowledged` gives the highest `event.sequence` that every sink
-        has: nothing behind it is removed. `patience` is had with a disk that takes nothing at present. Raises
-        UsageError where another process writes this record."""
+        has: nothing behind it is removed; `used` the highest that any sink has: no other event gets a number up to it.
+        `patience` is had with a disk that takes nothing at present. Raises UsageError where another process writes this
+        record."""
         self.path = path
         self._clock = clock
         self._lock = threading.RLock()
@@ -80,7 +82,9 @@ class EventLog:
         self._closed = False
         self._on_failure = on_failure
         self._patience = patience
-        self._writer = RecordWriter(path, rotation, clock=clock, acknowledged=acknowledged, told=self._trouble)
+        self._writer = RecordWriter(
+            path, rotation, clock=clock, acknowledged=acknowledged, used=used, told=self._trouble
+        )
         self._logger = structlog.wrap_logger(
             self,
             processors=[self._envelope, self._render],
@@ -92,6 +96,17 @@ class EventLog:
                 "record.torn",
                 f"the record ended in the middle of a line; that piece was set aside in {self._writer.torn.name}",
                 level="warning",
+            )
+
+        if self._writer.lost:
+            first, last = self._writer.lost
+            self.emit(
+                "record.gap",
+                f"{last - first + 1} events ({first} to {last}) are no longer in the record: a power cut took them, or "
+                "the file was put back; a sink has acknowledged them, so their numbers are not used again",
+                level="error",
+                first_missing=first,
+                last_missing=last,
             )
 
     def emit(self, action: str, message: str, *, level: Level = "info", **fields: Any) -> None:

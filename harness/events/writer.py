@@ -54,14 +54,17 @@ class RecordWriter:
         *,
         clock: Clock = SYSTEM_CLOCK,
         acknowledged: Acknowledged | None = None,
+        used: Callable[[], int] | None = None,
         told: Callable[[str], None] | None = None,
     ) -> None:
-        """`acknowledged` gives the highest `event.sequence` that every sink has; `told` is called, from a thread of its
-        own, with what went wrong with full segments. Raises OSError, and UsageError where another process writes this
-        record."""
+        """`acknowledged` gives the highest `event.sequence` that every sink has, `used` the highest that any sink has:
+        where the record has lost events up to that one, their numbers stay unused, and `lost` has the first and the
+        last of them. `told` is called, from a thread of its own, with what went wrong with full segments. Raises
+        OSError, and UsageError where another process writes this record."""
         self.path = path
         self.last = 0
         self.torn: Path | None = None
+        self.lost: tuple[int, int] | None = None
         self.trouble = ""
         self._rotation = rotation or Rotation()
         self._clock = clock
@@ -83,6 +86,10 @@ class RecordWriter:
                 )
                 (path.parent / _NEXT).unlink(missing_ok=True)
                 self._take_up()
+                highest = used() if used else 0
+                if highest > self.last:
+                    self.lost = (self.last + 1, highest)
+                    self.last = highest
             self._fd = _open(path)
         except BaseException:
             self._release()
