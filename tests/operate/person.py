@@ -32,6 +32,7 @@ def environment(folder: Path) -> dict[str, str]:
 def harness(folder: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
     """`harness …` without a terminal, to its end."""
     options = {"stdin": subprocess.DEVNULL, "timeout": PATIENCE, **options}
+    options["timeout"] = scaled(options["timeout"])
     if "input" in options:
         del options["stdin"]
     return subprocess.run(

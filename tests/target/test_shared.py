@@ -16,7 +16,7 @@ from harness.target.shared import SharedQuestions
 from harness.target.target import Target
 from harness.transport.contract import CommandResult
 from harness.transport.errors import Timeout
-from tests.patience import scaled
+from tests.patience import patient, scaled
 
 
 def answer(names: tuple[str, ...]) -> CommandResult:
@@ -44,7 +44,7 @@ def gathered(shared: SharedQuestions) -> int:
 
 
 def soon(seconds: float = 20.0) -> Deadline:
-    return Deadline.after(seconds)
+    return Deadline.after(patient(seconds))
 
 
 def test_alone_nobody_waits_for_company() -> None:

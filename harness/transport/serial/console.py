@@ -383,9 +383,11 @@ class Console:
 
     # -- out ---------------------------------------------------------------------------------------------------
 
-    def write(self, data: bytes, *, deadline: Deadline, secret: bool = False, record: bool = True) -> None:
+    def write(
+        self, data: bytes, *, deadline: Deadline, secret: bool = False, record: bool = True, shown: str = ""
+    ) -> None:
         """Types it, no faster than the other end takes it. A `secret` is masked in the record; without `record` it does
-        not stand there at all.
+        not stand there at all; `shown` stands there for what is typed in a form that secrets are not found in.
 
         Raises Eof when the other end is gone, TransportLost when it takes nothing until the deadline, Cancelled.
         """
@@ -409,7 +411,7 @@ class Console:
                     deadline.sleep(self.pace)
         if not record:
             return
-        text = "********" if secret else data.decode("utf-8", "backslashreplace").rstrip("\r\n")
+        text = "********" if secret else shown or data.decode("utf-8", "backslashreplace").rstrip("\r\n")
         self._events.emit("console.input", text, level="debug", text=text, console=self.name)
 
 

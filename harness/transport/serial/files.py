@@ -17,7 +17,7 @@ from harness.transport.serial.command import Command
 from harness.transport.serial.frames import checksum_holds
 from harness.transport.serial.requests import Nonce
 from harness.transport.serial.session import Session
-from harness.transport.serial.transfer import send_command, send_input
+from harness.transport.serial.transfer import send_input
 
 PUT_CHUNK = 128 << 10  # bytes that a lost console costs at most: five seconds of what a guest takes
 GET_CHUNK = 512 << 10
@@ -192,12 +192,9 @@ class _Guest:
 
     def run(self, script: str, *, input: bool = False) -> tuple[bytes, bytes, int]:  # noqa: A002
         """stdout, stderr and exit status; with `input`, what was laid down before is its stdin."""
-        shown, mode = script, self._capture + ("i" if input else "")
-        if not (script.isascii() and script.isprintable() and len(script) < 600):
-            # The input was laid down before; the command's pieces travel apart from it.
-            send_command(self.session, script, self.deadline)
-            mode, script = mode + "a", "-"
-        answer = Command(self.session, script, mode, self.deadline, shown=shown).run().answer
+        # The input was laid down before; a long command's pieces travel apart from it.
+        mode = self._capture + ("i" if input else "")
+        answer = Command(self.session, script, mode, self.deadline).run().answer
         return answer.stdout, answer.stderr, answer.status
 
     def must(self, script: str, path: str, *, input: bool = False) -> bytes:  # noqa: A002

@@ -13,46 +13,113 @@ from __future__ import annotations
 
 import base64
 import gzip
+import itertools
 import shlex
 from functools import cache
 from importlib import resources
 
 from harness.transport.serial.typed import cut, shorten
 
-PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F))
-# One set of characters for each bit of ASCII; counting the members of each tells any two characters apart.
-# The space is left out: as a field separator it would not be counted one by one.
-PLANES = tuple("".join(c for c in PRINTABLE[1:] if ord(c) >> bit & 1) for bit in range(7))
-WEIGHTS = (1, 1009, 18433, 300007, 4500007, 60000011, 700000001)
-SENTINELS = ("@", "@", "@", "@", "@", "@", "!")
+# -- The check of a line -----------------------------------------------------------------------------------------------
+#
+# A POSIX shell cannot ask for a character's code without a process, but it can replace a set of characters by a digit,
+# in one step: it splits the text at them (IFS) and joins the fields with the digit ("$*"). Each character is written as
+# three digits so, in three passes over the text, and the text becomes three numbers of as many digits as it has
+# characters. The remainder of all three by a prime is the check.
+#
+# Every line with one character changed, and every one of up to 80 characters with two changed or exchanged, has another
+# check: no such change adds up to a multiple of the prime. Any other change passes with a probability of 1 in 2 ** 40,
+# as does a lost or added character, because the weight of each position depends on the length.
+
+BLANK = "\x02"
+"""Stands for a blank where the check is worked out: the shell joins blanks in a row where it splits text at them."""
+
+ALPHABET = BLANK + "".join(chr(code) for code in range(0x21, 0x7F))
+"""What a checked line is made of. Any other character, in the guest too, is damage."""
+
+_BASES = (5, 5, 4)  # 5 x 5 x 4 holds the 95 characters, with the fewest sets: each costs the guest a split and a join
+PRIME = (1 << 40) - 87
+_FACTOR = 2718282  # a product of it and a remainder has 62 bits
+_CHUNK = 18  # digits: with a 1 before them, and added to such a product, they stay below 2 ** 63
+
+
+def _spell_characters() -> dict[str, tuple[int, ...]]:
+    """Each character as three digits. A digit's own place is that digit: what was replaced stays what it is."""
+    fixed = {str(digit): (digit, digit, min(digit, _BASES[2] - 1)) for digit in range(5)}
+    spare = [
+        spelling for spelling in itertools.product(*(range(base) for base in _BASES)) if spelling not in fixed.values()
+    ]
+    others = [character for character in ALPHABET if character not in fixed]
+    return fixed | dict(zip(others, spare, strict=False))
+
+
+_SPELLED = _spell_characters()
+_TABLES = tuple(
+    bytes(ord(str(_SPELLED[chr(code)][place])) if chr(code) in _SPELLED else 0x78 for code in range(256))
+    for place in range(len(_BASES))
+)
 
 
 def _digest_function() -> str:
-    steps = []
-    for i, (plane, weight, sentinel) in enumerate(zip(PLANES, WEIGHTS, SENTINELS, strict=True)):
-        before = "h_code=" if i == 0 else "h_code=$h_code+"
-        steps.append(f"IFS={shlex.quote(plane)}; set -- $h_line{shlex.quote(sentinel)}; {before}$#*{weight};")
-    # The sums are collected as text and worked out once: fewer expansions, and no octal surprises.
-    return "h_digest() {\n" + "\n".join(steps) + "\nunset IFS;\nh_code=$(($h_code));\n};"
+    """The same in the shell's words: h_check from h_text. Fails where another character stands in it.
 
-
-_NOTHING = sum(WEIGHTS)
-_WORTH = tuple(sum(w for plane, w in zip(PLANES, WEIGHTS, strict=True) if chr(c) in plane) for c in range(128))
-
-
-def digest(text: str) -> int:
-    """The check value of a typed line, as the guest's shell works it out with its own field splitting.
-
-    Differs for any two lines that differ in one character. Lost and added characters are told by the length,
-    which is sent beside it.
+    Behind the text stands a blank while it is split, because some shells drop an empty field at the end.
     """
-    return _NOTHING + sum(map(_WORTH.__getitem__, text.encode("ascii")))
+    steps = [
+        "h_check=$h_text;",
+        "case $h_check in",
+        # As many steps as there are blanks, but only where two of them stand together.
+        "*\\ \\ *) while case $h_check in *\\ *) ;; *) false;; esac; do",
+        "h_check=${h_check%%\\ *}$h_blank${h_check#*\\ };",
+        "done;;",
+        '*\\ *) IFS=\\ ; set -- $h_check.; IFS=$h_blank; h_check="$*"; h_check=${h_check%.};;',
+        "esac;",
+    ]
+    # Assignments of one command take effect one after the other, and are cheaper than commands of their own.
+    line = "h_digits="
+    for place, base in enumerate(_BASES):
+        line += ' h_plane="$h_check "'
+        for digit in range(base):
+            members = "".join(c for c in ALPHABET if _SPELLED[c][place] == digit)
+            quoted = shlex.quote(members.replace(BLANK, "")) + ("$h_blank" if BLANK in members else "")
+            line += f' IFS={quoted}; set -- $h_plane; IFS={digit} h_plane="$*"'
+        line += " h_digits=$h_digits$h_plane"
+    steps.append(f"{line};")
+    step = f"h_sum=$(((h_sum*{_FACTOR}+1$h_plane)%{PRIME}));"
+    steps += [
+        "unset IFS;",
+        "case $h_digits in *[!0-4\\ ]*) return 1;; esac;",
+        "h_sum=0;",
+        "for h_plane in $h_digits; do",
+        f"while [ ${{#h_plane}} -gt {_CHUNK} ]; do",
+        f"h_digits=${{h_plane#{'?' * _CHUNK}}};",
+        'h_plane=${h_plane%"$h_digits"};',
+        step,
+        "h_plane=$h_digits;",
+        "done;",
+        step,
+        "done;",
+        "h_check=$h_sum;",
+    ]
+    return "h_digest() {\n" + "\n".join(steps) + "\n};"
+
+
+def digest(text: str | bytes) -> int:
+    """Return the check of a line, as the guest's shell works it out. Raise ValueError for any other character."""
+    raw = text.encode("latin-1", "replace") if isinstance(text, str) else text
+    raw = raw.replace(BLANK.encode(), b"\xff").replace(b" ", BLANK.encode())
+    remainder = 0
+    for table in _TABLES:
+        digits = raw.translate(table)
+        for at in range(0, len(digits), _CHUNK):
+            remainder = (remainder * _FACTOR + int(b"1" + digits[at : at + _CHUNK])) % PRIME
+    return remainder
 
 
 def readable_program() -> str:
     """The program as people read it, in guest.sh; what differs from console to console is still to be filled in."""
     text = (resources.files("harness.transport.serial") / "guest.sh").read_text(encoding="ascii")
-    return text.replace("@SUM@", _digest_function())
+    return text.replace("@CHECK@", _digest_function())
 
 
 @cache

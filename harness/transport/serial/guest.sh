@@ -1,9 +1,11 @@
 # The guest's side of the serial transport. Nothing of it is installed: it is typed into `sh`, and lives in its memory.
 #
 # It reads requests, one a line, and answers them. A request is
-#     LENGTH DIGEST VERB H1 H2 ARGUMENTS
-# where H1 and H2 are the halves of a nonce. A command runs in a process group of its own, and its output is kept until
-# the next command, so that an answer that was damaged on the line is read again, and the command never run again.
+#     ~VERB~H1~H2~ARGUMENTS~CHECK
+# where H1 and H2 are the halves of a nonce, and CHECK covers all before the last separator. The separator is the first
+# character of the line, any printable one that does not occur in the arguments; it stands for each blank in them, so
+# no blank is ever typed. A command runs in a process group of its own, and its output is kept until the next command,
+# so that an answer that was damaged on the line is read again, and the command never run again.
 #
 # How it is typed (typed.py): comments and indentation are left out, the lines are joined by blanks, and each name that
 # begins with h_ gets a short one. So each line ends where a blank may follow: with `;`, `|`, `{`, `then`, a pattern's
@@ -33,7 +35,8 @@
 #     h_number  a count, or a process
 #     h_note    something noted on the way: bytes that are spelled so far, that a character is odd, the boot's id
 #     h_other   a size, a signal, the number of a line
-#     h_code    the exit status of a command; the digest of a request's line
+#     h_code    the exit status of a command
+#     h_text    what h_digest works on; h_check is its result
 #     h_first, h_second  a pair: stdout and stderr; their lines; processes found so far, and those before
 
 # -- The console becomes ours ------------------------------------------------------------------------------------------
@@ -76,12 +79,31 @@ h_long_command=;
 h_input_length=0;
 h_tools=;
 h_leaving=;
+# h_blank: what stands for a blank where the check is worked out. `IFS` cannot count blanks, and this one it can.
+h_blank=$(printf '\002');
+# h_killed: k where TERM reached the latest command before it had ended by itself.
+h_killed=;
+
+# The check needs arithmetic in 64 bits.
+[ $((1<<40)) = 1099511627776 ] 2>/dev/null || {
+    printf '%s<!arithmetic>\n' @HELLO@;
+    exit 1;
+};
 
 # -- Words -------------------------------------------------------------------------------------------------------------
 
-# h_say NONCE BODY: a message. It is said twice with its length, which tells whether it came whole.
+# h_say NONCE BODY: a message, with its check. Changes h_text and h_check.
 h_say() {
-    printf '%s<%s|%s:%s>\n' "$1" "$2" "${#2}" "$2" >&9;
+    h_text="$1<$2";
+    h_digest;
+    printf '%s|%s>\n' "$h_text" "$h_check" >&9;
+};
+
+# h_say_line LINE: a data line, with its check. Changes h_text and h_check.
+h_say_line() {
+    h_text=$1;
+    h_digest;
+    printf '%s|%s.\n' "$1" "$h_check" >&9;
 };
 
 # h_has TOOL: whether the guest has it.
@@ -89,9 +111,9 @@ h_has() {
     command -v "$1" >/dev/null 2>&1;
 };
 
-# h_digest: h_code becomes the digest of h_line. The shell's own field splitting works it out (see guest.py, which
-# writes this function).
-@SUM@
+# h_digest: h_check becomes the check of h_text (see guest.py, which writes this function). Fails where a character
+# stands in it that is not printable ASCII.
+@CHECK@
 
 # -- What the guest has ------------------------------------------------------------------------------------------------
 
@@ -107,6 +129,10 @@ h_tools="$h_tools,";
 h_folder=;
 for h_this in @DIRS@; do
     [ -d "$h_this" ] || continue;
+    # A name that could not be said in an answer is of no use.
+    case $h_this in
+        *[!a-zA-Z0-9._/-]*) continue;;
+    esac;
     if mkdir "$h_this/.@NAME@" 2>/dev/null; then
         h_folder="$h_this/.@NAME@/";
     else
@@ -146,7 +172,7 @@ h_leave() {
         trap '' TTOU;
         stty "$h_terminal";
     };
-    [ -z "$h_bye" ] || h_say $h_bye bye;
+    [ -z "$h_bye" ] || h_say $h_bye Xbye;
     exit 0;
 };
 trap h_leave 0 1 2 15;
@@ -215,10 +241,11 @@ h_read_text() {
 };
 
 # h_say_lines STREAM: says each line of stdin as a data line of the stream (p or q), keeps it so for reading again, and
-# leaves their count in the file n. awk writes twelve at a time, because each write to a terminal costs.
+# leaves their count in the file n. Each line has a check of its own where the line is known to do damage (h_checked);
+# else one checksum covers them all, and awk writes twelve at a time, because each write to a terminal costs.
 # Without awk, changes h_this and h_that.
 h_say_lines() {
-    if [ -n "$h_has_awk" ]; then
+    if [ -n "$h_has_awk" ] && [ -z "$h_checked" ]; then
         awk -v "t=$h_tag$1" -v "f=$h_folder$1$h_run" -v "g=${h_folder}n" \
             '{x=x s t NR ":" $0 "."; s="\n"}
             NR%12==0{print x; print x >f; x=s=""}
@@ -229,42 +256,48 @@ h_say_lines() {
         while IFS= read -r h_this; do
             h_that=$((h_that+1));
             printf '%s\n' "$h_tag$1$h_that:$h_this." >>"$h_folder$1$h_run";
-            printf '%s\n' "$h_tag$1$h_that:$h_this." >&9;
+            if [ -n "$h_checked" ]; then
+                h_say_line "$h_tag$1$h_that:$h_this";
+            else
+                printf '%s\n' "$h_tag$1$h_that:$h_this." >&9;
+            fi;
         done;
         echo $h_that >"${h_folder}n";
     fi;
 };
 
-# h_spell STREAM FILE: as h_say_lines, where the guest has no tool at all: each byte of the file in hexadecimal, 32 a
-# line, index and bytes said twice because no checksum covers them. An empty h_this is a NUL byte, which ends a `read`.
-# h_answer becomes the count of bytes. Changes h_this, h_that, h_number, h_note.
+# h_spell: stdin in hexadecimal, 32 bytes a line, by the shell alone, as `od` does it. An empty h_this is a NUL byte,
+# which ends a `read`. Changes h_this, h_note, h_number.
 h_spell() {
-    h_that=0;
     h_note=;
     h_number=0;
-    : >"$h_folder$1$h_run";
     while IFS= read -r -d '' -n 1 h_this || [ -n "$h_this" ]; do
         if [ -z "$h_this" ]; then
-            h_note="${h_note}0,";
+            h_note="$h_note 0";
         else
-            h_note="$h_note$(printf %x, "'$h_this")";
+            h_note="$h_note $(printf %x "'$h_this")";
         fi;
         h_number=$((h_number+1));
-        [ $((h_number%32)) -eq 0 ] && {
-            h_that=$((h_that+1));
-            printf '%s\n' "$h_tag$1$h_that:$h_that/$h_note|$h_that/$h_note." >>"$h_folder$1$h_run";
+        [ $((h_number%32)) -ne 0 ] || {
+            printf '%s\n' "$h_note";
             h_note=;
         };
-    done <"$2";
-    [ -n "$h_note" ] && {
-        h_that=$((h_that+1));
-        printf '%s\n' "$h_tag$1$h_that:$h_that/$h_note|$h_that/$h_note." >>"$h_folder$1$h_run";
-    };
-    echo $h_that >"${h_folder}n";
-    h_answer=$h_number;
-    while IFS= read -r h_this; do
-        printf '%s\n' "$h_this" >&9;
-    done <"$h_folder$1$h_run";
+    done;
+    [ -z "$h_note" ] || printf '%s\n' "$h_note";
+};
+
+# h_cut_text: stdin, which is text as h_read_text knows it, in lines of sixty characters at most, with `~` for each
+# newline. Changes h_this, h_note.
+h_cut_text() {
+    while h_note='~'; IFS= read -r h_this || { h_note=; [ -n "$h_this" ]; }; do
+        h_this=$h_this$h_note;
+        while [ ${#h_this} -gt 60 ]; do
+            h_note=${h_this#????????????????????????????????????????????????????????????};
+            printf '%s\n' "${h_this%"$h_note"}";
+            h_this=$h_note;
+        done;
+        printf '%s\n' "$h_this";
+    done;
 };
 
 # h_checksum FILE: h_this becomes its checksum by the best tool that there is, empty where there is none.
@@ -279,8 +312,9 @@ h_checksum() {
 };
 
 # h_say_stream STREAM FILE: says the file as data lines. h_result becomes HOW:COUNT, where HOW is `-` (empty), z (gzip,
-# with its own checksum), b or x (base64 or hexadecimal) and a checksum, d and the count of bytes (h_spell), or
-# `!encode` where there is no way. h_tools begins with a comma; `n` before it keeps it from meeting the first pattern.
+# with its own checksum), b or x (base64 or hexadecimal) and a checksum; w, v or t (base64, hexadecimal or text) where
+# each line has its own check; or `!encode` where there is no way. h_tools begins with a comma; `n` before it keeps it
+# from meeting the first pattern.
 h_say_stream() {
     h_result=;
     h_this=-;
@@ -288,23 +322,41 @@ h_say_stream() {
         echo 0 >"${h_folder}n";
     else
         case $h_no_gzip$h_tools in
-            ,*,gzip,*base64,*) gzip -1 -c <"$2" | base64 $h_wrap | h_say_lines $1;
+            ,*,gzip,*base64,*) gzip -1 -c <"$2" | base64 $h_wrap_now | h_say_lines $1;
                 h_this=z;;
-            # The checksum is worked out while the lines are said.
-            *,base64,*sum,*) { h_checksum "$2"; echo "$h_this" >"${h_folder}c"; } &
-                base64 $h_wrap_long <"$2" | h_say_lines $1;
-                wait $!;
-                read -r h_this <"${h_folder}c";
-                h_this=b$h_this;;
-            *sum,*od,*) od -An -v -tx1 <"$2" | h_say_lines $1;
-                h_checksum "$2";
-                h_this=x$h_this;;
-            *) if [ -n "$h_reads_bytes" ]; then
-                    h_spell $1 "$2";
-                    h_this=d$h_answer;
+            *,base64,*)
+                if [ -n "$h_checked" ]; then
+                    base64 $h_wrap_now <"$2" | h_say_lines $1;
+                    h_this=w;
                 else
-                    h_this=!encode;
-                    echo 0 >"${h_folder}n";
+                    # The checksum is worked out while the lines are said.
+                    { h_checksum "$2"; echo "$h_this" >"${h_folder}c"; } &
+                    base64 $h_wrap_now <"$2" | h_say_lines $1;
+                    wait $!;
+                    read -r h_this <"${h_folder}c";
+                    h_this=b$h_this;
+                fi;;
+            *,od,*) od -An -v -tx1 <"$2" | h_say_lines $1;
+                if [ -n "$h_checked" ]; then
+                    h_this=v;
+                else
+                    h_checksum "$2";
+                    h_this=x$h_this;
+                fi;;
+            *) h_checked=k;
+                if [ -n "$h_reads_bytes" ]; then
+                    h_spell <"$2" | h_say_lines $1;
+                    h_this=v;
+                else
+                    h_read_text "$2";
+                    # A NUL byte is none of those that `read` has got, and only the size tells.
+                    h_this=t;
+                    [ -z "$h_note" ] && [ "$3" != ? ] && [ ${#h_result} -eq $3 ] || h_this=!encode;
+                    if [ $h_this = t ]; then
+                        h_cut_text <"$2" | h_say_lines $1;
+                    else
+                        echo 0 >"${h_folder}n";
+                    fi;
                 fi;;
         esac;
     fi;
@@ -315,6 +367,7 @@ h_say_stream() {
 
 # h_answer_now: makes the answer of a command that ended with h_code, keeps it and says it. Short text is said in the
 # answer itself: `=STATUS:LENGTH:LENGTH:STDOUTSTDERR`; all else before it, in lines: `+STATUS:HOW:COUNT:HOW:COUNT`.
+# The status of a command that was ended before its time has a k behind it.
 # How much there is, and whether h_read_text got all of it (it knows no NUL byte), is told by how far descriptors 7 and
 # 8 have been written; that of a file which was emptied in between tells nothing until something is written again.
 # h_first and h_second are empty before; h_lost is set where output is known to be lost. The file `a` comes first: from
@@ -322,12 +375,14 @@ h_say_stream() {
 h_answer_now() {
     h_answer=;
     h_note=;
+    h_other=?;
+    h_error_size=?;
     if [ -n "$h_has_fdinfo" ]; then
         read -r h_that h_other </proc/self/fdinfo/7;
         read -r h_that h_error_size </proc/self/fdinfo/8;
         [ -s "$h_out" ] || h_other=0;
         [ -s "$h_err" ] || h_error_size=0;
-        if [ $((h_other+h_error_size)) -le $h_inline_most ]; then
+        if [ $((h_other+h_error_size)) -le $h_inline_now ]; then
             h_read_text "$h_out";
             h_first=$h_result;
             [ -n "$h_note" ] || {
@@ -335,15 +390,15 @@ h_answer_now() {
                 h_second=$h_result;
             };
             [ -z "$h_note" ] && [ ${#h_first} -eq $h_other ] && [ ${#h_second} -eq $h_error_size ] &&
-                h_answer="=$h_code:$h_other:$h_error_size:$h_first$h_second";
+                h_answer="=$h_code$h_killed:$h_other:$h_error_size:$h_first$h_second";
         fi;
     fi;
     [ -n "$h_answer" ] || {
         : >"${h_folder}a$h_run";
-        h_say_stream p "$h_out";
-        h_note=$h_result;
-        h_say_stream q "$h_err";
-        h_answer="+$h_code:$h_note:$h_result";
+        h_say_stream p "$h_out" $h_other;
+        h_first=$h_result;
+        h_say_stream q "$h_err" $h_error_size;
+        h_answer="+$h_code$h_killed:$h_first:$h_result";
         case $h_answer in
             *!*) h_answer=!encode;;
         esac;
@@ -365,6 +420,7 @@ h_answer_now() {
 #     e  in a fork of this shell, not in a `sh` of its own     i  with the input that was laid down
 #     x  the same, which becomes the one program that the command names
 #     a  the command was laid down in pieces                   n  its output is not to be compressed
+#     kN each data line has a check of its own, and holds no more than N characters
 
 # h_as_login_left_it: what this shell changed for itself is put back, for a command.
 h_as_login_left_it() {
@@ -394,12 +450,23 @@ h_execute() {
     esac;
 };
 
+# h_note_signal: what a shell that is to answer does when TERM comes.
+h_note_signal() {
+    h_killed=k;
+};
+
+# h_end_by_signal: the same, where the command is run by the shell that is to answer.
+h_end_by_signal() {
+    h_killed=k;
+    exit 143;
+};
+
 # h_after_eval: the command of mode fe was `eval`ed by this very process, which ends (trap 0) and answers with what it
 # has for a status, after taking back what the command may have changed.
 h_after_eval() {
     h_code=$?;
     trap - 0;
-    trap : 15;
+    trap h_note_signal 15;
     LC_ALL=C;
     set -f;
     umask 077;
@@ -410,7 +477,7 @@ h_after_eval() {
 };
 
 # h_run_command MODE: runs h_command with stdin from the file h_that, and answers. It has a process of its own.
-# TERM, when the command is to end, reaches the whole family: this shell catches it and lives on to answer (`trap :`,
+# TERM, when the command is to end, reaches the whole family: this shell catches it and lives on to answer (h_note_signal,
 # which a child does not inherit), a `cat` that carries the output has to ignore it (`trap ''`, which it does inherit),
 # and the command gets it as usual (`trap -`). 7 and 8 are closed wherever they are not needed.
 # A command that touches the terminal is stopped, with its process group, to which this shell belongs: this shell
@@ -427,7 +494,7 @@ h_run_command() {
     case $1 in
         # No process but this one, so what h_as_login_left_it does is done here, without closing 9.
         fe*) trap h_after_eval 0;
-            trap 'exit 143' 15;
+            trap h_end_by_signal 15;
             umask $h_umask;
             set +f;
             if [ -n "$h_locale_was_set" ]; then
@@ -438,11 +505,11 @@ h_run_command() {
             set --;
             { eval "$h_command"; } <"$h_that" >&7 2>&8;
             exit $?;;
-        f*) trap : 15;
+        f*) trap h_note_signal 15;
             ( exec <"$h_that" >&7 2>&8 7>&- 8>&-; h_as_login_left_it; h_execute $1 );
             h_code=$?;
             echo $h_code >"${h_folder}s$h_run";;
-        p*) trap : 15;
+        p*) trap h_note_signal 15;
             ( exec <"$h_that" >"${h_folder}v$h_set.$h_slot" 2>"${h_folder}w$h_set.$h_slot" 7>&- 8>&-;
                 h_as_login_left_it;
                 h_execute $1 );
@@ -462,7 +529,7 @@ h_run_command() {
             } 3>&1 |
             cat >&7;
             read -r h_code <"${h_folder}s$h_run";
-            trap : 15;;
+            trap h_note_signal 15;;
     esac;
     h_answer_now;
 };
@@ -572,32 +639,13 @@ h_carry() {
 # q... of stderr, and s with the status. Once it has said them it stops itself. It is made to say them again by USR1,
 # which it takes when CONT wakes it; whether it has stopped again stands in /proc.
 
-# h_v_spell: stdin in hexadecimal, 32 bytes a line, by the shell alone; like `od`.
-h_v_spell() {
-    h_note=;
-    h_number=0;
-    while IFS= read -r -d '' -n 1 h_this || [ -n "$h_this" ]; do
-        if [ -z "$h_this" ]; then
-            h_note="$h_note 0";
-        else
-            h_note="$h_note $(printf %x "'$h_this")";
-        fi;
-        h_number=$((h_number+1));
-        [ $((h_number%32)) -ne 0 ] || {
-            printf '%s\n' "$h_note";
-            h_note=;
-        };
-    done;
-    [ -z "$h_note" ] || printf '%s\n' "$h_note";
-};
-
 # h_v_encode STREAM: stdin as lines that begin with the stream's letter. It outlives a TERM, as the `cat` above.
 h_v_encode() {
     trap '' 15;
     case $h_tools in
-        *,base64,*) base64 $h_wrap;;
+        *,base64,*) base64 $h_wrap_now;;
         *,od,*) od -An -v -tx1;;
-        *) h_v_spell;;
+        *) h_spell;;
     esac |
     while IFS= read -r h_this; do
         printf '%s\n' "$1$h_this";
@@ -620,7 +668,7 @@ h_v_command() {
     echo "s$?" >&5;
 };
 
-# h_v_say: says the lines kept in h_first, numbered and twice, and the answer. v is hexadecimal, w base64.
+# h_v_say: says the lines kept in h_first, numbered, and the answer. v is hexadecimal, w base64.
 # The counts are known only inside the pipe's last process, so all of it is done there.
 h_v_say() {
     printf '%s\n' "$h_first" | {
@@ -630,11 +678,9 @@ h_v_say() {
         while IFS= read -r h_this; do
             case $h_this in
                 p*) h_that=$((h_that+1));
-                    h_this=$h_that/${h_this#p};
-                    printf '%s\n' "${h_tag}p$h_that:$h_this|$h_this." >&9;;
+                    h_say_line "${h_tag}p$h_that:${h_this#p}";;
                 q*) h_number=$((h_number+1));
-                    h_this=$h_number/${h_this#q};
-                    printf '%s\n' "${h_tag}q$h_number:$h_this|$h_this." >&9;;
+                    h_say_line "${h_tag}q$h_number:${h_this#q}";;
                 s*) h_code=${h_this#s};;
             esac;
         done;
@@ -645,7 +691,7 @@ h_v_say() {
         h_second=$h_this;
         [ $h_that -gt 0 ] || h_this=-;
         [ $h_number -gt 0 ] || h_second=-;
-        h_say $h_asked "+$h_code:$h_this:$h_that:$h_second:$h_number";
+        h_say $h_asked "+$h_code$h_killed:$h_this:$h_that:$h_second:$h_number";
     };
 };
 
@@ -653,7 +699,8 @@ h_v_say() {
 # is what the variable is made from. `$$` is not this process, but a child's parent is.
 h_v_run() {
     trap - 0 1 2;
-    trap : 15 TSTP TTIN TTOU;
+    trap h_note_signal 15;
+    trap : TSTP TTIN TTOU;
     h_first=$( {
         {
             {
@@ -667,6 +714,8 @@ h_v_run() {
         h_v_encode q >&5;
     } 5>&1 );
     trap h_v_say USR1;
+    # A signal is noted when the shell comes to it; one that comes later ended nothing.
+    trap : 15;
     h_v_say;
     h_that=$(exec sh -c 'echo $PPID');
     while :; do
@@ -694,7 +743,7 @@ h_v_say_again() {
 
 # -- What the shell and the tools can do -------------------------------------------------------------------------------
 
-# h_wrap: how `base64` is told how long its lines are to be, where it can be told; h_wrap_long below, for a quick line.
+# h_wrap: how `base64` is told how long its lines are to be, where it can be told; h_wrap_now for the latest command.
 h_wrap='-w 304';
 base64 $h_wrap </dev/null >/dev/null 2>&1 || h_wrap=;
 h_has_awk=;
@@ -711,16 +760,18 @@ exec 7<&-;
 
 # h_inline_most: how much output (bytes) may be said in the answer itself.
 h_inline_most=@MAX@;
+# h_always_checked: k where there is no checksum tool, so that each data line needs a check of its own.
+h_always_checked=k;
+case $h_tools in
+    *sum,*) h_always_checked=;;
+esac;
 # h_input, h_input_packed: in mode v the input that is laid down, and how: n escaped, b base64, z compressed base64.
 h_input=;
 h_input_packed=;
+# h_input_file: where the input is, unpacked.
+h_input_file=;
 # h_reads_bytes: whether `read` can read bytes one by one, NUL among them.
 h_reads_bytes=$(echo x | { IFS= read -r -d '' -n 1 h_this; [ "$h_this" = x ] && echo 1; });
-# Where there is no other way to say it, even a megabyte goes into the answer, if it is text.
-case $h_tools$h_reads_bytes in
-    *base64*|*,od,*|*,1) ;;
-    *) h_inline_most=1000000;;
-esac;
 
 # h_mode: where a command's output goes, where nothing is known of the command (p, f or v).
 h_mode=p;
@@ -744,20 +795,105 @@ h_job_control=;
 case $- in
     *m*) h_job_control=m;;
 esac;
-h_hello="hello:$$:${h_that:-?}:${h_note:-?}:$h_mode:$h_job_control:$h_has_fdinfo:$h_tools:$h_folder";
-h_say @HELLO@ "$h_hello";
+h_hello="Nhello:$$:${h_that:-?}:${h_note:-?}:$h_mode:$h_job_control:$h_has_fdinfo:$h_tools:$h_folder";
+# h_self: the nonce of the first answer. It is also that of `!`, which says that a line came which is no request.
+h_self=@HELLO@;
+h_say $h_self "$h_hello";
+
+# h_say_state: how the command stands that has the nonce h_nonce. `S-`: it was never run. `S*`: it runs. `S*s`: it has
+# ended, and something holds its output open. `S*a`: it is being answered. `S*x`: its process is gone and left no answer.
+# Where there is an answer, it is said again. Changes h_this, h_that.
+h_say_state() {
+    if [ "$h_nonce" != "$h_asked" ]; then
+        h_say $h_nonce S-;
+    elif [ $h_mode = v ]; then
+        if ! kill -0 $h_pid; then
+            h_say $h_nonce 'S*x';
+        elif h_v_has_stopped; then
+            h_v_say_again;
+        else
+            h_say $h_nonce 'S*';
+        fi;
+    elif [ -z "$h_pid" ]; then
+        h_say $h_nonce "$h_answer";
+    elif [ -s "${h_folder}h$h_run" ]; then
+        IFS= read -r h_that <"${h_folder}h$h_run";
+        h_say $h_nonce "$h_that";
+    elif ! kill -0 $h_pid; then
+        h_say $h_nonce 'S*x';
+    elif [ -e "${h_folder}a$h_run" ]; then
+        h_say $h_nonce 'S*a';
+    elif [ -e "${h_folder}s$h_run" ]; then
+        h_say $h_nonce 'S*s';
+    else
+        h_say $h_nonce 'S*';
+    fi;
+};
+
+# h_say_anew WIDTH: says the answer of the latest command once more, under the nonce h_nonce that it has from now on, in
+# data lines of that width that have a check each. Fails where there is none, or where it was no more than one line of
+# this shell's own. Changes h_that, h_code, and how the command is encoded.
+h_say_anew() {
+    [ -n "$h_folder" ] && [ -n "$h_pid" ] && [ -s "${h_folder}h$h_run" ] || return 1;
+    case $h_tools$h_reads_bytes in
+        *,base64,*|*,od,*|*,1) ;;
+        *) return 1;;
+    esac;
+    IFS= read -r h_that <"${h_folder}h$h_run";
+    case $h_that in
+        [=+]*) ;;
+        *) return 1;;
+    esac;
+    h_code=${h_that%%:*};
+    h_code=${h_code#?};
+    h_killed=;
+    case $h_code in
+        *k) h_killed=k;;
+    esac;
+    h_code=${h_code%k};
+    h_take_nonce;
+    h_checked=k;
+    h_wrap_now=${h_wrap:+-w $1};
+    ( h_first=;
+        h_second=;
+        exec 7>>"$h_out" 8>>"$h_err";
+        h_has_fdinfo=;
+        h_answer_now );
+};
+
+# h_take_nonce: the latest command has the nonce h_nonce from now on. Its middle, h_tag, is what a data line begins with.
+h_take_nonce() {
+    h_asked=$h_nonce;
+    h_tag=${h_nonce#??};
+    h_tag=${h_tag%??};
+};
 
 # -- Requests ----------------------------------------------------------------------------------------------------------
 
-# h_line: the request from its verb on.     h_nonce: its nonce.
-# $1 is its length, $2 its digest, $3 the verb, $4 and $5 the nonce's halves, $6 and so on the arguments.
-# A line that lost or changed a character is answered with `!bad`, and nothing is done.
+# h_verb, h_nonce, h_argument: the request's verb, nonce and first argument.     h_rest: the other arguments.
+# A line that is no request, or that lost or changed a character, is answered with `!` under our own nonce, and nothing
+# is done. That names no request, so it is only a reason to ask how things stand.
 while IFS= read -r h_this; do
-    h_line=${h_this#* * };
-    set -- $h_this;
-    h_nonce=$4$5;
-    if [ "${#h_line}" -eq "$1" ] && h_digest && [ "$h_code" -eq "$2" ]; then
-        case $3 in
+    h_that=${h_this%"${h_this#?}"};
+    h_text=${h_this%"$h_that"*};
+    h_other=${h_this##*"$h_that"};
+    if [ -n "$h_text" ] && h_digest && [ "$h_check" = "$h_other" ]; then
+        IFS=$h_that;
+        set -- $h_this;
+        h_verb=$2;
+        h_nonce=$3$4;
+        h_argument=$5;
+        h_rest=;
+        [ $# -lt 6 ] || {
+            shift 5;
+            IFS=\ ;
+            h_rest="$*";
+            h_rest=${h_rest% *};
+        };
+        unset IFS;
+        # A command that was asked for already is not run again.
+        [ $h_verb != R ] || [ $h_nonce != "$h_asked" ] || h_verb=S;
+        case $h_verb in
 
             # R MODE COMMAND: run a command.
             R)
@@ -768,38 +904,45 @@ while IFS= read -r h_this; do
                     for h_this in "$h_out" "$h_err" "${h_folder}p$h_run" "${h_folder}q$h_run"; do
                         true >"$h_this";
                     done;
-                # h_tag: what a data line begins with, the middle of the nonce.     h_that: the command's stdin.
+                # h_that: the command's stdin.
                 h_run=$((h_run+1));
                 h_lost=;
+                h_killed=;
                 h_out=${h_folder}o$h_run;
                 h_err=${h_folder}e$h_run;
-                h_asked=$h_nonce;
-                h_tag=${4#??}${5%??};
+                h_take_nonce;
                 h_that=/dev/null;
-                case $6 in
-                    *i*) h_that=${h_folder}i;;
-                esac;
-                # On a quick line compressing takes longer than saying it as it is, in longer lines.
                 h_no_gzip=;
-                h_wrap_long=$h_wrap;
-                case $6 in
-                    *n*) case $h_tools in
-                            *sum,*) h_no_gzip=n;
-                                h_wrap_long=${h_wrap:+-w 1216};;
+                h_checked=$h_always_checked;
+                h_wrap_now=$h_wrap;
+                h_inline_now=$h_inline_most;
+                case $h_argument in
+                    *[ik]*|*n) case $h_argument in
+                            *i*) h_that=$h_input_file;;
+                        esac;
+                        case $h_argument in
+                            *k*) h_checked=k;
+                                h_inline_now=${h_argument##*k};
+                                h_wrap_now=${h_wrap:+-w $h_inline_now};;
+                        esac;
+                        # On a quick line compressing takes longer than saying it as it is, in longer lines.
+                        case $h_argument$h_tools in
+                            *n*,*sum,*) h_no_gzip=n;
+                                [ -n "$h_checked" ] || h_wrap_now=${h_wrap:+-w 1216};;
                         esac;;
                 esac;
                 # The x keeps newlines at the end of the command.
-                case $6 in
+                case $h_argument in
                     *a*) h_command=$(printf %bx "$h_long_command");
                         h_command=${h_command%x};;
-                    *) h_command=${h_line#* * * * };;
+                    *) h_command=$h_rest;;
                 esac;
-                case $6 in
+                case $h_argument in
                     v*) [ -z "$h_pid" ] || {
                             kill -s KILL $h_pid;
                             wait $h_pid;
                         };
-                        ( h_v_run $6 ) &
+                        ( h_v_run $h_argument ) &
                         h_pid=$!;;
                     # `:` gives the command 0 for a `$?`. The dot shows that there was room for all before it.
                     b*) h_pid=;
@@ -824,11 +967,11 @@ while IFS= read -r h_this; do
                         [ -z "$h_note" ] || h_answer=!encode;
                         h_answer=${h_answer:-=$h_code:${#h_first}:${#h_second}:$h_first$h_second};
                         h_say $h_asked "$h_answer";;
-                    p*) h_this=$6;
-                        h_next_pipes || h_this=q${6#p};
+                    p*) h_this=$h_argument;
+                        h_next_pipes || h_this=q${h_argument#p};
                         ( h_run_command $h_this ) &
                         h_pid=$!;;
-                    *) ( h_run_command $6 ) &
+                    *) ( h_run_command $h_argument ) &
                         h_pid=$!;;
                 esac;
                 # Now and then, by one process, files of commands that nobody asks for any more are removed.
@@ -847,95 +990,75 @@ while IFS= read -r h_this; do
             # where the text before it has just that length, so one that is typed twice is taken once; the answer
             # is the length that is there.
             A)
-                h_that=${h_line#* * * * };
-                [ $6 -eq 0 ] && h_long_command=;
-                [ ${#h_long_command} -eq $6 ] && h_long_command="$h_long_command$h_that";
-                h_say $h_nonce +${#h_long_command};;
+                [ $h_argument -eq 0 ] && h_long_command=;
+                [ ${#h_long_command} -eq $h_argument ] && h_long_command="$h_long_command$h_rest";
+                h_say $h_nonce A${#h_long_command};;
 
             # I OFFSET TEXT: a piece of input.
             I)
-                h_that=${h_line#* * * * };
-                [ $6 -eq 0 ] && {
+                [ $h_argument -eq 0 ] && {
                     h_input_length=0;
                     h_input=;
                     [ $h_mode = v ] || true >"${h_folder}i";
                 };
-                [ $h_input_length -eq $6 ] && {
+                [ $h_input_length -eq $h_argument ] && {
                     if [ $h_mode = v ]; then
-                        h_input="$h_input$h_that";
+                        h_input="$h_input$h_rest";
                     else
-                        printf %b "$h_that" >>"${h_folder}i";
+                        printf %b "$h_rest" >>"${h_folder}i";
                     fi;
-                    h_input_length=$((h_input_length+${#h_that}));
+                    h_input_length=$((h_input_length+${#h_rest}));
                 };
-                h_say $h_nonce +$h_input_length;;
+                h_say $h_nonce I$h_input_length;;
 
-            # D HOW: the input is laid down; it is unpacked (n, b or z as above), and its checksum is the answer.
+            # D HOW: the input is laid down; it is unpacked (n, b or z as above), and its checksum is the answer. What
+            # was laid down is kept, so that this may be asked for again.
             D)
-                h_input_packed=$6;
+                h_input_packed=$h_argument;
+                h_this=;
                 if [ $h_mode = v ]; then
-                    h_this=;
                     case $h_tools in
                         *,sha256sum,*) h_this=$(h_v_input | sha256sum);;
                         *,md5sum,*) h_this=$(h_v_input | md5sum);;
                         *,cksum,*) h_this=$(h_v_input | cksum);;
                     esac;
-                    h_say $h_nonce "+${h_this%% *}";
-                    continue;
-                fi;
-                case $6 in
-                    b) base64 -d <"${h_folder}i" >"${h_folder}j";;
-                    z) base64 -d <"${h_folder}i" | gzip -d >"${h_folder}j";;
-                esac;
-                case $6 in
-                    n) ;;
-                    *) cat <"${h_folder}j" >"${h_folder}i";
-                        : >"${h_folder}j";;
-                esac;
-                h_checksum "${h_folder}i";
-                h_say $h_nonce "+$h_this";;
-
-            # S: how does the command stand that has this nonce? `-`: it was never run. `*`: it runs. `*s`: it has
-            # ended, and something holds its output open. `*a`: it is being answered. `*x`: its process is gone and
-            # left no answer. Where there is an answer, it is said again.
-            S)
-                if [ "$h_nonce" != "$h_asked" ]; then
-                    h_say $h_nonce -;
-                elif [ $h_mode = v ]; then
-                    if ! kill -0 $h_pid; then
-                        h_say $h_nonce '*x';
-                    elif h_v_has_stopped; then
-                        h_v_say_again;
-                    else
-                        h_say $h_nonce '*';
-                    fi;
-                elif [ -z "$h_pid" ]; then
-                    h_say $h_nonce "$h_answer";
-                elif [ -s "${h_folder}h$h_run" ]; then
-                    IFS= read -r h_that <"${h_folder}h$h_run";
-                    h_say $h_nonce "$h_that";
-                elif ! kill -0 $h_pid; then
-                    h_say $h_nonce '*x';
-                elif [ -e "${h_folder}a$h_run" ]; then
-                    h_say $h_nonce '*a';
-                elif [ -e "${h_folder}s$h_run" ]; then
-                    h_say $h_nonce '*s';
+                    h_this=${h_this%% *};
                 else
-                    h_say $h_nonce '*';
-                fi;;
+                    h_input_file=${h_folder}j;
+                    case $h_argument in
+                        b) base64 -d <"${h_folder}i" >"$h_input_file";;
+                        z) base64 -d <"${h_folder}i" | gzip -d >"$h_input_file";;
+                        *) h_input_file=${h_folder}i;;
+                    esac;
+                    h_checksum "$h_input_file";
+                fi;
+                h_say $h_nonce "D$h_this";;
 
-            # K SIGNAL: end the command that has this nonce.
+            # S: how does the command stand that has this nonce?
+            S)
+                h_say_state;;
+
+            # K SIGNAL: end the command that has this nonce. The answer is `Kr` where it got the signal, `Ke` where it
+            # had ended, and `K-` where it was never run.
             K)
-                if [ "$h_nonce" = "$h_asked" ] && [ -n "$h_pid" ]; then
-                    h_other=$6;
+                if [ "$h_nonce" != "$h_asked" ]; then
+                    h_that=-;
+                elif [ -z "$h_pid" ] || { [ $h_mode = v ] && h_v_has_stopped; } ||
+                    { [ -n "$h_folder" ] && { [ -s "${h_folder}h$h_run" ] || [ -e "${h_folder}a$h_run" ]; }; }; then
+                    h_that=e;
+                else
+                    h_killed=k;
+                    h_other=$h_argument;
                     set +f;
                     h_signal_family;
                     set -f;
+                    h_that=r;
                 fi;
-                h_say $h_nonce "k$6";;
+                h_say $h_nonce K$h_that;;
 
             # F: answer with what there is, whoever holds the output open. The process that was to answer is ended.
-            # A descriptor that was just opened does not tell how much was written, so it is said in lines.
+            # A descriptor that was just opened does not tell how much was written, so it is said in lines. The answer is
+            # that of the command, or `F-` where there is nothing to be done.
             F)
                 if [ "$h_nonce" = "$h_asked" ] && [ $h_mode != v ] && [ -n "$h_pid" ] &&
                     [ ! -s "${h_folder}h$h_run" ]; then
@@ -960,30 +1083,43 @@ while IFS= read -r h_this; do
                     [ "$h_out" != "${h_folder}x$h_set" ] ||
                         h_give_up_pipes $((h_slot+1+${#h_number})) $((h_slot+1));
                 else
-                    h_say $h_nonce -;
+                    h_say $h_nonce F-;
                 fi;;
 
-            # L STREAM NUMBER SCRIPT: say these lines of the stream again; the script is one for `sed -n` (3p;4p;).
-            # The answer comes after them, with the number.
+            # L STREAM NUMBER SCRIPT: say these lines of the stream again, each with a check; the script is one for
+            # `sed -n` (3p;4,7p;). `LNUMBER` follows them.
             L)
-                h_that=${h_line#* * * * * };
+                h_number=${h_rest%% *};
+                h_that=${h_rest#* };
                 if [ "$h_nonce" != "$h_asked" ]; then
                     :;
                 elif [ $h_mode = v ]; then
                     h_v_say_again;
                 else
                     case $h_tools in
-                        *,sed,*) sed -n "$h_that" "$h_folder$6$h_run" >&9;;
+                        *,sed,*) sed -n "$h_that" "$h_folder$h_argument$h_run";;
                         *) h_other=0;
                             while IFS= read -r h_this; do
                                 h_other=$((h_other+1));
                                 case ";$h_that" in
-                                    *";${h_other}p"*) printf '%s\n' "$h_this" >&9;;
+                                    *";${h_other}p"*) printf '%s\n' "$h_this";;
                                 esac;
-                            done <"$h_folder$6$h_run";;
-                    esac;
+                            done <"$h_folder$h_argument$h_run";;
+                    esac |
+                    while IFS= read -r h_this; do
+                        h_say_line "${h_this%.}";
+                    done;
                 fi;
-                h_say $h_nonce ".$7";;
+                h_say $h_nonce L$h_number;;
+
+            # E H1 H2 WIDTH: say the answer of the command that has the nonce of these halves anew, under the nonce of this
+            # request. `E-` where that cannot be done.
+            E)
+                if [ "$h_nonce" = "$h_asked" ]; then
+                    h_say_state;
+                else
+                    [ "$h_argument${h_rest% *}" = "$h_asked" ] && h_say_anew ${h_rest#* } || h_say $h_nonce E-;
+                fi;;
 
             # N: who are you?
             N)
@@ -995,9 +1131,9 @@ while IFS= read -r h_this; do
                 exit 0;;
 
             *)
-                h_say $h_nonce "!verb";;
+                h_say $h_nonce "$h_verb!";;
         esac;
     else
-        h_say "$h_nonce" "!bad";
+        h_say $h_self !;
     fi;
 done;

@@ -39,7 +39,7 @@ _PASSWORD = re.compile(rb"(?:password|passwort|passphrase|passcode)(?: for [^\n:
 # The same where somebody else writes all the while: a prompt's own words, whatever stands behind them.
 _NAME_AMID = re.compile(rb"(?:^|[^\w.-])(?!last )(?:[\w.-]+ login|username) ?: (?!\S+ \(automatic)", re.IGNORECASE)
 _PASSWORD_AMID = re.compile(rb"(?:password|passwort|passphrase|passcode)(?: for [^\n:]+)? ?: ", re.IGNORECASE)
-_HARNESS = re.compile(rb"<(![a-z]+)\|\d:\1>|(?:^|\n)([a-z2-9]{8}):[^\n]*:\2(?:\n|$)")
+_HARNESS = re.compile(rb"(?:^|\n)[a-z2-9]{8}<![^|\n]*\|\d{1,19}>|(?:^|\n)([a-z2-9]{8}):[^\n]*:\1(?:\n|$)")
 
 
 _LOGIN_WORDS = re.compile(

@@ -22,12 +22,18 @@ from harness.transport.limits import ANSWER_LIMIT
 from harness.transport.serial.console import Console, as_text, strip_ansi
 from harness.transport.serial.frames import Exchange
 from harness.transport.serial.guest import DIRS, loader, packed, program
+from harness.transport.serial.line_quality import LineQuality
 from harness.transport.serial.reader import Reader, again, woken_by
 from harness.transport.serial.requests import Nonce, Verb, request
 from harness.transport.serial.signs import Sign, find_sign
 
 _ASK_AGAIN = 1.5  # seconds without an acknowledgement after which a request is typed again
+_ASK_AGAIN_PIECE = 0.25  # the same for a piece of a command or of input, where the line is known to do damage
+_ASK_LONGEST = 3.0
+_SILENT = 10.0  # seconds without any sign of life after which it is typed no more
+_ASK_TRIES = 100
 _RETIRED = 512
+_QUIET = 0.03  # seconds without a byte after which what was damaged is asked for again
 _LONGEST_PIECE = 700  # characters of the program that are typed at a time
 _PIECE_WAIT = 2.0  # seconds, at least, until it is given back
 _START_WAITS = (4.0, 8.0, 16.0)  # seconds without a word until what starts it is typed again
@@ -78,6 +84,8 @@ class Session(Reader):
         self.compress = True
         """Whether bulk output is better compressed, going by the last one: how fast it came, how far it shrank. Before
         the first one: how fast our program was given back."""
+        self.quality = LineQuality()
+        self._guest_nonce: Nonce | None = None
         self._retired: OrderedDict[bytes, bool] = OrderedDict()
         self._loading = True
         self._release: Callable[[], None] | None = None
@@ -190,6 +198,7 @@ class Session(Reader):
         """Let the loader run the program: from here on, answers count."""
         with self.condition:
             self.exchange = Exchange(hello)
+            self._guest_nonce = hello
         self._loading = False
         self._console.write(f"{how}\n".encode(), deadline=deadline)
 
@@ -317,12 +326,15 @@ class Session(Reader):
         timing = self._console.timing
         for attempt in range(6):
             if attempt:
-                return self.ask("N", deadline=deadline, accept=lambda body: body.startswith("hello:"))
+                return self.ask("N", deadline=deadline, accept=lambda body: body.startswith("Nhello:"))
             body = self._wait_message(
-                lambda b: b.startswith("hello:"), deadline.clamp(timing.window(5.0, heard=_LONGEST_PIECE))
+                lambda b: b.startswith("Nhello:"), deadline.clamp(timing.window(5.0, heard=_LONGEST_PIECE))
             )
             if body is not None:
                 return body
+            hello = self._guest_nonce
+            if hello is not None and f"{hello.whole}<!arithmetic>".encode() in self.since(place):
+                raise self._not_loaded("its shell cannot calculate with 64 bits", place)
         raise self._not_loaded("the program did not answer", place)
 
     def _not_loaded(self, why: str, place: int) -> Unavailable:
@@ -339,7 +351,7 @@ class Session(Reader):
         """Ends the program (its files are removed) and lets the console's own shell go on. Quiet when it is gone."""
         try:
             if self.error is None and self.guest is not None:
-                self.ask("X", deadline=deadline, accept=lambda body: body == "bye")
+                self.ask("X", deadline=deadline, accept=lambda body: body == "Xbye")
         except (TransportError, DeadlineExpired):
             pass  # nobody is there any more to leave
         finally:
@@ -353,12 +365,17 @@ class Session(Reader):
 
     # -- asking ------------------------------------------------------------------------------------------------
 
-    def begin(self, nonce: Nonce) -> Exchange:
-        """From now on answers to `nonce` are the ones that count."""
+    def begin(self, nonce: Nonce, *, checked: bool = False) -> Exchange:
+        """From now on answers to `nonce` are the ones that count; with `checked`, only data lines with a check."""
+        exchange = Exchange(nonce, guest=self._guest_nonce, checked=checked, limit=self.answer_limit)
+        return self.resume(exchange)
+
+    def resume(self, exchange: Exchange) -> Exchange:
+        """From now on the answers to this exchange are the ones that count."""
         with self.condition:
             old = self.exchange
             self._retire(old.nonce, given_up=False)
-            self.exchange = Exchange(nonce, limit=self.answer_limit)
+            self.exchange = exchange
             # An open line of the old exchange may go on in the next bytes.
             self.exchange.feed(old.unfinished())
             return self.exchange
@@ -367,7 +384,7 @@ class Session(Reader):
         """An answer to the present nonce is late from now on."""
         with self.condition:
             self._retire(self.exchange.nonce, given_up=True)
-            noise, self.exchange = self.exchange.noise(), Exchange(Nonce.fresh())
+            noise, self.exchange = self.exchange.noise(), Exchange(Nonce.fresh(), guest=self._guest_nonce)
         self._console.record(noise)
 
     def _retire(self, nonce: Nonce, *, given_up: bool) -> None:
@@ -380,23 +397,45 @@ class Session(Reader):
         """Types one request. What is laid down with it (input, or a long command in pieces) is not put into the record:
         input may hold a secret, and a piece may hold half of one; the command has an event of its own."""
         laid_down = verb in ("I", "A")
-        self._console.write(request(verb, nonce, *arguments), deadline=deadline, secret=laid_down)
+        # The record has the blanks that are not typed, so that a secret that holds one is found and masked.
+        shown = " ".join(("~", verb, nonce.first, nonce.second, *arguments))
+        typed = request(verb, nonce, *arguments)
+        self._console.write(typed, deadline=deadline, secret=laid_down, shown=shown)
 
-    def ask(self, verb: Verb, *arguments: str, deadline: Deadline, accept: Callable[[str], bool]) -> str:
-        """Types a request that does the same when it is typed twice, until an accepted message answers it.
+    def ask(
+        self, verb: Verb, *arguments: str, deadline: Deadline, accept: Callable[[str], bool], tries: int = _ASK_TRIES
+    ) -> str:
+        """Type a request that does the same when it is typed twice, until an accepted message answers it.
 
-        Raises DeadlineExpired, TransportLost when nobody answers, Eof, Cancelled, Damaged.
+        Returns the message; nothing where the line damaged something in each of so many tries, so that the caller may
+        ask for less. Raises DeadlineExpired, TransportLost when nobody answers, Eof, Cancelled, Damaged.
         """
-        for _ in range(8):
+        pieces = verb in ("A", "I") and not self.quality.is_clean
+        patience = _ASK_AGAIN_PIECE if pieces else _ASK_AGAIN
+        alive = deadline.clock.monotonic()
+        for count in range(_ASK_TRIES):
+            if count >= tries:
+                return ""
             nonce = Nonce.fresh()
-            self.begin(nonce)
+            exchange = self.begin(nonce)
             self.send(verb, nonce, *arguments, deadline=deadline)
-            body = self._wait_message(lambda b: accept(b) or b.startswith("!"), deadline.clamp(_ASK_AGAIN))
-            if body is not None and accept(body):
+            body = self._wait_answer(exchange, accept, deadline.clamp(patience))
+            if body is not None:
+                self.quality.note(whole=2, damaged=0)
+                if self._console.pace and count == 0:
+                    self.speed_up()
                 return body
             deadline.check("waiting for the console's shell to acknowledge")
-            if body is not None:
-                self.slow_down()
+            now = deadline.clock.monotonic()
+            self.quality.note(whole=0, damaged=1)
+            if exchange.refused or exchange.damaged:
+                alive = now
+                if exchange.refused and count % 2:
+                    self.slow_down()
+            else:
+                patience = min(_ASK_LONGEST, patience * 1.5)
+            if now - alive > _SILENT:
+                break
         raise TransportLost(
             f"the shell on the console {self._console.name} does not acknowledge any more",
             cause=self.sign.cause if self.sign else Cause.LOST,
@@ -414,16 +453,32 @@ class Session(Reader):
             level="warning",
         )
 
+    def speed_up(self) -> None:
+        """What was typed arrived: type twice as fast as before, and without rests once they are short."""
+        if self._console.pace:
+            pace = self._console.pace / 2
+            self._console.pace = pace if pace >= 0.001 else 0.0
+
     def _wait_message(self, wanted: Callable[[str], bool], end: Deadline) -> str | None:
+        return self._wait_answer(None, wanted, end)
+
+    def _wait_answer(self, exchange: Exchange | None, wanted: Callable[[str], bool], end: Deadline) -> str | None:
+        """The message that is wanted; None at the end, or once something of the exchange is seen to be damaged."""
         with woken_by(end, self.condition), self.condition:
             while True:
                 for body in self.exchange.messages():
                     if wanted(body):
                         return body
                 self.check(end)
+                rest = end.remaining()
                 if end.expired:
                     return None
-                self.condition.wait(end.remaining())
+                if exchange is not None and (exchange.refused or exchange.damaged):
+                    quiet = end.clock.monotonic() - self.heard
+                    if quiet >= _QUIET:
+                        return None
+                    rest = min(rest, _QUIET - quiet)
+                self.condition.wait(rest)
 
     def check(self, deadline: Deadline) -> None:
         """Raises when the console is lost or the wait was cancelled."""
@@ -440,10 +495,10 @@ class Session(Reader):
             limit = next(speed for most, speed in _WORTH if shrinks < most)
             self.compress = count < limit * seconds
 
-    def damage(self) -> Damage:
+    def damage(self, re_reads: int = 0) -> Damage:
         """What the present exchange met so far."""
         with self.condition:
-            return Damage(noise_bytes=self.exchange.noise_bytes, damaged_lines=self.exchange.damaged)
+            return Damage(self.exchange.noise_bytes, self.exchange.damaged, re_reads)
 
 
 def _number(text: str, body: str) -> int:
@@ -460,6 +515,7 @@ def _read_hello(body: str) -> Guest:
         raise Damaged(
             f"the console's shell introduced itself as {body[:200]!r}", cause=Cause.DAMAGED, transport="serial"
         )
+    # The first of them is the word `Nhello`.
     _, pid, uid, boot_id, capture, job_control, _, tools, folder = parts
     return Guest(
         pid=_number(pid, body),

@@ -26,8 +26,9 @@ _SIGNS = (
     (Cause.REBOOT, re.compile(rb"reboot: (?:Restarting system|System halted|Power down)[^\n]*")),
     (Cause.REBOOT, re.compile(rb"(?:^|\n)(?:U-Boot (?:SPL )?20\d\d\.\d\d|SeaBIOS \(version|iPXE \d)[^\n]*")),
     (Cause.NO_SHELL, re.compile(rb"(?:^|\n)[\w.-]+ login: *$")),
-    # A request of ours begins with a number: another shell took it for a command's name.
-    (Cause.NO_SHELL, re.compile(rb"\b\d{2,4}: (?:command )?not found|(?:not found|nknown command): '?\d{2,4}\b")),
+    # A question of ours is one word, `~S~...`: another shell took it for a command's name, or for a user's.
+    (Cause.NO_SHELL, re.compile(rb"~[A-Z]~[^ :\n]+: (?:command )?not found")),
+    (Cause.NO_SHELL, re.compile(rb"(?:not found|nknown (?:command|user)): '?~?[A-Z]~[a-z2-9]{4}~")),
 )
 
 

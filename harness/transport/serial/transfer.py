@@ -9,7 +9,7 @@ from harness.deadline import Deadline
 from harness.transport.contract import Progress
 from harness.transport.errors import Cause, Damaged
 from harness.transport.serial.frames import checksum_holds
-from harness.transport.serial.requests import escape, pieces
+from harness.transport.serial.requests import Verb, escape, next_piece
 from harness.transport.serial.session import Session
 
 _WHOLE_TRIES = 3
@@ -37,7 +37,7 @@ def send_input(session: Session, data: bytes, deadline: Deadline, progress: Prog
         how, text = "n", plain
     for _ in range(_WHOLE_TRIES):
         _send(session, "I", text, deadline, progress, len(data))
-        said = session.ask("D", how, deadline=deadline, accept=lambda body: body.startswith("+"))[1:]
+        said = session.ask("D", how, deadline=deadline, accept=lambda body: body.startswith("D"))[1:]
         # Without a checksum tool in the guest each piece was still checked by its length and digest.
         if not said or checksum_holds(said, data):
             return
@@ -50,11 +50,29 @@ def send_input(session: Session, data: bytes, deadline: Deadline, progress: Prog
 
 
 def _send(session: Session, verb: str, text: str, deadline: Deadline, progress: Progress | None, total: int) -> None:
-    """Types the pieces, each at its offset: the guest takes a piece once, however often it is typed."""
-    at = 0
-    for piece in pieces(text) or [""]:
-        wanted = f"+{at + len(piece)}"
-        session.ask("I" if verb == "I" else "A", str(at), piece, deadline=deadline, accept=wanted.__eq__)
-        at += len(piece)
+    """Type the pieces, each at its offset: the guest takes a piece once, however often it is typed, and says how much
+    it has then. A piece that does not arrive is typed again shorter, as the line's quality tells by then."""
+    letter: Verb = "I" if verb == "I" else "A"
+    at, ends = 0, set[int]()
+    while True:
+        piece = next_piece(text, at, session.quality.piece)
+        ends.add(at + len(piece))
+        said = session.ask(letter, str(at), piece, deadline=deadline, accept=_Length(letter), tries=3)
+        if not said:
+            continue
+        has = int(said[1:])
+        at = has if has in ends else 0
         if progress is not None and text:
             progress(total * at // len(text), total)
+        if at >= len(text):
+            return
+
+
+class _Length:
+    """Whether a message says how much has been laid down."""
+
+    def __init__(self, letter: str) -> None:
+        self._letter = letter
+
+    def __call__(self, body: str) -> bool:
+        return body.startswith(self._letter) and body[1:].isdecimal()

@@ -17,10 +17,9 @@ from harness.transport.serial.command import Command
 from harness.transport.serial.console import Console
 from harness.transport.serial.files import Download, Upload
 from harness.transport.serial.plain import analyse
-from harness.transport.serial.requests import fits_one_line
 from harness.transport.serial.session import Guest, Session
 from harness.transport.serial.spec import SerialSpec
-from harness.transport.serial.transfer import send_command, send_input
+from harness.transport.serial.transfer import send_input
 
 _RESYNC = 3.0
 _FIRST_REST, _LONGEST_REST = 0.05, 2.0  # seconds between logins on a console that goes away during each
@@ -149,12 +148,7 @@ class SerialTransport:
             if stdin:
                 send_input(session, stdin, deadline)
                 mode += "i"
-            text = command
-            if not fits_one_line(command):
-                send_command(session, command, deadline)
-                mode += "a"
-                text = "-"
-            outcome = Command(session, text, mode, deadline, shown=command).run()
+            outcome = Command(session, command, mode, deadline).run()
         late, session.late = session.late, 0
         return CommandResult(
             command=command,
@@ -217,7 +211,7 @@ class SerialTransport:
             session.ask(
                 "N",
                 deadline=deadline.clamp(self._console.timing.window(_RESYNC, heard=600)),
-                accept=lambda body: body.startswith("hello:"),
+                accept=lambda body: body.startswith("Nhello:"),
             )
         except (TransportError, DeadlineExpired) as error:
             deadline.check("bringing the console back to a known state")

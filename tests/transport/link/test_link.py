@@ -20,7 +20,7 @@ from harness.transport.contract import CommandResult, Damage, Progress, Transpor
 from harness.transport.errors import Cause, Damaged, Eof, Timeout, TransportError, TransportLost, Unavailable
 from harness.transport.link import Backoff, Link, Unreachable
 from harness.transport.ssh.hostkeys import HostKey, parse_public_keys
-from tests.patience import scaled
+from tests.patience import patient, scaled
 
 KEY = parse_public_keys("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINZ8q9AG7WpvZFqz6c1hYl2pLiusoWjxf7U+BWi9qR7G x")[0]
 
@@ -127,7 +127,7 @@ def lost(may_have_run: bool = True) -> TransportError:
 
 
 def soon(seconds: float = 10.0, clock: FakeClock | None = None) -> Deadline:
-    return Deadline.after(seconds, clock=clock) if clock else Deadline.after(seconds)
+    return Deadline.after(seconds, clock=clock) if clock else Deadline.after(patient(seconds))
 
 
 def make(*transports: Transport, **options: Any) -> tuple[Link, Events]:

@@ -15,6 +15,7 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.transport.serial.frames import Answer, Exchange
+from harness.transport.serial.guest import digest
 from harness.transport.serial.requests import Nonce
 from harness.transport.serial.session import Session
 from tests.patience import scaled
@@ -38,7 +39,7 @@ class Still:
 def _modes(bench: Any) -> list[str]:
     """How each command was asked to be run; see `guest.py`."""
     typed = [fields["text"].split(" ") for fields in bench.events.of("console.input")]
-    return [words[5] for words in typed if len(words) > 5 and words[2] == "R"]
+    return [words[4] for words in typed if len(words) > 5 and words[1] == "R"]
 
 
 @pytest.mark.parametrize("text", [RANDOM, REPEATED], ids=["random", "repeated"])
@@ -126,7 +127,7 @@ def test_more_data_lines_are_no_news() -> None:
     assert exchange.lines_seen() == 3
     assert exchange.feed(b"cdefp4:QU[ 1.2] usbJD.\n")
     assert exchange.damaged == 1
-    assert exchange.feed(b"abcdefgh<+0:z:4:-:0|11:+0:z:4:-:0>\n")
+    assert exchange.feed(f"abcdefgh<+0:z:4:-:0|{digest('abcdefgh<+0:z:4:-:0')}>\n".encode())
 
 
 def test_a_data_line_holds_nothing_else() -> None:
@@ -146,8 +147,8 @@ def test_a_data_line_holds_nothing_else() -> None:
 def test_an_answer_gives_back_what_its_lines_took() -> None:
     exchange = Exchange(Nonce("abcd", "efgh"))
     line = base64.b64encode(gzip.compress(REPEATED)).decode()
-    body = "+0:z:1:-:0"
-    exchange.feed(f"cdefp1:{line}.\nabcdefgh<{body}|{len(body)}:{body}>\n".encode())
+    message = "abcdefgh<+0:z:1:-:0"
+    exchange.feed(f"cdefp1:{line}.\n{message}|{digest(message)}>\n".encode())
     assert exchange.lines_seen() == 1
     assert exchange.resolve() == Answer(0, REPEATED, b"")
     assert exchange.lines_seen() == 0

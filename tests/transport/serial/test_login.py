@@ -271,7 +271,7 @@ CLASSIFIED = {
     b"Login incorrect\r\nguest login: ": Prompt.REFUSED,
     b"(current) UNIX password: ": Prompt.NEW_PASSWORD,
     b"New password: ": Prompt.NEW_PASSWORD,
-    b"abcd2345<!verb|5:!verb>\r\n": Prompt.HARNESS,
+    b"abcd2345<!|712345678901>\r\n": Prompt.HARNESS,
     b"abcd2345:x:abcd2345\r\n": Prompt.HARNESS,
     b"": Prompt.OTHER,
 }

@@ -230,6 +230,13 @@ def test_a_command_that_overruns_is_ended_with_its_children(bench: Any, within: 
         assert not state or state.startswith("Z"), f"{pid} still runs: {state}"
 
 
+def test_the_record_has_the_blanks_of_a_command(bench: Any, within: Within) -> None:
+    """Secrets are masked in it, and one that holds a blank would not be found in what is typed."""
+    transport = bench.shell("dash", "-i")
+    transport.run("echo 'pass word'; exit 3", deadline=within())
+    assert any(" echo 'pass word'; exit 3" in fields["text"] for fields in bench.events.of("console.input"))
+
+
 class Leaping(SystemClock):
     """A clock that has jumped ahead, as ours does where the process was stopped, or its machine is busy."""
 

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.transport.serial.guest import DIRS, digest, fill, program, readable_program
+from harness.transport.serial import requests
+from harness.transport.serial.guest import DIRS, fill, program, readable_program
 from harness.transport.serial.plain import analyse
+from harness.transport.serial.requests import Nonce
 from harness.transport.serial.typed import cut, shorten
 from tests.patience import scaled
 
@@ -225,7 +227,7 @@ def test_the_program_is_well_formed(shell: str, kind: str, tmp_path: Path) -> No
 
 def test_the_program_does_not_take_longer_to_type() -> None:
     pieces = program(name="harness-abcd2345", hello=("abcd", "efgh"), inline=1000, dirs=DIRS)
-    assert sum(map(len, pieces)) < 12_300
+    assert sum(map(len, pieces)) < 14_400
     assert all(piece.isascii() and piece.isprintable() and len(piece) <= 700 for piece in pieces)
 
 
@@ -248,25 +250,33 @@ def test_no_command_that_is_known_meets_the_names_that_are_typed() -> None:
 
 
 def request(verb: str, *arguments: str) -> str:
-    text = " ".join((verb, "abcd", "ef23", *arguments))
-    return f"{len(text)} {digest(text)} {text}\n"
+    return requests.request(verb, Nonce("abcd", "ef23"), *arguments).decode()  # type: ignore[arg-type]
+
+
+def other(verb: str, number: int, *arguments: str) -> str:
+    """A request with another nonce."""
+    return requests.request(verb, Nonce("abcd", f"ef2{number + 3}"), *arguments).decode()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash", "busybox"])
 def test_the_program_says_the_same_however_it_is_laid_out(shell: str, tmp_path: Path) -> None:
-    requests = [
+    lines = [
         request("N"),
         request("R", "b", "echo hello; echo b >&2; false"),
         request("S"),
-        request("R", "f", "echo 'a  b'; exit 3"),
-        request("S"),
+        other("R", 1, "f", "echo 'a  b'; exit 3"),
+        other("S", 1),
         request("I", "0", "some\\0012input\\0000"),
         request("D", "n"),
-        request("R", "fin", "cat; echo e >&2"),
+        other("R", 2, "fin", "cat; echo e >&2"),
         request("A", "0", "echo ${x-long}"),
-        request("R", "pa", "-"),
-        request("R", "fe", "echo $?; exit 5"),
-        request("S").replace("abcd", "abce"),
+        other("R", 3, "pa", "-"),
+        other("R", 4, "fe", "echo $?; exit 5"),
+        other("R", 4, "fe", "it is not run again"),
+        other("R", 5, "fenk20", "printf '%s\\n' 0123456789abcdef0123456789; exit 6"),
+        other("L", 5, "p", "7", "1p;"),
+        other("S", 5).replace("~", "^"),
+        request("S"),
         request("Q"),
         request("K", "TERM"),
         request("X"),
@@ -283,7 +293,7 @@ def test_the_program_says_the_same_however_it_is_laid_out(shell: str, tmp_path: 
         assert process.stdin is not None
         assert process.stdout is not None
         answers = [_answer(process.stdout)]
-        for line in requests:
+        for line in lines:
             process.stdin.write(line)
             process.stdin.flush()
             answers.append(_answer(process.stdout))
@@ -291,16 +301,18 @@ def test_the_program_says_the_same_however_it_is_laid_out(shell: str, tmp_path: 
         process.stdin.close()
         process.stdout.close()
         assert list(tmp_path.iterdir()) == []
-        said[kind] = [re.sub(r"hello:\d+:", "hello:", answer) for answer in answers]
+        said[kind] = [re.sub(r"(hello):\d+:(.*\|)\d+", r"\1:\2", answer) for answer in answers]
     assert said["typed"] == said["laid out"]
     bodies = [answer.splitlines()[-1].split("<")[1].split("|")[0] for answer in said["typed"]]
     assert bodies[2] == "=1:6:2:hello~b~"
     assert bodies[4] == "=3:5:0:a  b~"
-    assert bodies[6] == "+19"
+    assert bodies[6] == "I19"
     assert bodies[8].startswith("+0:")
     assert bodies[10] == "=0:5:0:long~"
-    assert bodies[11] == "=5:2:0:0~"
-    assert bodies[12:] == ["!bad", "!verb", "kTERM", "bye"]
+    assert bodies[11] == bodies[12] == "=5:2:0:0~"
+    assert bodies[13] == "+6:w:2:-:0"
+    assert said["typed"][14].startswith("cdefp1:MDEyMzQ1Njc4OWFiY2Rl|")
+    assert bodies[14:] == ["L7", "!", "S-", "Q!", "K-", "Xbye"]
 
 
 def _answer(stream: IO[str]) -> str:
@@ -310,5 +322,5 @@ def _answer(stream: IO[str]) -> str:
         line = stream.readline()
         assert line, f"it ended after {said!r}"
         said += line
-        if line.startswith(("abcdef23<", "abcdefgh<", "abceef23<")):
+        if re.match(r"abcdef2[3-9]<|abcdefgh<", line):
             return said

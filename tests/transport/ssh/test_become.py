@@ -18,6 +18,7 @@ from harness.transport.contract import Window
 from harness.transport.errors import Cause, Timeout, Unavailable
 from harness.transport.ssh.spec import Become, SshSpec
 from harness.transport.ssh.transport import SshTransport
+from tests.patience import patient
 
 if TYPE_CHECKING:
     from tests.transport.ssh.conftest import Events, Sshd
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def soon(seconds: float = 30.0) -> Deadline:
-    return Deadline.after(seconds)
+    return Deadline.after(patient(seconds))
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from harness.transport.ssh.connection import Connection
 from harness.transport.ssh.hostkeys import parse_public_keys
 from harness.transport.ssh.keyring import Keyring
 from harness.transport.ssh.transport import SshTransport
-from tests.patience import scaled
+from tests.patience import patient, scaled
 from tests.transport.ssh.conftest import eventually
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def soon(seconds: float = 20.0) -> Deadline:
-    return Deadline.after(seconds)
+    return Deadline.after(patient(seconds))
 
 
 def nothing_more_than(before: tuple[int, int], seconds: float = 5.0) -> None:

@@ -26,7 +26,7 @@ from harness.transport.ssh import files as files_module
 from harness.transport.ssh.files_shell import errno_of
 from harness.transport.ssh.spec import Become
 from harness.transport.ssh.transport import SshTransport
-from tests.patience import scaled
+from tests.patience import patient, scaled
 
 if TYPE_CHECKING:
     from tests.transport.ssh.conftest import Events, FaultProxy, Sshd
@@ -36,7 +36,7 @@ MIB = 1 << 20
 
 
 def soon(seconds: float = 60.0) -> Deadline:
-    return Deadline.after(seconds)
+    return Deadline.after(patient(seconds))
 
 
 def noise(size: int) -> bytes:

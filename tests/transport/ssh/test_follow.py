@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from harness.deadline import Deadline
 from harness.transport.contract import Follows
 from harness.transport.ssh.transport import SshTransport
-from tests.patience import scaled
+from tests.patience import patient, scaled
 
 if TYPE_CHECKING:
     from tests.transport.ssh.conftest import Sshd
 
 
 def soon(seconds: float = 20.0) -> Deadline:
-    return Deadline.after(seconds)
+    return Deadline.after(patient(seconds))
 
 
 def _running(words: str) -> bool:

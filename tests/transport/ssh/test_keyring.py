@@ -25,7 +25,7 @@ from harness.transport.ssh.keyring import Keyring, LockedKeyError, UnusableKeyEr
 from harness.transport.ssh.library import load_paramiko
 from harness.transport.ssh.transport import SshTransport
 from harness.transport.ssh.tty import Tty
-from tests.patience import scaled
+from tests.patience import patient, scaled
 
 if TYPE_CHECKING:
     from tests.transport.ssh.conftest import Events, Sshd
@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def soon(seconds: float = 30.0) -> Deadline:
-    return Deadline.after(seconds)
+    return Deadline.after(patient(seconds))
 
 
 class Person:

@@ -17,14 +17,14 @@ from harness.transport.contract import CommandResult, Progress, Transport
 from harness.transport.errors import Cause, TransportLost
 from harness.transport.link import Backoff, Link
 from harness.transport.ssh.transport import SshTransport
-from tests.patience import scaled
+from tests.patience import patient, scaled
 
 if TYPE_CHECKING:
     from tests.transport.ssh.conftest import Events, Sshd
 
 
 def soon(seconds: float = 20.0) -> Deadline:
-    return Deadline.after(seconds)
+    return Deadline.after(patient(seconds))
 
 
 class Local:

@@ -17,7 +17,7 @@ from harness.errors import Cancelled
 from harness.transport.errors import Cause, Unavailable
 from harness.transport.ssh.names import look_up
 from harness.transport.ssh.transport import SshTransport
-from tests.patience import scaled
+from tests.patience import patient, scaled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def soon(seconds: float = 20.0) -> Deadline:
-    return Deadline.after(seconds)
+    return Deadline.after(patient(seconds))
 
 
 def test_an_address_asks_nobody() -> None:

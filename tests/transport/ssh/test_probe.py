@@ -18,14 +18,14 @@ from harness.deadline import Cancellation, Deadline
 from harness.errors import Cancelled
 from harness.transport.errors import Cause, Unavailable
 from harness.transport.ssh import probe as ssh_probe
-from tests.patience import scaled
+from tests.patience import patient, scaled
 
 if TYPE_CHECKING:
     from tests.transport.ssh.conftest import FaultProxy, Sshd
 
 
 def soon(seconds: float = 20.0) -> Deadline:
-    return Deadline.after(seconds)
+    return Deadline.after(patient(seconds))
 
 
 def test_what_a_real_server_shows(sshd: Sshd) -> None:

@@ -17,14 +17,14 @@ from harness.transport.contract import Transport
 from harness.transport.errors import Timeout, TransportLost, Unavailable
 from harness.transport.ssh.pool import MOST_PATIENCE
 from harness.transport.ssh.transport import END_GRACE, SshTransport
-from tests.patience import scaled
+from tests.patience import patient, scaled
 
 if TYPE_CHECKING:
     from tests.transport.ssh.conftest import Events, Sshd
 
 
 def soon(seconds: float = 20.0) -> Deadline:
-    return Deadline.after(seconds)
+    return Deadline.after(patient(seconds))
 
 
 def test_it_is_a_transport(ssh: SshTransport) -> None:

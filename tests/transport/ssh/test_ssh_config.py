@@ -18,11 +18,11 @@ from harness.transport.ssh.config import expand_tokens, jumps, parse_dash_g, res
 from harness.transport.ssh.options import apply_arguments
 from harness.transport.ssh.spec import Become, SshSpec
 from harness.transport.ssh.transport import SshTransport
-from tests.patience import scaled
+from tests.patience import patient, scaled
 
 
 def soon(seconds: float = 30.0) -> Deadline:
-    return Deadline.after(seconds)
+    return Deadline.after(patient(seconds))
 
 
 def of(**variables: Any) -> SshSpec:
