@@ -35,6 +35,7 @@ VERBS = (
     "ship",
     "report",
     "history",
+    "prune",
     "inventory",
     "image",
     "init",
@@ -46,13 +47,13 @@ VERBS = (
 EXIT_CODES = """\
 exit codes:
   0    all checks passed (skipped ones do not count against it)
-  1    a check failed, or a console said what is forbidden
-  2    usage, inventory or configuration error; nothing was started, or it was of no use
+  1    a check failed or was not run in time, or a console said what is forbidden
+  2    usage, inventory or configuration error; nothing was started, or nothing could be checked
   3    a target could not be reached at all
   4    nothing was selected
   5    internal error: a fault of harness itself, or a record that cannot be written
   6    soak --fail-on-flaky: a check was flaky, and nothing worse
-  7    soak: infrastructure failed (QEMU died, the host's disk was full), and no check
+  7    infrastructure failed (QEMU died, a disk was full, files or threads ran out), and no check
   130  interrupted
 """
 

@@ -132,17 +132,23 @@ def _carry_out(
     from harness.engine.captured import attributed
     from harness.engine.console import ConsoleTail
     from harness.engine.findings.watch import Findings
+    from harness.engine.limits import fit_plan
     from harness.engine.scheduler import Scheduler
     from harness.events import EventLog
+    from harness.events.clock_watch import ClockWatch
     from harness.events.patience import DiskPatience
     from harness.report import folder as run_folder
+    from harness.report.plan_file import write_plan
     from harness.report.terminal import Terminal
     from harness.report.write import results_json, write_reports
-    from harness.ship.checkpoint import acknowledged
+    from harness.ship.checkpoint import acknowledged, highest
     from harness.target.session import TargetSession
     from harness.transport.ssh.keyring import Keyring
     from harness.transport.ssh.tty import Tty
 
+    fit = fit_plan(plan)
+    if fit.told:
+        print(f"harness: warning: {fit.told}", file=sys.stderr)
     folder = run_folder.create(Path(arguments.logs), time.time())
     patience = DiskPatience(RECORD_PATIENCE, tell_waiting, is_over=lambda: cancellation.cancelled)
     log = EventLog(
@@ -152,6 +158,7 @@ def _carry_out(
         rotation=rotation_of(arguments),
         acknowledged=lambda: acknowledged(folder.path),
         patience=patience,
+        used=lambda: highest(folder.path),
     )
     for target in plan.targets:
         for secret in target.host.secret_values:
@@ -170,7 +177,7 @@ def _carry_out(
         f"{plan.size} checks on {len(plan.targets)} targets",
         argv=sys.argv,
         version=__version__,
-        plan=plan.plain(),
+        plan=write_plan(folder.path, map(log.redact, plan.each_plain())),
     )
     keyring = Keyring(Tty.open)
     scheduler = Scheduler(
@@ -192,9 +199,10 @@ def _carry_out(
         findings=findings,
         repeat=repeat_command(arguments),
         collect=collector(recipe, arguments.collect_timeout, folder, log),
+        fit=fit,
     )
     with contextlib.closing(log), signals:
-        with terminal, contextlib.closing(keyring), attributed():
+        with terminal, contextlib.closing(keyring), attributed(), ClockWatch(log):
             result: RunResult = log.redact(until_done(scheduler.run))
             # First of all: whatever else is left to be ended may fail, or be ended itself.
             trouble = write_reports(result, folder, patience=patience) if log.failed is None else None

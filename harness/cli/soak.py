@@ -45,7 +45,7 @@ exit codes, the worst that happened in all iterations:
   4    nothing was selected
   5    internal error: a fault of harness itself, or a record that cannot be written
   6    --fail-on-flaky, and a check passed only when it was carried again, or changed in its window
-  7    infrastructure: QEMU died, or the host's disk was full, and nothing failed
+  7    infrastructure: QEMU died, a disk was full, files or threads ran out, and nothing failed
   130  interrupted
 """
 
@@ -287,6 +287,12 @@ def _terms(plan: Plan, arguments: argparse.Namespace) -> dict[str, Terms]:
     }
 
 
+def _with_terms(target: dict[str, Any], terms: Mapping[str, Terms]) -> dict[str, Any]:
+    """Return a target's part of the plan with how it is reset and which faults are drawn for it."""
+    term = terms[target["target"]]
+    return {**target, "reset": str(term.reset), "faults": [str(each) for each in term.faults]}
+
+
 def _ending(arguments: argparse.Namespace) -> Ending:
     from harness.soak.ending import Ending
 
@@ -341,6 +347,7 @@ def _carry_out(
     import contextlib
     import json
     import time
+    from itertools import islice
     from pathlib import Path
 
     from harness import __version__
@@ -353,11 +360,14 @@ def _carry_out(
     from harness.engine.captured import attributed
     from harness.engine.console import ConsoleTail
     from harness.engine.findings.watch import Findings
+    from harness.engine.limits import fit_plan
     from harness.errors import ExitCode, HarnessError
     from harness.events import EventLog
+    from harness.events.clock_watch import ClockWatch
     from harness.events.patience import DiskPatience
     from harness.report import folder as run_folder
-    from harness.ship.checkpoint import acknowledged
+    from harness.report.plan_file import write_plan
+    from harness.ship.checkpoint import acknowledged, highest
     from harness.soak.befallen import Befallen
     from harness.soak.collecting import FirstOfEachKind
     from harness.soak.inputs import Inputs
@@ -371,6 +381,7 @@ def _carry_out(
     from harness.transport.ssh.keyring import Keyring
     from harness.transport.ssh.tty import Tty
 
+    fit_plan(plan, all_open=True)  # refused before anything is written
     folder = resumed or run_folder.create(Path(arguments.logs), time.time())
     patience = DiskPatience(RECORD_PATIENCE, tell_waiting, is_over=lambda: cancellation.cancelled)
     log = EventLog(
@@ -380,6 +391,7 @@ def _carry_out(
         rotation=rotation_of(arguments),
         acknowledged=lambda: acknowledged(folder.path),
         patience=patience,
+        used=lambda: highest(folder.path),
     )
     for target in plan.targets:
         for secret in target.host.secret_values:
@@ -445,23 +457,21 @@ def _carry_out(
             stack.callback(Metrics(arguments.metrics, lambda: soak.tally).close)
         view.watch(soak, ending.iterations, ending.seconds)
         words = f"{plan.size} checks on {len(plan.targets)} targets, again and again"
-        doing = {
-            name: {"reset": str(term.reset), "faults": [str(each) for each in term.faults]}
-            for name, term in terms.items()
-        }
+        described = write_plan(folder.path, (log.redact(_with_terms(each, terms)) for each in plan.each_plain()))
         if resumed is None:
-            log.emit("run.start", words, argv=sys.argv, version=__version__, plan=plan.plain(), terms=doing)
+            log.emit("run.start", words, argv=sys.argv, version=__version__, plan=described)
         else:
             counts = {name: target.iterations for name, target in soak.tally.targets.items()}
-            told = f"going on behind {', '.join(f'iteration {count} of {name}' for name, count in counts.items())}"
+            named = [f"iteration {count} of {name}" for name, count in islice(counts.items(), LOST_NAMED)]
+            more = f" and {len(counts) - LOST_NAMED} more targets" if len(counts) > LOST_NAMED else ""
+            told = f"going on behind {', '.join(named)}{more}"
             log.emit(
                 "soak.resume",
                 told,
                 argv=sys.argv,
                 version=__version__,
-                plan=plan.plain(),
-                terms=doing,
-                iterations=counts,
+                plan=described,
+                iterations={"all": sum(counts.values()), "least": min(counts.values()), "most": max(counts.values())},
             )
             if changed:
                 words = "changed since the soak began, which continues with what it began with: " + ", ".join(changed)
@@ -481,7 +491,7 @@ def _carry_out(
                 places = ", ".join(map(str, had.unreadable))
                 words = f"{plural(had.unreadable_count, 'line')} of {file.path.name} cannot be read (line {places})"
                 log.emit("record.trouble", words, level="warning")
-        with view, attributed():
+        with view, attributed(), ClockWatch(log):
             try:
                 until_done(soak.run)
             except HarnessError as error:

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
+from harness.errors import InfrastructureError
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -146,8 +148,31 @@ class WorkerPool:
             self._threads += made
         for _ in range(woken):
             self._bell.put(True)
-        for _ in range(made):
-            threading.Thread(target=self._work, name=NAME, daemon=True).start()
+        for number in range(made):
+            try:
+                threading.Thread(target=self._work, name=NAME, daemon=True).start()
+            except (RuntimeError, MemoryError) as error:  # the system gives no more of them
+                self._refused(made - number, error)
+                return
+
+    def _refused(self, missing: int, error: Exception) -> None:
+        """Go on with the threads that there are. Without any, what was asked for fails: nobody would ever do it."""
+        with self._lock:
+            self._threads -= missing
+            there = self._threads
+        if there:
+            return
+        while self._asked:
+            call = self._asked.popleft()
+            if call.future.set_running_or_notify_cancel():
+                call.error = InfrastructureError(
+                    f"no worker thread can be started: {error}",
+                    hint="Raise the limit of processes (`ulimit -u`, the container's pids limit) or free memory.",
+                )
+                self._answered.append(call)
+        if self._loop is not None and not self._told:
+            self._told = True
+            self._loop.call_soon(self._tell)
 
     def _all_busy(self) -> bool:
         with self._lock:

@@ -22,10 +22,11 @@ _STYLE = {"info": "dim", "debug": "dim", "warning": "yellow", "error": "bold red
 _GOOD = ("passed", "skipped")
 _TOLD = frozenset(
     (
-        "boot.failed", "fault.failed", "fault.not_undone", "fault.unrecovered", "finding", "flake.known",
-        "image.build.start", "image.progress", "internal.error", "iteration.lost", "machine.started", "record.trouble",
-        "record.waited", "reset.clock_behind", "reset.refused", "snapshot.saved", "soak.inputs_changed", "soak.resume",
-        "target.misconfigured", "target.stop_failed", "target.unanswered", "target.unreachable",
+        "boot.failed", "clock.drifted", "clock.stepped", "clock.suspended", "fault.failed", "fault.not_undone",
+        "fault.unrecovered", "finding", "flake.known", "image.build.start", "image.progress", "internal.error",
+        "iteration.lost", "machine.started", "record.trouble", "record.waited", "reset.clock_behind", "reset.refused",
+        "snapshot.saved", "soak.inputs_changed", "soak.resume", "target.misconfigured", "target.stop_failed",
+        "target.unanswered", "target.unreachable",
     )
 )  # fmt: skip
 _TOLD_VERBOSELY = frozenset(

@@ -134,7 +134,10 @@ def sftp_unasked_answers() -> None:
 
 
 def _message(nonce: str, body: str) -> bytes:
-    return f"{nonce}<{body}|{len(body)}:{body}>\n".encode()
+    from harness.transport.serial.guest import digest
+
+    text = f"{nonce}<{body}"
+    return f"{text}|{digest(text)}>\n".encode()
 
 
 @attack
@@ -142,6 +145,9 @@ def console_forged_counts() -> None:
     from harness.transport.serial.frames import AnswerTooLongError, Exchange
     from harness.transport.serial.requests import Nonce
 
+    honest = Exchange(Nonce("abcd", "efgh"))
+    honest.feed(_message(honest.nonce.whole, "=0:2:0:ok"))
+    assert honest.resolve() is not None, "what this test forges would be believed"
     for body in ("+0:z:999999999999:-:0", "+0:z:5000000:z:268435455", "+99999:z:1:-:0", f"={'9' * 5000}:1:1:ab"):
         nonce = Nonce.fresh()
         exchange = Exchange(nonce)

@@ -124,6 +124,10 @@ class _Session(paramiko.ServerInterface):
 # -- what is done to the client ----------------------------------------------------------------------------------
 
 
+def _transport(channel: paramiko.Channel) -> Any:
+    return channel.transport
+
+
 def endless_output(sshd: HostileSshd, channel: paramiko.Channel, nonce: bytes) -> None:
     while not sshd.stop.is_set():
         channel.sendall(b"x" * 65536)
@@ -132,12 +136,12 @@ def endless_output(sshd: HostileSshd, channel: paramiko.Channel, nonce: bytes) -
 def beyond_the_window(sshd: HostileSshd, channel: paramiko.Channel, nonce: bytes) -> None:
     """Pays no heed to how much the client has room for."""
     piece = b"x" * 32000
-    while not sshd.stop.is_set() and channel.transport.is_active():
+    while not sshd.stop.is_set() and _transport(channel).is_active():
         message = paramiko.Message()
         message.add_byte(cMSG_CHANNEL_DATA)
         message.add_int(channel.remote_chanid)
         message.add_string(piece)
-        channel.transport._send_user_message(message)
+        _transport(channel)._send_user_message(message)
 
 
 def status(number: bytes) -> Attack:
@@ -150,7 +154,7 @@ def status(number: bytes) -> Attack:
 
 def flood(channel: paramiko.Channel) -> None:
     """A profile, or sudo, that prints without end."""
-    while channel.transport.is_active():
+    while _transport(channel).is_active():
         channel.sendall(b"y\n" * 16384)
         channel.sendall_stderr(b"z" * 4096)
 

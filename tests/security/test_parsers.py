@@ -225,7 +225,7 @@ def _report(data: bytes) -> None:
 
 _BYTE_PARSERS: dict[str, tuple[Callable[[bytes], object], tuple[type[Exception], ...]]] = {
     "exchange": (_exchange, (AnswerTooLongError,)),
-    "message": (parse_message, ()),
+    "message": (lambda data: parse_message(data, 0), ()),
     "sftp": (_packets, (SftpProtocolError,)),
     "banner": (parse_banner, (ValueError,)),
     "kexinit": (parse_kexinit, (ValueError,)),

@@ -61,15 +61,15 @@ def test_a_name_that_a_shell_would_run_is_refused_before_any_expansion(evil: str
     name = evil if evil.startswith("-") else f"x{evil}"
     if (where, evil) in (("user", "a b"), ("jump", "\n")):
         return  # ssh takes a blank in a user's name, and what stands around a jump host's
-    values: dict[str, Any] = {
+    choices: dict[str, dict[str, Any]] = {
         "host": {"host": name},
         "name": {"name": name},
         "user": {"user": name},
         "alias": {"host_key_alias": name},
         "option": {"options": (("hostname", name),)},
         "jump": {"options": (("proxyjump", name),)},
-    }[where]
-    spec = SshSpec(**{"name": "h", "host": "h", "config_file": str(tmp_path / "config"), **values})
+    }
+    spec = SshSpec(**{"name": "h", "host": "h", "config_file": str(tmp_path / "config"), **choices[where]})
     (tmp_path / "config").write_text("Host *\n")
     with pytest.raises(UsageError):
         expand_tokens("nc %h %p %r %n", spec)

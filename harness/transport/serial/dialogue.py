@@ -120,7 +120,6 @@ class Dialogue:
         self._first_asked_at = 0.0
         self._asked_with: Verb = "R"
         self._unanswered = 0
-        self._lost_answers = 0  # questions that had to be asked again
         self.answered_at = now
         """When the guest gave the last sign of life, which may have been damaged."""
         self.verified_at = now
@@ -135,6 +134,11 @@ class Dialogue:
         self._hurt_at = 0.0
         self._widths = list(_WIDTHS)
         self._anew: tuple[Nonce, str] | None = None  # the nonce so far, and the width, of an answer that is said anew
+
+    def move_deadline(self, deadline: float) -> None:
+        """Set another deadline; the command is ended as long before it as before the first one."""
+        self._deadline = deadline
+        self._kill_at = deadline - self._reserve
 
     # -- the one way in ----------------------------------------------------------------------------------------
 
@@ -181,7 +185,7 @@ class Dialogue:
             return Failure.DEAD
         if self._ended_by_us:
             return Failure.TIMEOUT
-        damaged = self.tries > 1 or self.damaged > 0 or self._lost_answers > 1
+        damaged = self.tries > 1 or self.damaged > 0
         return Failure.UNREADABLE if self._ended or damaged else Failure.TIMEOUT
 
     @property
@@ -211,7 +215,6 @@ class Dialogue:
     def _ask(self, verb: Verb, now: float, *arguments: str) -> Send:
         if self._asked_at:
             self._unanswered += 1
-            self._lost_answers += self._asked_with == "S"
         else:
             self._first_asked_at = now
         self._asked_at = now

@@ -124,6 +124,14 @@ def check_holds(text: bytes, said: bytes) -> bool:
         return False
 
 
+def _is_damaged_frame(text: bytes) -> bool:
+    """Whether it ends as a frame of the guest's does, and none of anybody's is in it: its nonce was hit, say."""
+    if _FRAME_END.search(text, max(0, len(text) - _LONGEST_FRAME)) is None:
+        return False
+    whole = _ANY_FRAME.search(text, max(0, len(text) - _LONGEST_FRAME))
+    return whole is None or not check_holds(whole[1], whole[2])
+
+
 def _is_count(text: str) -> bool:
     """Whether it is a number that can count what one answer holds."""
     return len(text) <= 12 and text.isdigit()
@@ -147,6 +155,8 @@ _NONCE_LENGTH = 8
 _STATUS = re.compile(r"(25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})(k?)")
 _MESSAGE_END = re.compile(rb"\|([0-9]{1,19})>")
 _LINE_END = re.compile(rb"\|([0-9]{1,19})\.")
+_FRAME_END = re.compile(rb"\|[0-9]{6,19}[>.]\s*$")
+_ANY_FRAME = re.compile(rb"([a-z2-9]{8}<.*|[a-z2-9]{4}[pq][0-9]{1,9}:.*)\|([0-9]{1,19})[>.]\s*$")
 _LINE_BEGIN = re.compile(rb"([pq])([0-9]{1,9}):")
 _DATA = re.compile(rb"([pq])([0-9]{1,9}):([A-Za-z0-9+/= ]*)\.")
 _CLEAN = re.compile(rb"([pq])([0-9]{1,9}):([^.]*)\.\r*")
@@ -191,6 +201,7 @@ class Exchange:
         tag = nonce.tag.encode()
         self._tag = tag
         self._rest = b""
+        self._cut = False
         self._news = False
         self._messages: list[str] = []
         self._noise: list[bytes] = []
@@ -241,6 +252,9 @@ class Exchange:
         left.append(segment[at:])
         remains = b"".join(left).strip(b"\r")
         broken |= self._mark in remains or _begun(remains, self._tag) >= 0
+        # The rest of a line that somebody else's cut in two is no second one.
+        rest_expected, self._cut = self._cut, broken
+        broken |= not rest_expected and _is_damaged_frame(remains)
         if broken:
             self.damaged += 1
             self._broken.append((len(self._noise), segment))

@@ -30,6 +30,7 @@ from harness.transport.serial.sieve import Sieved
 _QUIET = 0.12
 _SLICE = 0.6  # seconds: in a flood a prompt is soon out of what is kept
 _FIRST_WORD = 4.5  # seconds, beyond the first half one, that a console is given to say anything at all
+_MEASURABLE = 8  # bytes that tell something of a line's rate
 _PROBE_WAIT = 1.5
 _BURST = 4.0
 _ECHO_QUIET, _ECHO_AT_MOST = 0.4, 5.0  # seconds for an echo: without a word from the console, and with many
@@ -174,14 +175,19 @@ class Login:
     def _wake(self, deadline: Deadline) -> None:
         """Types a newline, and measures how long the first answer takes. A line that has not said anything yet may be a
         slow one: nothing more is typed at once."""
-        began = deadline.clock.monotonic()
+        began, timing = deadline.clock.monotonic(), self._console.timing
         self._type(_WAKE, deadline, expected=(Prompt.NAME,))
         self._settle(deadline, 0.5)
         if self._reader.total == self._place:
             self._reader.wait_for_more(self._place, deadline, at_most=_FIRST_WORD)
+            if self._reader.total > self._place:
+                timing.note_answer(max(0.0, self._reader.first_after(self._place) - began))
             self._settle(deadline, 0.5)
-        if self._reader.total > self._place and not self._amid:
-            self._console.timing.note_answer(max(0.0, self._reader.first_after(self._place) - began))
+        heard, seconds = self._reader.total - self._place, self._reader.last - self._reader.first_after(self._place)
+        if heard and not self._amid:
+            timing.note_answer(max(0.0, self._reader.first_after(self._place) - began))
+            if heard >= _MEASURABLE and seconds > 0:
+                timing.note_bytes(heard, seconds)
 
     def _wait_out_a_burst(self, deadline: Deadline) -> None:
         """What pours out for a few seconds (a console server's old text, the end of a boot) is not typed into."""

@@ -278,6 +278,14 @@ def test_a_damaged_answer_is_none() -> None:
                 assert believed(fault(answer, 0)) in (right, nothing), (answer, fault(answer, 0))
 
 
+def test_a_frame_whose_nonce_was_hit_is_damage_and_a_late_one_is_not() -> None:
+    late = GuestModel.say("zzzzyyyy", "=0:0:0:")
+    for stream, damaged in ((late, 0), (late.replace(b"zy", b"z"), 1), (b"total |12> 34.\n", 0)):
+        exchange = Exchange(NONCE, guest=HELLO)
+        exchange.feed(stream)
+        assert exchange.damaged == damaged, stream
+
+
 # -- conversations -----------------------------------------------------------------------------------------------------
 
 
