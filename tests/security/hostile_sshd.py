@@ -15,6 +15,7 @@ import paramiko
 from paramiko.common import cMSG_CHANNEL_DATA
 
 from harness.transport.ssh.hostkeys import HostKey
+from tests.patience import scaled
 
 _GREETING = re.compile(rb"printf '%s %s %s\\n' ([0-9a-f]{32})")
 _COMMAND = re.compile(rb"_h_end ([0-9a-f]{32})")
@@ -205,7 +206,7 @@ def _packets(channel: paramiko.Channel) -> Iterator[bytes]:
 
 
 def wait(seconds: float, what: Callable[[], bool]) -> bool:
-    end = time.monotonic() + seconds
+    end = time.monotonic() + scaled(seconds)
     while time.monotonic() < end:
         if what():
             return True

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import scaled
 from tests.security.attacks import ATTACKS, SECONDS
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +24,7 @@ def outcomes() -> dict[str, dict[str, Any]]:
     environment = {**os.environ, "MALLOC_ARENA_MAX": "2", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-m", "tests.security.attacks", *ATTACKS],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False,
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=scaled(240), check=False,
     )  # fmt: skip
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert found, done.stderr

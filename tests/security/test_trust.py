@@ -33,6 +33,7 @@ from harness.transport.ssh.config import expand_tokens, resolve
 from harness.transport.ssh.hostkeys import parse_known_hosts
 from harness.transport.ssh.spec import SshSpec
 from harness.transport.ssh.transport import SshTransport
+from tests.patience import scaled
 from tests.security import hostile_sshd as sshd
 
 # -- names that a shell would run --------------------------------------------------------------------------------
@@ -363,7 +364,7 @@ def test_a_second_signal_ends_a_process_that_runs_no_handler() -> None:
     with subprocess.Popen([sys.executable, "-c", _STUCK], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"stuck\n"
-        end = time.monotonic() + 20
+        end = time.monotonic() + scaled(20)
         while process.poll() is None and time.monotonic() < end:
             process.send_signal(signal.SIGINT)
             time.sleep(0.1)

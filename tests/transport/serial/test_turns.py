@@ -10,13 +10,14 @@ import pytest
 from harness.clock import SYSTEM_CLOCK
 from harness.deadline import Allowance, Deadline
 from harness.transport.errors import Cause, Unavailable
+from tests.patience import scaled
 
 TOOK = 1.0
 
 
 def test_waiting_for_the_console_is_not_charged(bench: Any) -> None:
     console = bench.shell("dash", "-i")
-    console.run("true", deadline=Deadline.after(30))
+    console.run("true", deadline=Deadline.after(scaled(30)))
     answers: list[int] = []
     waited: list[float] = []
 
@@ -39,8 +40,8 @@ def test_waiting_for_the_console_is_not_charged(bench: Any) -> None:
 
 def test_without_an_allowance_it_ends_with_the_deadline(bench: Any) -> None:
     console = bench.shell("dash", "-i")
-    console.run("true", deadline=Deadline.after(30))
-    busy = threading.Thread(target=lambda: console.run("sleep 2", deadline=Deadline.after(30)))
+    console.run("true", deadline=Deadline.after(scaled(30)))
+    busy = threading.Thread(target=lambda: console.run("sleep 2", deadline=Deadline.after(scaled(30))))
     busy.start()
     while not console._turn.locked():
         pass
