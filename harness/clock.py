@@ -155,7 +155,12 @@ class SystemClock:
             with self._lock:
                 self._holds += 1
                 if self._holds == 1:
-                    self._run_on(RECORD_SLACK)
+                    offset, ceiling = self._state
+                    now = self._real() - offset
+                    if now < ceiling:  # as _run_on does, where nothing is lost: this is done for each event
+                        self._state = (offset, now + RECORD_SLACK)
+                    else:
+                        self._run_on(RECORD_SLACK)
 
     def _end_hold(self) -> None:
         if self._holds:
