@@ -70,6 +70,7 @@ class Command:
             patience=quality.patience,
             first_poll=_FIRST_POLL if quality.is_clean else max(0.1, quality.patience),
             script=quality.script,
+            delay=session.delay(len(text)),
         )
 
     def run(self) -> Outcome:

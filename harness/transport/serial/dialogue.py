@@ -25,6 +25,7 @@ from harness.transport.serial.requests import Nonce, Verb
 _FIRST_POLL = 0.3  # seconds after which the guest is asked how the command stands
 _LONGEST_POLL = 5.0
 _DEAD_AFTER = 10.0  # seconds without a sign of life while we ask again and again
+_DEAD_AFTER_LONGEST = 60.0  # a machine may be suspended for a while: with half of the time left it is waited for
 _DEAD_AFTER_SIGN = 1.5  # the same, when the console has shown a panic, a boot or a login prompt
 _SILENT_AT_DEADLINE = 2.0  # the same, at the deadline: whether to blame the command or the console
 _SHORTEST_PATIENCE = 0.05  # seconds that an answer to a question is waited for, at least
@@ -85,13 +86,14 @@ class Dialogue:
         patience: float = 0.0,
         first_poll: float = _FIRST_POLL,
         script: int = 500,
+        delay: float = 0.0,
         new_nonce: Callable[[], Nonce] = Nonce.fresh,
     ) -> None:
         """`command` gives the arguments of the command's request, for the how manieth try (from 1) they are needed.
 
         `begin` starts an exchange (with whether each data line will have a check), `patience` is how long an answer is
         waited for (seconds, 0: not known), `first_poll` after how many seconds the guest is asked first, `script` the
-        longest list of lines that is asked for at once.
+        longest list of lines that is asked for at once, `delay` the seconds that the line itself takes for an answer.
         `now` and `deadline` are times of the clock that `step` is told; the command is ended `reserve` seconds before.
         """
         self._command = command
@@ -101,7 +103,9 @@ class Dialogue:
         self._reserve = reserve
         self._deadline = deadline
         self.patience = patience
-        self._first_poll = first_poll
+        self._delay = delay
+        self._dead_after = delay + min(_DEAD_AFTER_LONGEST, max(_DEAD_AFTER, (deadline - now) / 2))
+        self._first_poll = max(first_poll, delay)
         self._script = self._longest_script = script
         self.exchange: Exchange | None = None
         self.tries = 0
@@ -181,7 +185,7 @@ class Dialogue:
         """Return why there is no answer when there is no more time to wait for one."""
         if not self.may_have_run:
             return Failure.NOT_RUN
-        if self._asked_at and now - max(self._first_asked_at, self.answered_at) > _SILENT_AT_DEADLINE:
+        if self._asked_at and now - max(self._first_asked_at, self.answered_at) > _SILENT_AT_DEADLINE + self._delay:
             return Failure.DEAD
         if self._ended_by_us:
             return Failure.TIMEOUT
@@ -223,8 +227,9 @@ class Dialogue:
 
     def _wait_for_answer(self) -> float:
         """How long an answer to the present question is waited for: longer each time, in case it is only slow."""
-        patience = min(_LONGEST_PATIENCE, max(_SHORTEST_PATIENCE, self.patience or _FIRST_POLL))
-        return min(_LONGEST_PATIENCE, patience * 1.5 ** min(self._unanswered, 12))
+        longest = _LONGEST_PATIENCE + self._delay
+        patience = min(longest, max(_SHORTEST_PATIENCE, self.patience or _FIRST_POLL, self._delay))
+        return min(longest, patience * 1.5 ** min(self._unanswered, 12))
 
     # -- hearing -----------------------------------------------------------------------------------------------
 
@@ -343,12 +348,12 @@ class Dialogue:
     def _at_most(self, until: float, *, sign: bool) -> float:
         ends = [until, self._deadline, self._wake_at()]
         if self._asked_at:
-            patience = _DEAD_AFTER_SIGN if sign else _DEAD_AFTER
+            patience = _DEAD_AFTER_SIGN + self._delay if sign else self._dead_after
             ends.append(max(self._first_asked_at, self.answered_at) + patience)
         return min(ends)
 
     def _is_dead(self, now: float, *, sign: bool) -> bool:
-        patience = _DEAD_AFTER_SIGN if sign else _DEAD_AFTER
+        patience = _DEAD_AFTER_SIGN + self._delay if sign else self._dead_after
         return self._asked_at > 0 and now - max(self._first_asked_at, self.answered_at) >= patience
 
     def _read_again(self, missing: list[Missing], exchange: Exchange, now: float, heard: float) -> Send | Wait:
@@ -358,7 +363,7 @@ class Dialogue:
             due = max(self._asked_at, self._lines_at) + self._wait_for_answer()
             if exchange.refused > self._refusals_seen:
                 due = heard + _QUIET
-            due = max(due, min(heard + _QUIET, self._asked_at + _LONGEST_PATIENCE))
+            due = max(due, min(heard + _QUIET, self._asked_at + _LONGEST_PATIENCE + self._delay))
             if now < due:
                 return Wait(self._at_most(due, sign=False))
             if self._lines_at <= self._asked_at:

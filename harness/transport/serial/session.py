@@ -32,6 +32,8 @@ _ASK_AGAIN_PIECE = 0.25  # the same for a piece of a command or of input, where 
 _ASK_LONGEST = 3.0
 _SILENT = 10.0  # seconds without any sign of life after which it is typed no more
 _ASK_TRIES = 100
+_SHORTEST_DELAY = 0.2  # seconds; less than that is within what is waited for anyway
+_HEAD = 40  # characters of a request or of an answer besides what it carries
 _RETIRED = 512
 _QUIET = 0.03  # seconds without a byte after which what was damaged is asked for again
 _LONGEST_PIECE = 700  # characters of the program that are typed at a time
@@ -411,7 +413,10 @@ class Session(Reader):
         ask for less. Raises DeadlineExpired, TransportLost when nobody answers, Eof, Cancelled, Damaged.
         """
         pieces = verb in ("A", "I") and not self.quality.is_clean
-        patience = _ASK_AGAIN_PIECE if pieces else _ASK_AGAIN
+        timing, typed = self._console.timing, sum(map(len, arguments)) + _HEAD
+        patience = timing.window(_ASK_AGAIN_PIECE if pieces else _ASK_AGAIN, typed=typed, heard=_HEAD)
+        longest = timing.window(_ASK_LONGEST, typed=typed, heard=_HEAD)
+        silent = timing.window(_SILENT, typed=typed, heard=_HEAD)
         alive = deadline.clock.monotonic()
         for count in range(_ASK_TRIES):
             if count >= tries:
@@ -433,8 +438,8 @@ class Session(Reader):
                 if exchange.refused and count % 2:
                     self.slow_down()
             else:
-                patience = min(_ASK_LONGEST, patience * 1.5)
-            if now - alive > _SILENT:
+                patience = min(longest, patience * 1.5)
+            if now - alive > silent:
                 break
         raise TransportLost(
             f"the shell on the console {self._console.name} does not acknowledge any more",
@@ -443,6 +448,12 @@ class Session(Reader):
             seen=self.since(0)[-2048:],
             hint="the machine hangs, or somebody else types on this console",
         )
+
+    def delay(self, typed: int) -> float:
+        """Return the seconds that the line itself may take until so many characters and a question are answered; 0
+        where that is no matter."""
+        seconds = self._console.timing.window(0.0, typed=typed + 2 * _HEAD, heard=_HEAD)
+        return seconds if seconds >= _SHORTEST_DELAY else 0.0
 
     def slow_down(self) -> None:
         """The guest lost input: type slower from now on (to 2 ms after each 16 bytes, then half as fast each time)."""
