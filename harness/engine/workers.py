@@ -30,7 +30,7 @@ FEW = 32
 """Threads up to which more are made for what waits. Beyond that a thread costs short calls more than it gives, so more
 are made only when all of these are held up."""
 HELD_UP = 0.2
-"""Seconds without any call being taken after which the threads count as held up: by calls that wait, as for a target."""
+"""Seconds in which no call was taken, after which the threads count as held up: by calls that wait for a target."""
 TICKS_TO_WAIT = 5
 """What the threads that are awake will have taken after so many more of them is left to them."""
 
