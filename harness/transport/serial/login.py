@@ -201,7 +201,7 @@ class Login:
         prompt = self._classify()
         if unexpected(self._reader.since(self._place), *self._expected):
             self._foreign = True
-        unechoed = prompt is Prompt.PASSWORD and self._names and not self._passwords and not self._is_name_echoed()
+        unechoed = prompt is Prompt.PASSWORD and self._names > 0 and not self._passwords and not self._is_name_echoed()
         self._doubt = self._doubt or self._amid or self._foreign or unechoed
         if prompt is Prompt.PASSWORD and self._doubt and self._names:
             return prompt if self._is_password_read(deadline) else Prompt.OTHER
