@@ -76,6 +76,7 @@ class InstantSession:
     stages = ()
     counts: Mapping[str, int] = {}
     console_log = ""
+    broken = ""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -7,36 +7,16 @@ panic on the console) ends every wait that holds the deadline, at once.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from harness.errors import Cancelled, DeadlineExpired
+from harness.clock import SYSTEM_CLOCK, Clock, SystemClock, lost_time
+from harness.errors import Cancelled, DeadlineExpired, InfrastructureError
 
-
-class Clock(Protocol):
-    """Where time comes from; tests give a fake one."""
-
-    def monotonic(self) -> float:
-        """Seconds from an arbitrary start that never go back."""
-
-    def time(self) -> float:
-        """Seconds since the epoch, for people and records only."""
-
-
-class SystemClock:
-    """The machine's own clock."""
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def time(self) -> float:
-        return time.time()
-
-
-SYSTEM_CLOCK: Clock = SystemClock()
+__all__ = ["SYSTEM_CLOCK", "Allowance", "Cancellation", "Clock", "Deadline", "SystemClock"]
 
 LONGEST_WAIT = 20 * 86400.0
 """Seconds that one wait may take. poll(2) takes its time-out in an int of milliseconds, 24.8 days at most; sockets and
@@ -58,6 +38,11 @@ class AnchoredClock:
 
     def time(self) -> float:
         return self._clock.monotonic() + self._offset
+
+    @property
+    def lost(self) -> dict[str, float]:
+        """See :func:`~harness.clock.lost_time`."""
+        return lost_time(self._clock)
 
 
 class Cancellation:
@@ -116,16 +101,71 @@ class Cancellation:
         return self._event.wait(left)
 
 
+class Allowance:
+    """The time that one attempt spent on the harness's own business, which its deadline does not count. Thread-safe.
+
+    `hard` is the point on the clock beyond which nothing is extended: the end of the run, or of the target's time.
+    """
+
+    def __init__(self, clock: Clock, hard: float = math.inf) -> None:
+        self.hard = hard
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._causes: dict[str, float] = {}
+        self._given = 0.0
+        self._open = 0
+        self._since = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far, those of what goes on at this moment included."""
+        if not self._open:
+            return self._given
+        with self._lock:
+            running = self._clock.monotonic() - self._since if self._open else 0.0
+            return self._given + max(0.0, running)
+
+    @property
+    def causes(self) -> dict[str, float]:
+        """The same by cause, without what goes on at this moment."""
+        with self._lock:
+            return dict(self._causes)
+
+    def begin(self) -> float:
+        """Begin a section that is not counted; returns when it began. Sections of several threads may overlap."""
+        with self._lock:
+            now = self._clock.monotonic()
+            if not self._open:
+                self._since = now
+            self._open += 1
+            return now
+
+    def end(self, began: float, causes: dict[str, float]) -> None:
+        """End a section that began then; `causes` are the seconds of it that stay uncounted, by cause."""
+        with self._lock:
+            now = self._clock.monotonic()
+            self._open -= 1
+            # What another section has covered in the meantime is given back once.
+            own = now - max(began, self._since)
+            self._given += min(sum(causes.values()), max(0.0, own))
+            self._since = now
+            for cause, seconds in causes.items():
+                self._causes[cause] = self._causes.get(cause, 0.0) + seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Deadline:
     """A point on the monotonic clock after which nothing new is started.
 
-    `at` is in seconds of `clock.monotonic()`; it is infinite where there is no deadline (:meth:`never`).
+    `at` is in seconds of `clock.monotonic()`; it is infinite where there is no deadline (:meth:`never`). With an
+    `allowance` the deadline is later by the time that the harness spent on its own business: see :attr:`end` and
+    :meth:`apart`.
     """
 
     at: float
     clock: Clock = SYSTEM_CLOCK
     cancellation: Cancellation = field(default_factory=Cancellation, compare=False)
+    allowance: Allowance | None = field(default=None, compare=False)
 
     @classmethod
     def after(
@@ -139,18 +179,55 @@ class Deadline:
         """No deadline: a wait that holds it ends with what it waits for, or with the cancellation."""
         return cls(float("inf"), clock, cancellation or Cancellation())
 
+    @property
+    def end(self) -> float:
+        """When it passes, as far as that is known now, in seconds of `clock.monotonic()`."""
+        allowance = self.allowance
+        return self.at if allowance is None else min(self.at + allowance.seconds, allowance.hard)
+
     def remaining(self) -> float:
         """Seconds that may be waited now: until the deadline, never negative, and at most :data:`LONGEST_WAIT`, which
         every system call and library takes. Who has waited that long looks at `expired`, and waits again."""
-        return min(max(0.0, self.at - self.clock.monotonic()), LONGEST_WAIT)
+        return min(max(0.0, self.end - self.clock.monotonic()), LONGEST_WAIT)
 
     @property
     def expired(self) -> bool:
-        return self.clock.monotonic() >= self.at
+        return self.clock.monotonic() >= self.end
 
     def clamp(self, seconds: float) -> Deadline:
-        """The earlier of this deadline and `seconds` from now; shares the cancellation."""
-        return Deadline(min(self.at, self.clock.monotonic() + seconds), self.clock, self.cancellation)
+        """The earlier of this deadline and `seconds` from now; shares the cancellation and the allowance."""
+        given = 0.0 if self.allowance is None else self.allowance.seconds
+        at = min(self.at, self.clock.monotonic() + seconds - given)
+        return Deadline(at, self.clock, self.cancellation, self.allowance)
+
+    @contextlib.contextmanager
+    def apart(self, cause: str, seconds: float) -> Iterator[Deadline]:
+        """Do something that this deadline does not count: wait for one's turn, connect.
+
+        Yields the deadline for it: `seconds` from now, or this one where that is later. Where it succeeds, or where
+        the harness itself could not (:class:`~harness.errors.InfrastructureError`), its time is given back as `cause`;
+        where it fails otherwise that was the target's doing, and counts. Without an allowance nothing is apart.
+        """
+        allowance = self.allowance
+        if allowance is None:
+            yield self
+            return
+        began = allowance.begin()
+        within = Allowance(self.clock, allowance.hard)
+        at = max(began + seconds, self.end)
+        kept = False
+        try:
+            yield Deadline(min(at, allowance.hard), self.clock, self.cancellation, within)
+            kept = True
+        except InfrastructureError:
+            kept = True
+            raise
+        finally:
+            causes = within.causes
+            if kept:
+                rest = self.clock.monotonic() - began - sum(causes.values())
+                causes[cause] = causes.get(cause, 0.0) + max(0.0, rest)
+            allowance.end(began, causes)
 
     def check(self, doing: str) -> None:
         """Raises :class:`Cancelled` or :class:`DeadlineExpired` when waiting further makes no sense."""

@@ -97,6 +97,13 @@ class DeadlineExpired(HarnessError):
         self.doing = doing
 
 
+class InfrastructureError(HarnessError):
+    """What carries the run is short of something: descriptors, threads, memory, disk space, its turn. No target is to
+    blame. Exit code 7."""
+
+    exit_code = ExitCode.INFRASTRUCTURE
+
+
 class MachineError(HarnessError):
     """A machine (QEMU, its image, its console) could not be started or died."""
 

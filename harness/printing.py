@@ -134,6 +134,10 @@ class SafeStream:
         self.unguarded.write(text)
         return size
 
+    def over(self, stream: TextIO) -> SafeStream:
+        """Return the same safety for another stream beneath."""
+        return SafeStream(stream, self.breaker, escapes=self._escapes)
+
     def writelines(self, lines: Iterable[str]) -> None:
         """Write all of them."""
         for line in lines:

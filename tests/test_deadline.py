@@ -13,7 +13,6 @@ from collections.abc import Callable
 import pytest
 
 from harness.deadline import LONGEST_WAIT, Cancellation, Deadline
-from tests.patience import scaled
 
 
 class _FrozenClock:
@@ -86,7 +85,7 @@ def _lock(seconds: float) -> object:
 
 def _process(seconds: float) -> object:
     with subprocess.Popen([sys.executable, "-S", "-c", ""], stdout=subprocess.PIPE) as process:
-        process.communicate(timeout=scaled(seconds))
+        process.communicate(timeout=seconds)
         return process.wait(seconds) == 0
 
 

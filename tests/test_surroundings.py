@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import scaled
 from tests.transport.ssh.conftest import Sshd, eventually, make_sshd
 
 ROOT = Path(__file__).parents[1]
@@ -240,7 +241,7 @@ def test_a_verb_does_its_work_whatever_surrounds_it(place: Place, line: Surround
     if line.prefix and not shutil.which(line.prefix[0]):
         pytest.skip(f"there is no {line.prefix[0]} here")
     process = place.start(line)
-    out, err = (data or b"" for data in process.communicate(timeout=100))
+    out, err = (data or b"" for data in process.communicate(timeout=scaled(100)))
     told = (out + err).decode("utf-8", "backslashreplace")
     assert process.returncode == line.code, told
     assert line.said in told
@@ -294,7 +295,7 @@ def test_a_terminal_that_is_closed_costs_no_results(place: Place, ignored: bool)
     if not ignored:
         # A shell sends it to its jobs once more.
         process.send_signal(signal.SIGHUP)
-    code = process.wait(60)
+    code = process.wait(scaled(60))
     result = json.loads((place.newest() / "results.json").read_text(encoding="utf-8"))
     assert (code, result["exit_code"]) == ((0, 0) if ignored else (130, 130))
     assert (place.newest() / "junit.xml").exists()
@@ -310,7 +311,7 @@ def test_a_signal_after_the_last_verdict_does_not_keep_it_from_being_written(
     process = place.start(Surroundings("slow disk", RUN, environment))
     eventually(mark.exists, 60.0)  # results.json is being written
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=scaled(60))
     assert (process.returncode, err) == (0, b"")
     result = json.loads((place.newest() / "results.json").read_text(encoding="utf-8"))
     assert (result["counts"]["passed"], result["exit_code"]) == (1, 0)
@@ -324,6 +325,6 @@ def test_a_second_interrupt_ends_a_run_at_once(place: Place) -> None:
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=scaled(60))
     assert process.returncode == 130
     assert time.monotonic() - began < 30

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harness.errors import Source, UsageError
+from harness.report.prune import Policy
 from harness.user import expanded
 
 VARIABLE = "HARNESS_CONFIG"
@@ -20,10 +22,12 @@ _MOST = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`ship_to` are the sinks of every run, `ship_timeout` the seconds that a run's record is shipped on after it."""
+    """`ship_to` are the sinks of every run, `ship_timeout` the seconds that a run's record is shipped on after it;
+    `prune` are the bounds of `harness prune`."""
 
     ship_to: tuple[str, ...] = ()
     ship_timeout: float = SHIP_TIMEOUT
+    prune: Policy = field(default_factory=Policy)
     path: Path | None = None
     """The file; None where there is none."""
 
@@ -40,7 +44,7 @@ def load(environment: Mapping[str, str]) -> Config:
 
     try:
         if not path.is_file():
-            raise UsageError(f"{path} is not a file", hint=f"{VARIABLE} names it.")
+            raise UsageError(f"{path} cannot be read: it is no file", hint=f"{VARIABLE} names it.")
         with path.open("rb") as file:
             text = file.read(_MOST + 1)
         if len(text) > _MOST:
@@ -85,7 +89,7 @@ def find(environment: Mapping[str, str]) -> Path | None:
 
 def read(document: Mapping[str, Any], source: Source) -> Config:
     """The settings of a document. Raises UsageError on what it does not know."""
-    _known(document, {"ship"}, "", source)
+    _known(document, {"ship", "prune"}, "", source)
     ship = document.get("ship", {})
     if not isinstance(ship, dict):
         raise UsageError("ship is no table", source=source, hint='Write [ship], and below it: to = ["URL"]')
@@ -97,7 +101,31 @@ def read(document: Mapping[str, Any], source: Source) -> Config:
     timeout = ship.get("timeout", SHIP_TIMEOUT)
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 <= timeout < float("inf"):
         raise UsageError("ship.timeout is no number of seconds from 0 up", source=source)
-    return Config(tuple(sinks), float(timeout))
+    return Config(tuple(sinks), float(timeout), _prune(document.get("prune", {}), source))
+
+
+def _prune(table: object, source: Source) -> Policy:
+    from harness.cli.options import days, size
+
+    if not isinstance(table, dict):
+        raise UsageError("prune is no table", source=source, hint="Write [prune], and below it: keep = 100")
+    _known(table, {"older_than", "max_size", "keep", "keep_failures"}, "prune.", source)
+    values: dict[str, Any] = {}
+    for name, bound, read in (("older_than", "age", days), ("max_size", "size", size)):
+        if name in table:
+            try:
+                values[bound] = read(str(table[name]))
+            except argparse.ArgumentTypeError as error:
+                raise UsageError(f"prune.{name}: {error}", source=source) from None
+    if "keep" in table:
+        keep = table["keep"]
+        if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
+            raise UsageError("prune.keep is no whole number from 1 up", source=source)
+        values["count"] = keep
+    failures = table.get("keep_failures", False)
+    if not isinstance(failures, bool):
+        raise UsageError("prune.keep_failures is true or false", source=source)
+    return Policy(**values, keep_failures=failures)
 
 
 def _known(table: Mapping[str, Any], names: set[str], prefix: str, source: Source) -> None:

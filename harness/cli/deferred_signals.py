@@ -26,10 +26,10 @@ class DeferredSignals:
     which nobody sends by hand.
     """
 
-    def __init__(self, cancellation: Cancellation, abandon: Callable[[], None]) -> None:
-        """`abandon` is called before the process ends at once."""
+    def __init__(self, cancellation: Cancellation) -> None:
         self._cancellation = cancellation
-        self._abandon = abandon
+        self.abandon: Callable[[], None] = lambda: None
+        """Called before the process ends at once: gives a terminal back, say."""
         self._before = [signal.getsignal(number) for number in ENDING]
         self._first: tuple[int, float] | None = None
 
@@ -46,12 +46,8 @@ class DeferredSignals:
         """Handle the signals here. One that is ignored (nohup) stays so."""
         for number, before in zip(ENDING, self._before, strict=True):
             if before is not signal.SIG_IGN:
-                self._handle(number)
-
-    def _handle(self, number: int) -> None:
-        signal.signal(number, self._take)
-        if number != signal.SIGHUP:
-            reset_after_one(number)
+                signal.signal(number, self._take)
+                reset_after_one(number)
 
     def _is_second(self, number: int) -> bool:
         """Take a signal; whether it is one more that somebody sends to have the process end at once."""
@@ -69,9 +65,9 @@ class DeferredSignals:
             # What gives the cursor back may wait for a lock that the interrupted code holds.
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(2)
-            self._abandon()
+            self.abandon()
             os._exit(int(ExitCode.INTERRUPTED))  # machines end by themselves: their supervisors see that we are gone
-        self._handle(number)
+        self.install()
         # In a thread of its own: the code that was interrupted may hold the lock that cancelling takes.
         reason = f"interrupted by {signal.Signals(number).name}"
         threading.Thread(target=self._cancellation.cancel, args=(reason,), daemon=True).start()

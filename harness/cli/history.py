@@ -13,7 +13,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "history",
         help="show a check over the runs in logs/",
         description="Without CHECK: a line for each check, with a sign for each run. With CHECK: a line for each run.",
-        epilog="signs: . passed, F failed, ~ flaky, U unreachable, E error, I infrastructure, s skipped; none: not run",
+        epilog="signs: . passed, F failed, ~ flaky, U unreachable, E error, I infrastructure, - no time left,\n"
+        "s skipped; none: not run",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -32,10 +33,12 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.errors import NothingSelected, UsageError
     from harness.report import history
     from harness.report.folder import folders as run_folders
+    from harness.report.prune import is_operated
     from harness.report.read import read_run
 
     logs = Path(arguments.logs)
-    folders = run_folders(logs)[-arguments.last :]
+    # The records of exec, up, why and the like are no runs.
+    folders = [path for path in run_folders(logs) if not is_operated(path)][-arguments.last :]
     if not folders:
         raise UsageError(f"there are no runs in {logs}/", hint="Name another place with --logs DIR.")
     runs = []

@@ -31,6 +31,8 @@ def reset_after_one(number: int) -> None:
     Python runs a handler between two of its own instructions. Where a library, or a regular expression, does not come
     back, no handler ever runs: the kernel then ends the process at the next signal, which is the second one.
     """
+    if number == signal.SIGHUP:
+        return  # nobody sends it by hand: see below
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None, use_errno=True)
         action = _SigAction()
@@ -50,6 +52,8 @@ def ending_signals(first: Callable[[str], None], second: Callable[[], None]) -> 
 
     def interrupted(number: int, _frame: Any) -> None:
         nonlocal seen
+        if seen and number == signal.SIGHUP:
+            return  # of the same event: a shell whose terminal is closed sends it to its jobs once more
         if seen:
             second()
         seen = True

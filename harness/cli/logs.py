@@ -99,8 +99,10 @@ def _show(folder: Path, arguments: argparse.Namespace) -> int:
     from harness.cli.printing import json_line
     from harness.printing import ci_reads_output, styled
     from harness.report.follow import Follower
+    from harness.report.plan_file import read_plan
 
-    plan = _plan(folder)
+    targets = read_plan(folder)
+    plan = {"targets": targets} if targets else None
     people = _people(plan)
     follower = Follower(folder, _choice(arguments, plan), note=_note)
     last = arguments.lines
@@ -157,17 +159,6 @@ def _choice(arguments: argparse.Namespace, plan: Mapping[str, Any] | None) -> Ch
         since=since,
         until=until,
     )
-
-
-def _plan(folder: Path) -> Mapping[str, Any] | None:
-    """The plan of the run, where its first event is still there."""
-    from harness.events.reader import RecordReader
-
-    with RecordReader(folder) as reader:
-        first = next(iter(reader.read(1)), None)
-    event = first.event() if first and first.sequence == 1 else {}
-    plan = event.get("harness.plan")
-    return plan if isinstance(plan, dict) else None
 
 
 def _people(plan: Mapping[str, Any] | None) -> PeopleLines:

@@ -35,6 +35,7 @@ VERBS = (
     "ship",
     "report",
     "history",
+    "prune",
     "inventory",
     "image",
     "init",
@@ -46,13 +47,13 @@ VERBS = (
 EXIT_CODES = """\
 exit codes:
   0    all checks passed (skipped ones do not count against it)
-  1    a check failed, or a console said what is forbidden
-  2    usage or inventory error; nothing was started
+  1    a check failed or was not run in time, or a console said what is forbidden
+  2    usage, inventory or configuration error; nothing was started, or nothing could be checked
   3    a target could not be reached at all
   4    nothing was selected
   5    internal error: a fault of harness itself, or a record that cannot be written
   6    soak --fail-on-flaky: a check was flaky, and nothing worse
-  7    soak: infrastructure failed (QEMU died, the host's disk was full), and no check
+  7    infrastructure failed (QEMU died, a disk was full, files or threads ran out), and no check
   130  interrupted
 """
 
@@ -122,17 +123,6 @@ def _run(argv: Sequence[str] | None) -> int:
     return code
 
 
-@contextlib.contextmanager
-def _safe_streams() -> Iterator[None]:
-    """Whatever is printed meanwhile, nothing that others wrote is obeyed by a terminal or a CI system."""
-    before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = safe(sys.stdout), safe(sys.stderr)
-    try:
-        yield
-    finally:
-        sys.stdout, sys.stderr = before
-
-
 def _is_of_our_output(error: OSError) -> bool:
     """Whether it is the standard output that failed: writing what is left in its buffer fails again."""
     if error.filename is not None:
@@ -152,6 +142,17 @@ def _answers(stream: TextIO) -> bool:
         return os.isatty(stream.fileno()) or not stat.S_ISCHR(os.fstat(stream.fileno()).st_mode)
     except (OSError, ValueError):
         return False
+
+
+@contextlib.contextmanager
+def _safe_streams() -> Iterator[None]:
+    """Whatever is printed meanwhile, nothing that others wrote is obeyed by a terminal or a CI system."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = safe(sys.stdout), safe(sys.stderr)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
 
 
 def _internal(error: Exception) -> int:

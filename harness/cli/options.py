@@ -98,7 +98,15 @@ def target_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         help="do not wait until a target has settled",
     )
     how.add_argument("--settle", action="store_true", default=None, help="wait until a target has settled (default)")
-    how.add_argument("--budget", type=seconds, metavar="S", help="total seconds of each check, instead of its own")
+    how.add_argument(
+        "--budget", type=seconds, metavar="S", help="total seconds of each check, instead of its own; 0: one attempt"
+    )
+    how.add_argument(
+        "--fail-fast-unchanged",
+        action="store_true",
+        help="end a check before its budget where a settled target shows the same failure again and again (5 attempts "
+        "and 10 s) while nothing moves on it",
+    )
     how.add_argument(
         "--window",
         type=seconds,
@@ -165,6 +173,14 @@ def size(text: str) -> int:
     if not match or not int(match[1]):
         raise argparse.ArgumentTypeError(f"{text!r} is no size, such as 500K, 64M or 2G")
     return int(match[1]) * _UNITS[match[2].upper()]
+
+
+def days(text: str) -> float:
+    """Return the seconds of an age such as 30d, 12h, 1h30m or 90s."""
+    match = re.fullmatch(r"([0-9]+)d", text.strip())
+    if match and int(match[1]):
+        return int(match[1]) * 86400.0
+    return duration(text)
 
 
 def positive(text: str) -> int:

@@ -117,6 +117,8 @@ def repeat_command(arguments: argparse.Namespace) -> Callable[[str, Check], str]
                 words += [f"--{flag.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else value]
         if arguments.settle is False:
             words.append("--no-settle")
+        if arguments.fail_fast_unchanged:
+            words.append("--fail-fast-unchanged")
         # With the equals sign a name may begin with a dash; one that would be read as a pattern is given as a regex.
         plain = re.fullmatch(r"[\w.-]+", target)
         words.append(f"--limit={target if plain else f'~^{re.escape(target)}$'}")

@@ -97,7 +97,7 @@ def _escaped(line: bytes) -> bytes:
 def write_document(text: str) -> None:
     """Print a document (JSON, XML, HTML) in UTF-8 whatever the terminal's encoding is: an escape for people would make
     another document of it."""
-    _write(0, text.encode("utf-8", "backslashreplace"))
+    _write(0, printable(text).encode("utf-8", "backslashreplace"))
 
 
 def _write(index: int, data: bytes) -> None:

@@ -178,6 +178,7 @@ def reach(arguments: argparse.Namespace, pattern: str | None, *, verb: str) -> I
     from harness.events import EventLog
     from harness.inventory import load
     from harness.report import folder as run_folder
+    from harness.report.prune import forget_operated
     from harness.target.spec import target_spec
     from harness.transport.ssh.keyring import Keyring
     from harness.transport.ssh.tty import Tty
@@ -203,6 +204,7 @@ def reach(arguments: argparse.Namespace, pattern: str | None, *, verb: str) -> I
     for host in hosts:
         for secret in host.secret_values:
             log.add_secret(secret)
+    forget_operated(Path(arguments.logs))
     began = time.monotonic()
     log.emit("operate.start", f"harness {verb}", argv=sys.argv, version=__version__, verb=verb)
     keyring = Keyring(Tty.open)

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import IO, TextIO
 
+    from harness.cli.deferred_signals import DeferredSignals
+    from harness.deadline import Cancellation
     from harness.engine.outcome import RunResult
     from harness.engine.plan import Plan
     from harness.operate.collect.catalogue import Recipe
@@ -99,6 +101,23 @@ def _leaving_up(arguments: argparse.Namespace) -> None:
 def _execute(
     plan: Plan, sinks: list[str], recipe: Callable[[], Recipe] | None, arguments: argparse.Namespace, document: IO[str]
 ) -> int:
+    from harness.cli.deferred_signals import DeferredSignals
+    from harness.deadline import Cancellation
+
+    cancellation = Cancellation()
+    with DeferredSignals(cancellation) as signals:
+        return _carry_out(plan, sinks, recipe, arguments, document, cancellation, signals)
+
+
+def _carry_out(
+    plan: Plan,
+    sinks: list[str],
+    recipe: Callable[[], Recipe] | None,
+    arguments: argparse.Namespace,
+    document: IO[str],
+    cancellation: Cancellation,
+    signals: DeferredSignals,
+) -> int:
     import contextlib
     import time
     from pathlib import Path
@@ -106,28 +125,31 @@ def _execute(
     from harness import __version__
     from harness.cli.carrying import leave, until_done
     from harness.cli.collecting import collector
-    from harness.cli.deferred_signals import DeferredSignals
     from harness.cli.options import rotation_of
     from harness.cli.planning import repeat_command
     from harness.cli.shipping import begin
     from harness.cli.streams import give_up_streams, tell_waiting
-    from harness.deadline import Cancellation
     from harness.engine.captured import attributed
     from harness.engine.console import ConsoleTail
     from harness.engine.findings.watch import Findings
+    from harness.engine.limits import fit_plan
     from harness.engine.scheduler import Scheduler
     from harness.events import EventLog
+    from harness.events.clock_watch import ClockWatch
     from harness.events.patience import DiskPatience
     from harness.report import folder as run_folder
+    from harness.report.plan_file import write_plan
     from harness.report.terminal import Terminal
     from harness.report.write import results_json, write_reports
-    from harness.ship.checkpoint import acknowledged
+    from harness.ship.checkpoint import acknowledged, highest
     from harness.target.session import TargetSession
     from harness.transport.ssh.keyring import Keyring
     from harness.transport.ssh.tty import Tty
 
+    fit = fit_plan(plan)
+    if fit.told:
+        print(f"harness: warning: {fit.told}", file=sys.stderr)
     folder = run_folder.create(Path(arguments.logs), time.time())
-    cancellation = Cancellation()
     patience = DiskPatience(RECORD_PATIENCE, tell_waiting, is_over=lambda: cancellation.cancelled)
     log = EventLog(
         folder.events,
@@ -136,6 +158,7 @@ def _execute(
         rotation=rotation_of(arguments),
         acknowledged=lambda: acknowledged(folder.path),
         patience=patience,
+        used=lambda: highest(folder.path),
     )
     for target in plan.targets:
         for secret in target.host.secret_values:
@@ -147,15 +170,14 @@ def _execute(
     verbosity = -1 if arguments.quiet or (arguments.json and not arguments.verbose) else arguments.verbose
     terminal = Terminal(stream, verbosity=verbosity)
     log.subscribe(terminal)
-    signals = DeferredSignals(cancellation, terminal.abandon)
-    signals.install()
+    signals.abandon = terminal.abandon
     escort = begin(folder.path, sinks, arguments.ship_timeout, log, terminal.say)
     log.emit(
         "run.start",
         f"{plan.size} checks on {len(plan.targets)} targets",
         argv=sys.argv,
         version=__version__,
-        plan=plan.plain(),
+        plan=write_plan(folder.path, map(log.redact, plan.each_plain())),
     )
     keyring = Keyring(Tty.open)
     scheduler = Scheduler(
@@ -177,9 +199,10 @@ def _execute(
         findings=findings,
         repeat=repeat_command(arguments),
         collect=collector(recipe, arguments.collect_timeout, folder, log),
+        fit=fit,
     )
     with contextlib.closing(log), signals:
-        with terminal, contextlib.closing(keyring), attributed():
+        with terminal, contextlib.closing(keyring), attributed(), ClockWatch(log):
             result: RunResult = log.redact(until_done(scheduler.run))
             # First of all: whatever else is left to be ended may fail, or be ended itself.
             trouble = write_reports(result, folder, patience=patience) if log.failed is None else None

@@ -24,7 +24,8 @@ environment or a file: password_env=, password_file=, token_env=, token_file=, h
 
 exit codes:
   0    everything was shipped
-  1    everything was shipped but what a receiver refused for good: it is in rejected.jsonl in the run's folder
+  1    everything was shipped but what a receiver refused for good (it is in rejected.jsonl in the run's folder), or
+       what is missing or damaged in the record
   2    usage error; nothing was sent
   3    something is left: --timeout was over
   130  interrupted
@@ -115,7 +116,7 @@ def _code(journeys: list[Journey]) -> int:
 
     if any(journey.left or journey.trouble for journey in journeys):
         return ExitCode.UNREACHABLE
-    return ExitCode.FAILED if any(journey.refused for journey in journeys) else ExitCode.PASSED
+    return ExitCode.FAILED if any(journey.incomplete for journey in journeys) else ExitCode.PASSED
 
 
 def _tell(words: str) -> None:

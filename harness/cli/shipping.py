@@ -88,16 +88,16 @@ def _is_loopback(host: str) -> bool:
 
 
 def _credentials(url: str) -> list[str]:
-    """What a sink's URL would have sent of this machine's secrets, each as it is written."""
+    """What a sink's URL would have sent of this machine's secrets, each as it is written. Nothing is read for it."""
     import os
+    from urllib.parse import parse_qsl, urlsplit
 
     from harness.ship.credentials import PASSWORD_VARIABLE
-    from harness.ship.registry import open_sink
 
-    address = open_sink(url).address
-    found = [name for name in address.options if name.endswith(("_file", "_env"))]
-    if address.user and (address.password or os.environ.get(PASSWORD_VARIABLE)):
-        found.append("password" if address.password else f"${PASSWORD_VARIABLE}")
+    parts = urlsplit(url)
+    found = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True) if name.endswith(("_file", "_env"))]
+    if parts.username and (parts.password or os.environ.get(PASSWORD_VARIABLE)):
+        found.append("password" if parts.password else f"${PASSWORD_VARIABLE}")
     return found
 
 
@@ -117,13 +117,13 @@ def sinks_of_host(host: Host, *, secrets: bool = True) -> list[str]:
     for url in urls:
         try:
             _of_a_run(url)
-            opened([url])
             taken = [name for name in _credentials(url) if name != "password"]
             if taken and not secrets:
                 raise UsageError(
                     f"the inventory would have {', '.join(taken)} of this machine sent to a receiver of its choice",
                     hint="Give the sink with --ship, or in harness.toml; or allow it with --inventory-ship-secrets.",
                 )
+            opened([url])
         except UsageError as error:
             raise _masked(host.error(VARIABLE, error.message, hint=error.hint)) from None
     return urls

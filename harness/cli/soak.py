@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from typing import IO, Any
 
     from harness.api.check import Check
+    from harness.cli.deferred_signals import DeferredSignals
+    from harness.deadline import Cancellation
     from harness.engine.plan import Plan
     from harness.operate.collect.catalogue import Recipe
     from harness.report.folder import RunFolder
@@ -38,12 +40,12 @@ faults (--fault, or soak_faults in the inventory):
 exit codes, the worst that happened in all iterations:
   0    nothing failed (known flakes, and flaky passes without --fail-on-flaky, do not count)
   1    a check failed, or has a mistake, or a console said what is forbidden
-  2    usage or inventory error; nothing was started
+  2    usage, inventory or configuration error; nothing was started, or it was of no use
   3    a target could not be reached, and nothing worse
   4    nothing was selected
   5    internal error: a fault of harness itself, or a record that cannot be written
   6    --fail-on-flaky, and a check passed only when it was carried again, or changed in its window
-  7    infrastructure: QEMU died, or the host's disk was full, and nothing failed
+  7    infrastructure: QEMU died, a disk was full, files or threads ran out, and nothing failed
   130  interrupted
 """
 
@@ -285,6 +287,12 @@ def _terms(plan: Plan, arguments: argparse.Namespace) -> dict[str, Terms]:
     }
 
 
+def _with_terms(target: dict[str, Any], terms: Mapping[str, Terms]) -> dict[str, Any]:
+    """Return a target's part of the plan with how it is reset and which faults are drawn for it."""
+    term = terms[target["target"]]
+    return {**target, "reset": str(term.reset), "faults": [str(each) for each in term.faults]}
+
+
 def _ending(arguments: argparse.Namespace) -> Ending:
     from harness.soak.ending import Ending
 
@@ -312,28 +320,54 @@ def _execute(
     changed: Sequence[str],
     document: IO[str],
 ) -> int:
+    from harness.cli.deferred_signals import DeferredSignals
+    from harness.deadline import Cancellation
+
+    cancellation = Cancellation()
+    with DeferredSignals(cancellation) as signals:
+        return _carry_out(
+            plan, terms, ending, known, sinks, recipe, arguments, resumed, changed, document, cancellation, signals
+        )
+
+
+def _carry_out(
+    plan: Plan,
+    terms: Mapping[str, Terms],
+    ending: Ending,
+    known: Sequence[KnownFlake],
+    sinks: Sequence[str],
+    recipe: Callable[[], Recipe] | None,
+    arguments: argparse.Namespace,
+    resumed: RunFolder | None,
+    changed: Sequence[str],
+    document: IO[str],
+    cancellation: Cancellation,
+    signals: DeferredSignals,
+) -> int:
     import contextlib
     import json
     import time
+    from itertools import islice
     from pathlib import Path
 
     from harness import __version__
     from harness.cli.carrying import leave, until_done
     from harness.cli.collecting import collections_of, collector
-    from harness.cli.deferred_signals import DeferredSignals
     from harness.cli.options import rotation_of
     from harness.cli.planning import repeat_command
     from harness.cli.shipping import begin
     from harness.cli.streams import give_up_streams, tell_waiting
-    from harness.deadline import Cancellation
     from harness.engine.captured import attributed
     from harness.engine.console import ConsoleTail
     from harness.engine.findings.watch import Findings
+    from harness.engine.limits import fit_plan
     from harness.errors import ExitCode, HarnessError
     from harness.events import EventLog
+    from harness.events.clock_watch import ClockWatch
     from harness.events.patience import DiskPatience
     from harness.report import folder as run_folder
-    from harness.ship.checkpoint import acknowledged
+    from harness.report.plan_file import write_plan
+    from harness.ship.checkpoint import acknowledged, highest
     from harness.soak.befallen import Befallen
     from harness.soak.collecting import FirstOfEachKind
     from harness.soak.inputs import Inputs
@@ -347,8 +381,8 @@ def _execute(
     from harness.transport.ssh.keyring import Keyring
     from harness.transport.ssh.tty import Tty
 
+    fit_plan(plan, all_open=True)  # refused before anything is written
     folder = resumed or run_folder.create(Path(arguments.logs), time.time())
-    cancellation = Cancellation()
     patience = DiskPatience(RECORD_PATIENCE, tell_waiting, is_over=lambda: cancellation.cancelled)
     log = EventLog(
         folder.events,
@@ -357,6 +391,7 @@ def _execute(
         rotation=rotation_of(arguments),
         acknowledged=lambda: acknowledged(folder.path),
         patience=patience,
+        used=lambda: highest(folder.path),
     )
     for target in plan.targets:
         for secret in target.host.secret_values:
@@ -370,8 +405,7 @@ def _execute(
     verbosity = -1 if arguments.quiet or (arguments.json and not arguments.verbose) else arguments.verbose
     view = SoakView(sys.stderr if arguments.json else sys.stdout, verbosity=verbosity)
     log.subscribe(view)
-    signals = DeferredSignals(cancellation, view.abandon)
-    signals.install()
+    signals.abandon = view.abandon
     escort = begin(folder.path, sinks, arguments.ship_timeout, log, view.say)
     keyring = Keyring(Tty.open)
     collect = collector(recipe, arguments.collect_timeout, folder, log)
@@ -423,23 +457,21 @@ def _execute(
             stack.callback(Metrics(arguments.metrics, lambda: soak.tally).close)
         view.watch(soak, ending.iterations, ending.seconds)
         words = f"{plan.size} checks on {len(plan.targets)} targets, again and again"
-        doing = {
-            name: {"reset": str(term.reset), "faults": [str(each) for each in term.faults]}
-            for name, term in terms.items()
-        }
+        described = write_plan(folder.path, (log.redact(_with_terms(each, terms)) for each in plan.each_plain()))
         if resumed is None:
-            log.emit("run.start", words, argv=sys.argv, version=__version__, plan=plan.plain(), terms=doing)
+            log.emit("run.start", words, argv=sys.argv, version=__version__, plan=described)
         else:
             counts = {name: target.iterations for name, target in soak.tally.targets.items()}
-            told = f"going on behind {', '.join(f'iteration {count} of {name}' for name, count in counts.items())}"
+            named = [f"iteration {count} of {name}" for name, count in islice(counts.items(), LOST_NAMED)]
+            more = f" and {len(counts) - LOST_NAMED} more targets" if len(counts) > LOST_NAMED else ""
+            told = f"going on behind {', '.join(named)}{more}"
             log.emit(
                 "soak.resume",
                 told,
                 argv=sys.argv,
                 version=__version__,
-                plan=plan.plain(),
-                terms=doing,
-                iterations=counts,
+                plan=described,
+                iterations={"all": sum(counts.values()), "least": min(counts.values()), "most": max(counts.values())},
             )
             if changed:
                 words = "changed since the soak began, which continues with what it began with: " + ", ".join(changed)
@@ -459,7 +491,7 @@ def _execute(
                 places = ", ".join(map(str, had.unreadable))
                 words = f"{plural(had.unreadable_count, 'line')} of {file.path.name} cannot be read (line {places})"
                 log.emit("record.trouble", words, level="warning")
-        with view, attributed():
+        with view, attributed(), ClockWatch(log):
             try:
                 until_done(soak.run)
             except HarnessError as error:

@@ -32,10 +32,11 @@ def run(arguments: argparse.Namespace) -> int:
     import time
     from pathlib import Path
 
+    from harness.errors import UsageError
     from harness.events.lock import has_writer
     from harness.machine.up import all_up
     from harness.report.folder import UP, find
-    from harness.soak.state import NAME, read_status, tally_of_trials
+    from harness.soak.state import NAME, STATUS, read_status, tally_of_trials
     from harness.soak.tally import tally_of
     from harness.soak.words import remaining, span, summary
 
@@ -72,13 +73,20 @@ def run(arguments: argparse.Namespace) -> int:
         print(", ".join(f"{count} {word}" for word, count in results["counts"].items() if count))
     if status is not None:
         # Of a soak that was killed the last moments are missing in what was written for watching.
-        tally = tally_of(status["targets"]) if alive or ended else tally_of_trials(folder)
-        ending = status["ending"]
+        try:
+            tally = tally_of(status["targets"]) if alive or ended else tally_of_trials(folder)
+            ending, spent, written = status["ending"], float(status["seconds"]), float(status["written"])
+            last = (ending["iterations"], ending["seconds"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UsageError(
+                f"{folder / STATUS} cannot be read: {type(error).__name__}: {error}",
+                hint=f"The figures can still be had: harness report {folder}",
+            ) from None
         for line in summary(tally):
             print(line)
-        left = remaining(tally, ending["iterations"], ending["seconds"], status["seconds"])
+        left = remaining(tally, *last, spent)
         if alive:
-            ago = max(0.0, time.time() - status["written"])
+            ago = max(0.0, time.time() - written)
             print(f"last iteration {span(ago)} ago" + (f"; about {span(left)} left" if left is not None else ""))
     elif is_soak:
         print("no iteration is finished yet")
@@ -94,4 +102,7 @@ def _results(folder: Path) -> dict[str, Any] | None:
         document = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
-    return {"counts": document["counts"], "exit_code": document["exit_code"]}
+    counts = document.get("counts") if isinstance(document, dict) else None
+    if not isinstance(counts, dict):
+        return None
+    return {"counts": counts, "exit_code": document.get("exit_code")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from harness.engine.captured import shortened
 from harness.engine.outcome import CheckResult, Outcome
 
 WORTH_ANOTHER = frozenset((Outcome.FAILED, Outcome.UNREACHABLE))
@@ -18,6 +19,7 @@ def after_another(first: CheckResult, second: CheckResult) -> CheckResult:
         for name in ("attempts", "unreachable", "commands", "re_reads", "reconnects", "fallbacks")
     }
     spent["warnings"] = tuple(dict.fromkeys(first.warnings + second.warnings))
+    spent["output"] = shortened(first.output + second.output)
     spent["transports"] = tuple(dict.fromkeys(first.transports + second.transports))
     if second.outcome is not Outcome.PASSED:
         return replace(first, **spent)

@@ -24,7 +24,7 @@ from harness.engine.contact import FirstContact
 from harness.engine.findings.rules import FindingRules
 from harness.engine.findings.verdict import verdict, with_findings
 from harness.engine.findings.watch import Findings
-from harness.engine.outcome import GOOD, CheckResult, Outcome, TargetResult
+from harness.engine.outcome import GOOD, CheckResult, Outcome, TargetResult, reason_of
 from harness.engine.plan import Options, number, scale_for
 from harness.engine.retry import Retry
 from harness.engine.waiting import FirstLook, Signals, Waiter
@@ -33,8 +33,10 @@ from harness.errors import Cancelled, HarnessError, UsageError
 from harness.events import Emitter
 from harness.inventory import Host
 from harness.machine.spec import BOOT_SOURCES
+from harness.shortage import disk_full, shortage
 from harness.target.target import Target
 from harness.transport.contract import Followed, Result
+from harness.transport.link import Unreachable
 
 FOLLOW_WITHIN = 10.0
 """Seconds within which the target's own words can be followed, or are not waited for."""
@@ -63,6 +65,9 @@ class Session(Protocol):
 
     @property
     def console_log(self) -> str: ...
+
+    @property
+    def broken(self) -> str: ...
 
     @property
     def start_timeout(self) -> float: ...
@@ -141,6 +146,8 @@ class Life:
         self.error = ""
         self._misconfigured = False
         self.interrupted = ""
+        self.infrastructure = ""
+        self.out_of_time = ""
 
     @property
     def died(self) -> str:
@@ -164,12 +171,22 @@ class Life:
         return bool(self.host.setting("settle") if wanted is None else wanted)
 
     @property
+    def _may_fail_fast(self) -> bool:
+        """Whether checks end early that see the same again and again: on a target that has settled, where that was
+        asked for."""
+        return self._options.fail_fast_unchanged and bool(self._settled) and not self._unsettled
+
+    @property
     def trouble(self) -> tuple[Outcome, str] | None:
         """Why there is no use in looking at it any more; None while there is."""
         if self.unreachable:
             return Outcome.UNREACHABLE, self.unreachable
+        if self.infrastructure:
+            return Outcome.INFRASTRUCTURE, self.infrastructure
         if self.error or self.interrupted:
             return Outcome.ERROR, self.error or self.interrupted
+        if self.out_of_time:
+            return Outcome.NOT_RUN, self.out_of_time
         return (Outcome.UNREACHABLE, f"not run: {self.died}") if self.died else None
 
     # -- its parts, in this order ------------------------------------------------------------------------------
@@ -180,13 +197,44 @@ class Life:
             await work
         except Cancelled as cancelled:
             self.interrupted = cancelled.message
-        except UsageError as error:
+        except Exception as error:
+            await self._went_wrong(error)
+
+    async def _went_wrong(self, error: Exception) -> None:
+        """Say whose fault it was: the harness's surroundings', the user's, the run's end, the target's, or a bug."""
+        if short := shortage(error) or disk_full(error):
+            self.lacks(short)
+        elif isinstance(error, UsageError):
             self._is_misconfigured(str(error))
-        except HarnessError as error:
-            self._is_unreachable(str(error), type(error).__name__)
-        except Exception as error:  # our own bug: told as one
+        elif not isinstance(error, HarnessError):  # our own bug: told as one
             self.error = f"{type(error).__name__}: {error}"
             self.events.emit("internal.error", f"{self.name}: {self.error}", level="error", stack=stack(error))
+        elif broken := await self.broken():
+            self.lacks(f"{broken}; {error}")
+        elif self.limit.expired:
+            self.out_of_time = f"not run: {self.time_over}, before the target was up ({error.message})"
+        else:
+            self._is_unreachable(str(error), type(error).__name__)
+
+    def lacks(self, why: str) -> None:
+        """What carries the target has failed, or is short of something: there is no verdict on the target."""
+        self.infrastructure = why
+        self.events.emit("target.infrastructure", f"{self.name}: {why}", level="error")
+
+    async def broken(self) -> str:
+        """What carries the target and has failed; empty where nothing has, or nothing of ours carries it."""
+        try:
+            return await self._means.life_pool.run(lambda: self.session.broken)
+        except Exception as error:
+            self.events.emit("target.stop_failed", str(error), level="error", error_type=type(error).__name__)
+            return ""
+
+    @property
+    def time_over(self) -> str:
+        """Which time was over, in words."""
+        if self._run_limit.expired:
+            return "the run's deadline passed"
+        return f"the time for this target ({self.seconds:g} s) was over" if self.seconds is not None else ""
 
     async def begin(self, bring_up: Callable[[Deadline], None], seconds: float) -> None:
         """Brings the target up: starts it, or resets it. Raises what `bring_up` does."""
@@ -220,7 +268,7 @@ class Life:
             target_name=self.name,
             make_target=make_target or self.session.target,
             pool=pool or self._means.pool,
-            waits=Waiter(limit.cancellation, self._signals),
+            waits=Waiter(limit.cancellation, self._signals, limit.clock),
             events=self.events,
             limit=limit,
             jitter=partial(jitter, f"{self._options.seed}:{self.name}:{check.id}"),
@@ -228,6 +276,7 @@ class Life:
             first_look=self._first_look,
             transport=transport or self._options.transport,
             died=lambda: self.died,
+            still=(lambda: self._signals.rings) if self._may_fail_fast else None,
             unreached=self._contact.refused,
         ).run()
 
@@ -288,6 +337,7 @@ class Life:
             finding_counts=findings.counts,
             findings_missed=findings.missed,
             settling=self._settle_result,
+            infrastructure=self.infrastructure,
             misconfigured=self._misconfigured,
         )
 
@@ -307,6 +357,12 @@ class Life:
             return False
         if result.outcome is Outcome.UNREACHABLE:
             self._is_unreachable(result.message)
+            return False
+        if result.outcome is Outcome.INFRASTRUCTURE:
+            self.lacks(result.message)
+            return False
+        if result.outcome is Outcome.NOT_RUN:
+            self.out_of_time = result.message
             return False
         if result.outcome in GOOD:
             self._settled = result.observations[-1].seen if result.outcome is Outcome.PASSED else result.message
@@ -387,6 +443,8 @@ def _is_answered(counts: Mapping[str, int]) -> bool:
 def tell(result: CheckResult, events: Emitter) -> None:
     """The event of a verdict that no attempts came to."""
     tell_warnings(result, events.bind(module=result.module, check=result.check))
+    error_type = {Outcome.UNREACHABLE: Unreachable.__name__, Outcome.ERROR: HarnessError.__name__}
+    reason = reason_of(result.outcome, result.message, error_type.get(result.outcome, ""))
     events.emit(
         "check.end",
         f"{result.label} {result.outcome.value}{f': {result.message}' if result.message else ''}",
@@ -401,6 +459,9 @@ def tell(result: CheckResult, events: Emitter) -> None:
         re_reads=result.re_reads,
         check_id=result.check_id,
         location=result.location or None,
+        error_message=reason.error_message,
+        error_type=reason.error_type,
+        why=reason.why,
     )
 
 

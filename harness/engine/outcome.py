@@ -11,13 +11,20 @@ from harness.errors import ExitCode
 
 
 class Outcome(StrEnum):
-    """The five outcomes; there is no sixth."""
+    """The outcomes of a check.
+
+    `passed` and `failed` are verdicts on the target. `error` is a mistake in the check. `infrastructure`: what carries
+    the run failed or was short of something, so the target was not judged. `not_run`: the time that the user gave to
+    the run, or to the target, passed before the check was run. The last two count against the run: it is not complete.
+    """
 
     PASSED = "passed"
     FAILED = "failed"
     SKIPPED = "skipped"
     UNREACHABLE = "unreachable"
     ERROR = "error"
+    INFRASTRUCTURE = "infrastructure"
+    NOT_RUN = "not_run"
 
 
 GOOD = frozenset((Outcome.PASSED, Outcome.SKIPPED))
@@ -26,7 +33,7 @@ GOOD = frozenset((Outcome.PASSED, Outcome.SKIPPED))
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one attempt saw, at `at` seconds after the check's first attempt began."""
+    """What one attempt saw, at `at` seconds of the time that the check's budget counts."""
 
     attempt: int
     at: float
@@ -46,6 +53,9 @@ class CheckResult:
     attempt what its author should know: commands that failed, and whose results the check did not look at.
     `misconfigured`: what was asked for cannot work on any target (a usage error), so it was not tried again. `output`
     is what its attempts printed, shortened where it is long.
+
+    `duration` is the time that the budget counts: looking at the target, and the pauses in between. `delays` is the
+    time that harness itself took beside that, by cause, in seconds: see docs/checks.md.
     """
 
     target: str
@@ -73,6 +83,12 @@ class CheckResult:
     warnings: tuple[str, ...] = ()
     misconfigured: bool = False
     output: str = ""
+    delays: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> float:
+        """When it ended, in seconds since the epoch."""
+        return self.started + self.duration + sum(self.delays.values())
 
     @property
     def label(self) -> str:
@@ -81,7 +97,8 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class TargetResult:
-    """What came of a target: its checks, and why it could not be reached, where it could not.
+    """What came of a target: its checks, and why it could not be reached, where it could not. `infrastructure` says
+    what of the harness's own surroundings failed instead.
 
     `stages` are the boot's stages with their seconds since power-on; `settled` says in words how the target stood
     before its checks. `findings` are what its console said of it, `finding_counts` how many by name (those too many to
@@ -104,18 +121,20 @@ class TargetResult:
     findings_missed: tuple[str, ...] = ()
     settling: CheckResult | None = None
     collected: str = ""
+    infrastructure: str = ""
     misconfigured: bool = False
 
 
 @dataclass(frozen=True, slots=True, repr=False)  # asyncio asks for the words of a task's result: these would be many
 class RunResult:
-    """What came of a run."""
+    """What came of a run. `stalls` is the time in which the process itself could not work, by cause, in seconds."""
 
     run: str
     started: float
     duration: float
     targets: tuple[TargetResult, ...]
     interrupted: bool = False
+    stalls: dict[str, float] = field(default_factory=dict)
 
     @property
     def checks(self) -> tuple[CheckResult, ...]:
@@ -139,12 +158,16 @@ class RunResult:
             return ExitCode.INTERNAL
         if any(target.misconfigured for target in self.targets) or any(check.misconfigured for check in self.checks):
             return ExitCode.USAGE
+        failed = bool(outcomes & {Outcome.FAILED, Outcome.ERROR, Outcome.NOT_RUN})
+        short = Outcome.INFRASTRUCTURE in outcomes or any(target.infrastructure for target in self.targets)
         if any(target.unreachable for target in self.targets):
-            return ExitCode.UNREACHABLE
-        if outcomes & {Outcome.FAILED, Outcome.ERROR}:
+            return ExitCode.INFRASTRUCTURE if short and not failed else ExitCode.UNREACHABLE
+        if failed:
             return ExitCode.FAILED
+        if short:
+            return ExitCode.INFRASTRUCTURE
         if Outcome.UNREACHABLE in outcomes:
-            return ExitCode.FAILED if outcomes & {Outcome.PASSED, Outcome.FAILED} else ExitCode.UNREACHABLE
+            return ExitCode.FAILED if Outcome.PASSED in outcomes else ExitCode.UNREACHABLE
         return ExitCode.PASSED
 
 
@@ -155,3 +178,22 @@ def plain(result: RunResult) -> dict[str, Any]:
     document["exit_code"] = int(result.exit_code)
     document["schema"] = "harness.results/1"
     return document
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """The fields of `check.end` that give the reason of an outcome; None where the event does not have the field."""
+
+    error_message: str | None = None
+    error_type: str | None = None
+    why: str | None = None
+
+
+def reason_of(outcome: Outcome, message: str, error_type: str) -> Reason:
+    """Return the reason of an outcome: a passed check has none, a skipped one has no error. An empty `error_type` (the
+    class of the error) is not known."""
+    if outcome is Outcome.PASSED:
+        return Reason()
+    if outcome is Outcome.SKIPPED:
+        return Reason(why=message or None)
+    return Reason(message or None, error_type or None)

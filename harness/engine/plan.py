@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,7 +28,8 @@ class Options:
     `at_once`: checks of one target side by side. `deadline`: the time of the whole run, `target_deadline` that of each
     target; `reach_timeout`: that in which a target that is taken to be up must answer at all.
     `shuffle`: checks start in an order drawn with `seed`. `keep`: machines are left up, for `keep_for` seconds
-    where that is given; with `debug_on_failure` only when something has failed.
+    where that is given; with `debug_on_failure` only when something has failed. `fail_fast_unchanged`: on a settled
+    target a failure that stays the same while nothing moves there ends the check before its budget.
     """
 
     forks: int = 5
@@ -47,6 +48,7 @@ class Options:
     target_deadline: float | None = None
     reach_timeout: float | None = None
     shuffle: bool = False
+    fail_fast_unchanged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +82,27 @@ class Plan:
 
     def plain(self) -> dict[str, Any]:
         """The plan in JSON's own types."""
-        return {
-            "targets": [
-                {
-                    "target": target.host.name,
-                    "groups": list(target.host.groups),
-                    "checks": [
-                        {
-                            "id": item.check.id,
-                            "check": item.check.label,
-                            "description": item.check.description,
-                            "tags": sorted(item.check.tags),
-                            "budget": item.settings.budget,
-                            "window": item.settings.window,
-                            "needs": list(item.check.needs),
-                        }
-                        for item in target.items
-                    ],
-                }
-                for target in self.targets
-            ]
-        }
+        return {"targets": list(self.each_plain())}
+
+    def each_plain(self) -> Iterator[dict[str, Any]]:
+        """Yield each target's part of the plan in JSON's own types."""
+        for target in self.targets:
+            yield {
+                "target": target.host.name,
+                "groups": list(target.host.groups),
+                "checks": [
+                    {
+                        "id": item.check.id,
+                        "check": item.check.label,
+                        "description": item.check.description,
+                        "tags": sorted(item.check.tags),
+                        "budget": item.settings.budget,
+                        "window": item.settings.window,
+                        "needs": list(item.check.needs),
+                    }
+                    for item in target.items
+                ],
+            }
 
 
 def make_plan(

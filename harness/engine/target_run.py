@@ -96,6 +96,7 @@ class TargetRun:
         )
         self._slots = asyncio.Semaphore(self._at_once())
         self._results: dict[str, CheckResult] = {}
+        self._began = False
 
     async def carry(self) -> TargetResult:
         """The target's verdicts. Whatever happens, its machine is ended (unless it stays), and every check has an
@@ -106,6 +107,7 @@ class TargetRun:
         collected = ""
         try:
             await self._life.through(self._live())
+            await self._blame_infrastructure()
             collected = await self._collected()
         finally:
             if self._stays:
@@ -116,12 +118,29 @@ class TargetRun:
         result = self._life.result([self._results[item.check.id] for item in self._plan.items], reach=reach)
         return replace(result, collected=collected)
 
+    async def _blame_infrastructure(self) -> None:
+        """Where what carries the target has failed, its failures are no verdicts on it. A soak sees to that itself:
+        what has failed there is given up before the next iteration."""
+        life = self._life
+        blamed = any(each.outcome in _BLAMED for each in self._results.values())
+        if self._stays or life.infrastructure or life.died or not blamed:
+            return
+        if broken := await life.broken():
+            life.lacks(broken)
+            for check_id, each in self._results.items():
+                if each.outcome in _BLAMED:
+                    message = f"{broken}; {each.message}" if each.message else broken
+                    self._results[check_id] = replace(each, outcome=Outcome.INFRASTRUCTURE, message=message)
+
     # -- up, settled, checked ------------------------------------------------------------------------------------
 
     async def _live(self) -> None:
         if self._failures.enough:
             raise Cancelled("enough failures")
+        if self._life.limit.expired:
+            return  # nothing is begun that could not be finished: its checks are told as not run
         await self._life.begin(*self._bring_up)
+        self._began = True
         async with AsyncExitStack() as stack:
             if self._beside is not None:
                 await stack.enter_async_context(self._beside(self._life))
@@ -185,8 +204,9 @@ class TargetRun:
         when a person wants the end. What goes wrong is told: the verdicts must not be lost for it."""
         life = self._life
         failures = (*life.failures, *(each for each in self._results.values() if each.outcome not in GOOD))
-        reached = any(each.outcome is not Outcome.UNREACHABLE or each.transports for each in failures)
-        failed = reached or life.forbidden or (life.limit.expired and len(self._results) < len(self._plan.items))
+        failed = life.forbidden or any(map(_can_be_explained, failures))
+        # The time of this target is over, and not all of it was checked: what does it hang in?
+        failed = failed or (self._began and life.limit.expired and len(self._results) < len(self._plan.items))
         if self._collect is None or not failed or life.trouble is not None or self._cancellation.cancelled:
             return ""
         moment = Failed(
@@ -219,7 +239,9 @@ class TargetRun:
         for item in self._plan.items:
             if item.check.id in self._results:
                 continue
-            if life.unreachable:
+            if life.infrastructure:
+                outcome, why = Outcome.INFRASTRUCTURE, f"not run: {life.infrastructure}"
+            elif life.unreachable:
                 outcome, why = Outcome.UNREACHABLE, life.unreachable
             elif life.error:
                 outcome, why = Outcome.ERROR, life.error
@@ -230,13 +252,8 @@ class TargetRun:
             elif life.limit.cancellation.cancelled or life.interrupted:
                 outcome, why = Outcome.SKIPPED, f"not run: {life.interrupted or 'interrupted'}"
             else:
-                outcome, why = Outcome.FAILED, f"not run: {self._time_over()}"
+                outcome, why = Outcome.NOT_RUN, life.out_of_time or f"not run: {life.time_over}"
             self._results[item.check.id] = self._complete(self._not_run(item.check, outcome, why), item.check)
-
-    def _time_over(self) -> str:
-        if self._life.seconds is not None:
-            return f"the time for this target ({self._life.seconds:g} s) or for the run was over"
-        return "the time for the run was over"
 
     def _not_run(self, check: Check, outcome: Outcome, why: str) -> CheckResult:
         result = CheckResult(
@@ -264,4 +281,17 @@ _ENDED = {
     Outcome.SKIPPED: "was skipped",
     Outcome.UNREACHABLE: "could not reach the target",
     Outcome.ERROR: "has an error",
+    Outcome.INFRASTRUCTURE: "could not be judged",
+    Outcome.NOT_RUN: "was not run",
 }
+_BLAMED = frozenset((Outcome.FAILED, Outcome.UNREACHABLE))
+
+
+def _can_be_explained(result: CheckResult) -> bool:
+    """Whether the target's diagnostics may say why: not of a check's own mistake before it asked the target anything,
+    of a target that was never reached, nor of what the harness itself could not do."""
+    if result.outcome in (Outcome.INFRASTRUCTURE, Outcome.NOT_RUN):
+        return False
+    if result.outcome in (Outcome.UNREACHABLE, Outcome.ERROR):
+        return bool(result.transports)
+    return True

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-from harness.deadline import Cancellation
+from harness.deadline import SYSTEM_CLOCK, Cancellation, Clock
 
 CANCEL_GRACE = 1.0
 """Seconds that a call has to notice a cancellation: transports need a tenth of one, a check's own sleep all of it."""
@@ -21,6 +21,8 @@ SHORTEST_REST = 0.02
 LONGEST_REST = 0.5
 """The same where it rings all the time, as a console does that prints without a pause: each look that comes early for
 a ring, right after another one that did, comes twice as late."""
+LOOK_AGAIN = 5.0
+"""Seconds after which a call is looked at again that has no thread yet, or whose end has moved."""
 HEAD_START = 1.0
 """Seconds that the first look at a target is given to be over; one that takes longer holds up no other."""
 
@@ -89,9 +91,9 @@ class Waits(Protocol):
         all the time is left some of it. Raises :class:`~harness.errors.Cancelled` at once.
         """
 
-    async def call(self, call: Future[Any], seconds: float) -> bool:
-        """Whether a call on a worker thread ends in that time; a cancelled one has a moment more to notice. The end of
-        the call must be told in the event loop.
+    async def call(self, call: Future[Any], left: Callable[[], float]) -> bool:
+        """Whether a call on a worker thread ends before `left` gives no more seconds; a cancelled one has a moment more
+        to notice. The end of the call must be told in the event loop.
         """
 
     def close(self) -> None:
@@ -101,10 +103,11 @@ class Waits(Protocol):
 class Waiter:
     """The waits of one check, one at a time."""
 
-    __slots__ = ("_cancellation", "_early", "_forget", "_heard", "_loop", "_signals", "_woken")
+    __slots__ = ("_cancellation", "_clock", "_early", "_forget", "_heard", "_loop", "_signals", "_woken")
 
-    def __init__(self, cancellation: Cancellation, signals: Signals) -> None:
+    def __init__(self, cancellation: Cancellation, signals: Signals, clock: Clock = SYSTEM_CLOCK) -> None:
         self._cancellation = cancellation
+        self._clock = clock
         self._signals = signals
         self._loop = asyncio.get_running_loop()
         self._woken: asyncio.Future[None] | None = None
@@ -114,27 +117,29 @@ class Waiter:
 
     async def pause(self, seconds: float, shortest: float = 0.0) -> None:
         self._cancellation.check()
-        began = self._loop.time()
+        began = self._clock.monotonic()
         if self._signals.rings == self._heard:
             await self._wait(seconds, listen=True)
         rest = min(LONGEST_REST, SHORTEST_REST * 2**self._early)
-        left = min(seconds, max(shortest, rest)) - (self._loop.time() - began)
-        self._early = min(self._early + 1, 10) if self._loop.time() - began < min(seconds, LONGEST_REST) else 0
+        left = min(seconds, max(shortest, rest)) - (self._clock.monotonic() - began)
+        self._early = min(self._early + 1, 10) if self._clock.monotonic() - began < min(seconds, LONGEST_REST) else 0
         if left > 0 and not self._cancellation.cancelled:
             await self._wait(left, listen=False)
         self._cancellation.check()
         # What rings from here on happened after the look that comes now has begun.
         self._heard = self._signals.rings
 
-    async def call(self, call: Future[Any], seconds: float) -> bool:
+    async def call(self, call: Future[Any], left: Callable[[], float]) -> bool:
         call.add_done_callback(lambda _call: self.wake())
-        end = self._loop.time() + seconds
-        while not call.done() and not self._cancellation.cancelled and self._loop.time() < end:
-            await self._wait(end - self._loop.time(), listen=False)
+        while not call.done() and not self._cancellation.cancelled:
+            seconds = left()
+            if seconds <= 0:
+                break
+            await self._wait(min(seconds, LOOK_AGAIN), listen=False)
         if not call.done() and self._cancellation.cancelled:
-            end = self._loop.time() + CANCEL_GRACE
-            while not call.done() and self._loop.time() < end:
-                await self._wait(end - self._loop.time(), listen=False)
+            end = self._clock.monotonic() + CANCEL_GRACE
+            while not call.done() and (seconds := end - self._clock.monotonic()) > 0:
+                await self._wait(seconds, listen=False)
         return call.done()
 
     def close(self) -> None:

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
+from harness.errors import InfrastructureError
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -24,6 +26,11 @@ NAME = "harness-worker"
 """What the names of the threads begin with."""
 TICK = 0.001
 """Seconds between two looks at what waits, while something does: the shortest that an event loop knows."""
+FEW = 32
+"""Threads up to which more are made for what waits. Beyond that a thread costs short calls more than it gives, so more
+are made only when all of these are held up."""
+HELD_UP = 0.2
+"""Seconds without any call being taken after which the threads count as held up: by calls that wait, as for a target."""
 TICKS_TO_WAIT = 5
 """What the threads that are awake will have taken after so many more of them is left to them."""
 
@@ -62,6 +69,8 @@ class WorkerPool:
         """Held while a thread is asked for, so that those who wait for one hold no more than a place in a queue, and
         their time begins when it is there."""
         self._most = size
+        self._few = min(size, FEW)
+        self._progress = 0.0  # when a call was last taken, in the loop's time
         self._threads = 0
         self._resting = 0
         self._lock = threading.Lock()  # over the two counts
@@ -83,6 +92,8 @@ class WorkerPool:
         if loop is not self._loop:
             self._loop, self._turn, self._tick, self._told = loop, False, False, False
         call = _Call(lambda: function(*args, **kwargs))
+        if not self._asked:
+            self._progress = loop.time()
         self._asked.append(call)
         if not self._turn:
             self._turn = True
@@ -97,6 +108,7 @@ class WorkerPool:
         """Lets one more thread be made, beside one that does not come back."""
         with self._lock:
             self._most += 1
+            self._few += 1
 
     def shutdown(self) -> None:
         """Takes no more work and begins none; a thread that is stuck in a call is not waited for."""
@@ -120,6 +132,9 @@ class WorkerPool:
         self._tick = False
         self._tell()
         taken, self._taken = self._taken, 0
+        assert self._loop is not None
+        if taken:
+            self._progress = self._loop.time()
         left = len(self._asked)
         self._wake(left, unless_awake=left <= taken * TICKS_TO_WAIT)
         self._tend_later()
@@ -142,12 +157,40 @@ class WorkerPool:
                 return
             woken = min(wanted, self._resting)
             self._resting -= woken
-            made = min(wanted - woken, self._most - self._threads)
+            made = max(0, min(wanted - woken, self._allowed() - self._threads))
             self._threads += made
         for _ in range(woken):
             self._bell.put(True)
-        for _ in range(made):
-            threading.Thread(target=self._work, name=NAME, daemon=True).start()
+        for number in range(made):
+            try:
+                threading.Thread(target=self._work, name=NAME, daemon=True).start()
+            except (RuntimeError, MemoryError) as error:  # the system gives no more of them
+                self._refused(made - number, error)
+                return
+
+    def _allowed(self) -> int:
+        """How many threads there may be now."""
+        assert self._loop is not None
+        return self._most if self._loop.time() - self._progress >= HELD_UP else self._few
+
+    def _refused(self, missing: int, error: Exception) -> None:
+        """Go on with the threads that there are. Without any, what was asked for fails: nobody would ever do it."""
+        with self._lock:
+            self._threads -= missing
+            there = self._threads
+        if there:
+            return
+        while self._asked:
+            call = self._asked.popleft()
+            if call.future.set_running_or_notify_cancel():
+                call.error = InfrastructureError(
+                    f"no worker thread can be started: {error}",
+                    hint="Raise the limit of processes (`ulimit -u`, the container's pids limit) or free memory.",
+                )
+                self._answered.append(call)
+        if self._loop is not None and not self._told:
+            self._told = True
+            self._loop.call_soon(self._tell)
 
     def _all_busy(self) -> bool:
         with self._lock:

@@ -16,7 +16,7 @@ NUMBER: Schema = {"type": "integer", "minimum": 1}
 TRUTH: Schema = {"type": "boolean"}
 TEXTS: Schema = {"type": "array", "items": {"type": "string"}}
 COUNTS: Schema = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}}
-OUTCOME: Schema = {"enum": ["passed", "failed", "skipped", "unreachable", "error"]}
+OUTCOME: Schema = {"enum": ["passed", "failed", "skipped", "unreachable", "error", "infrastructure", "not_run"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,10 @@ ENVELOPE: dict[str, tuple[Schema, str]] = {
         {"type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"},
         "a ULID: receivers drop duplicates by it",
     ),
-    "event.sequence": (NUMBER, "the place in the total order of the run; counts from 1 without gaps"),
+    "event.sequence": (
+        NUMBER,
+        "the place in the total order of the run; counts from 1 without gaps, except those that a `record.gap` names",
+    ),
     "event.action": (
         {"type": "string", "pattern": r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$"},
         "the kind of event: the name of its page",
@@ -88,6 +91,12 @@ FIELDS: dict[str, Field] = dict(
         _field("console_address", TEXT, "the console's socket"),
         _field("counts", COUNTS, "what was counted, by name"),
         _field("damage", COUNTS, "what had to be mended on the way of the answer, by kind; empty where nothing had"),
+        _field(
+            "delays",
+            COUNTS,
+            "milliseconds that harness itself took beside what the check's budget counts, by cause: `queue`, "
+            "`connecting`, `turn`, `event_loop`, `record`, `stopped`, `interpreter`, …",
+        ),
         _field("done", COUNT, "bytes carried so far"),
         _field("exit_code", {"type": "integer", "minimum": 0, "maximum": 255}, "the exit code of harness"),
         _field(
@@ -105,6 +114,7 @@ FIELDS: dict[str, Field] = dict(
             {"type": "string", "pattern": "^[a-z][a-z0-9_]*$"},
             "the name of the finding's kind (docs/findings.md)",
         ),
+        _field("first_missing", NUMBER, "the `event.sequence` of the first event that is missing"),
         _field("first_line", NUMBER, "the `event.sequence` of the report's first console.line"),
         _field("flaky", TRUTH, "whether what was seen changed while it was to hold"),
         _field("flaky_count", COUNT, "passes that were flaky"),
@@ -114,18 +124,21 @@ FIELDS: dict[str, Field] = dict(
         _field("host_key", TEXT, "the host key that the server showed"),
         _field("host_keys", TEXTS, "host keys"),
         _field("image", TEXT, "the image's name"),
-        _field("iterations", COUNTS, "finished iterations, by target"),
+        _field("iterations", COUNTS, "finished iterations: of all targets, and the least and the most of one"),
         _field("known_from", TEXT, "where the expected key is known from"),
+        _field("last_missing", NUMBER, "the `event.sequence` of the last event that is missing"),
         _field("last_line", NUMBER, "the `event.sequence` of the report's last console.line"),
         _field("location", TEXT, "where in the check: `file:line`"),
         _field("may_have_run", TRUTH, "whether the command may have been run though no answer came"),
         _field("over", NAME, "the transport that it was done over"),
+        _field("offset", {"type": "number"}, "seconds by which the wall clock was moved; below 0: back"),
         _field("paths", TEXTS, "paths of files on this machine"),
         _field("path", TEXT, "the file's path on the target"),
         _field(
             "plan",
             {"type": "object", "required": ["targets"]},
-            "targets with their groups and checks, as `harness run --list --json` prints it",
+            "the numbers of targets and of checks on them, and the file in the run's folder that has them, a line for "
+            "each target as `harness run --list --json` prints it, with its SHA-256",
         ),
         _field("port", {"type": "integer", "minimum": 1, "maximum": 65535}, "the port"),
         _field("probed_transport", NAME, "the transport that was tried"),
@@ -144,7 +157,6 @@ FIELDS: dict[str, Field] = dict(
         _field("stage", NAME, "firmware, kernel, initrd, userspace, login; `none` before all"),
         _field("stderr_bytes", COUNT, "bytes on the command's standard error"),
         _field("stdout_bytes", COUNT, "bytes on the command's standard output"),
-        _field("terms", {"type": "object"}, "by target: how it is put back in a soak, and which faults may befall it"),
         _field("text", TEXT, "the text itself"),
         _field("to_transport", NAME, "the transport that is used from now on; left out where there is none"),
         _field("total", COUNT, "bytes in all"),

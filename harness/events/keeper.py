@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness.events.segments import Index, Segment, scan
+from harness.events.sync import sync_folder
 
 Acknowledged = Callable[[], int | None]
 """The highest `event.sequence` that every sink has; None where there is no sink."""
@@ -94,10 +95,13 @@ def compress(path: Path) -> None:
     try:
         with os.fdopen(fd, "wb") as raw:
             with path.open("rb") as source, gzip.GzipFile(path.name, "wb", _LEVEL, raw) as packed:
+                # After a power cut both may be there, and the uncompressed one counts: it must be whole too.
+                os.fsync(source.fileno())
                 shutil.copyfileobj(source, packed, 1 << 20)
             raw.flush()
             os.fsync(raw.fileno())
         os.rename(temporary, path.with_name(f"{path.name}.gz"))
+        sync_folder(path.parent)  # the name must be on disk before the other one goes
     except OSError:
         temporary.unlink(missing_ok=True)
         raise

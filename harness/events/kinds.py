@@ -27,7 +27,7 @@ _CHECK = "target module check"
 KINDS: dict[str, Kind] = dict(
     [
         # the run
-        _kind("run.start", "The run begins. The first event of every record.", "argv version plan", "terms"),
+        _kind("run.start", "The run begins. The first event of every record.", "argv version plan"),
         _kind(
             "run.end",
             "The run has ended, with its verdict. The last event of every record; where it is missing the run was "
@@ -46,7 +46,30 @@ KINDS: dict[str, Kind] = dict(
             "aside in the file that the message names.",
         ),
         _kind(
+            "record.gap",
+            "Events are missing: a power cut took them, or a file of the record is missing or damaged. It is in the "
+            "record where that was resumed, and is sent to a sink in place of what cannot be sent; without "
+            "`last_missing` it is not known how many are missing.",
+            "first_missing last_missing",
+        ),
+        _kind(
             "record.trouble", "A file of the record could not be turned over, compressed or removed. Nothing is lost."
+        ),
+        _kind("clock.stepped", "The wall clock of this machine was set while something was recorded.", "offset"),
+        _kind(
+            "clock.drifted", "The wall clock of this machine has moved slowly against its monotonic clock.", "offset"
+        ),
+        _kind("clock.suspended", "This machine was suspended; the duration is for how long.", "duration"),
+        _kind(
+            "run.stalled",
+            "harness itself could not work for a while: it was stopped, one thread held the interpreter, or an event "
+            "could not be written at once. No deadline counts that time.",
+            "cause duration",
+        ),
+        _kind(
+            "run.limits",
+            "The limits of this machine (descriptors, threads, memory) allow less at once than was asked for; the "
+            "message has the figures.",
         ),
         _kind(
             "record.waited",
@@ -63,6 +86,11 @@ KINDS: dict[str, Kind] = dict(
             "target duration transports",
         ),
         _kind("target.unreachable", "The target cannot be reached, over no transport.", "target", "error_type"),
+        _kind(
+            "target.infrastructure",
+            "What carries the target has failed, or harness was short of something; there is no verdict on the target.",
+            "target",
+        ),
         _kind(
             "target.misconfigured",
             "What was asked for cannot work on the target, however long one waits: a usage error.",
@@ -104,7 +132,7 @@ KINDS: dict[str, Kind] = dict(
         _kind(
             "soak.resume",
             "A soak that was killed or interrupted is gone on with.",
-            "argv version plan terms iterations",
+            "argv version plan iterations",
         ),
         _kind("fault.start", "A fault is being done to the target from now on.", "fault"),
         _kind("fault.end", "The fault is over; the duration is how long it lasted.", "fault duration"),
@@ -285,7 +313,7 @@ KINDS: dict[str, Kind] = dict(
             "check.end",
             "A check has its outcome on a target.",
             f"{_CHECK} outcome duration attempts check_id",
-            "transports fallbacks re_reads flaky location",
+            "transports fallbacks re_reads flaky location delays error_message error_type why",
         ),
         _kind("check.error", "A mistake in a check, with its whole traceback.", "error_type error_message stack"),
         _kind(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from harness.deadline import SYSTEM_CLOCK, Clock
+from harness.clock import SYSTEM_CLOCK, Clock, SystemClock
 from harness.errors import HarnessError
 from harness.events.emitter import Emitter, Level
 from harness.events.keeper import Acknowledged
@@ -56,16 +58,20 @@ class EventLog:
         rotation: Rotation | None = None,
         acknowledged: Acknowledged | None = None,
         patience: DiskPatience = NO_PATIENCE,
+        used: Callable[[], int] | None = None,
     ) -> None:
         """A record that is there is gone on with: its last `event.sequence` is counted on from.
 
         `on_failure` is told once, from whichever thread it happens in, that the record cannot be written; nothing is
         written after that. Without it, `emit` raises. `acknowledged` gives the highest `event.sequence` that every sink
-        has: nothing behind it is removed. `patience` is had with a disk that takes nothing at present. Raises
-        UsageError where another process writes this record."""
+        has: nothing behind it is removed; `used` the highest that any sink has: no other event gets a number up to it.
+        `patience` is had with a disk that takes nothing at present. Raises UsageError where another process writes this
+        record."""
         self.path = path
         self._clock = clock
         self._lock = threading.RLock()
+        # While a line is being written whoever has an event of his own waits: no deadline counts that.
+        self._held = clock.held if isinstance(clock, SystemClock) else _not_held
         self._ulid = UlidFactory()
         self._stamp = Stamps()
         self._redact = Redactor()
@@ -73,9 +79,12 @@ class EventLog:
         self._long = LongTexts(path.parent)
         self._subscribers: list[Subscriber] = []
         self._failed: RecordWriteError | None = None
+        self._closed = False
         self._on_failure = on_failure
         self._patience = patience
-        self._writer = RecordWriter(path, rotation, clock=clock, acknowledged=acknowledged, told=self._trouble)
+        self._writer = RecordWriter(
+            path, rotation, clock=clock, acknowledged=acknowledged, used=used, told=self._trouble
+        )
         self._logger = structlog.wrap_logger(
             self,
             processors=[self._envelope, self._render],
@@ -87,6 +96,17 @@ class EventLog:
                 "record.torn",
                 f"the record ended in the middle of a line; that piece was set aside in {self._writer.torn.name}",
                 level="warning",
+            )
+
+        if self._writer.lost:
+            first, last = self._writer.lost
+            self.emit(
+                "record.gap",
+                f"{last - first + 1} events ({first} to {last}) are no longer in the record: a power cut took them, or "
+                "the file was put back; a sink has acknowledged them, so their numbers are not used again",
+                level="error",
+                first_missing=first,
+                last_missing=last,
             )
 
     def emit(self, action: str, message: str, *, level: Level = "info", **fields: Any) -> None:
@@ -124,6 +144,9 @@ class EventLog:
             error.__dict__["redact"] = self.redact
         self._writer.settle()  # not under the lock: what goes wrong there is an event
         with self._lock:
+            if self._failed is None and not self._closed:
+                self._look_at_place()
+            self._closed = True
             self._writer.close()
 
     def _emit(
@@ -135,7 +158,8 @@ class EventLog:
                 if self._on_failure is None:
                     raise self._failed
                 return  # it was told; the run is ending
-            logger._proxy_to_logger(level, message, action=action, fields=fields, loose=loose)
+            with self._held():
+                logger._proxy_to_logger(level, message, action=action, fields=fields, loose=loose)
 
     def _envelope(self, _logger: Any, level: str, bound: Any) -> Record:
         now = self._clock.time()
@@ -212,6 +236,21 @@ class EventLog:
             self._writer.trouble = ""
             self._trouble(trouble)
 
+    def _look_at_place(self) -> None:
+        """Notice at the end, too, that the file is no longer where it was written."""
+        try:
+            self._writer.look_at_place()
+        except OSError as error:
+            self._failed = RecordWriteError(
+                f"cannot write the record {self.path}: {error.strerror}", hint="Somebody else has changed its file."
+            )
+            if self._on_failure is not None:
+                self._on_failure(self._failed)
+            return
+        if trouble := self._writer.trouble:
+            self._writer.trouble = ""
+            self._trouble(trouble)
+
     def _cut(self, record: Record) -> tuple[Record, bytes, float]:
         """Move long texts into files of their own; the record without them, its line, and the seconds waited."""
         shortened: list[Record] = []
@@ -223,6 +262,10 @@ class EventLog:
 
     # The methods that structlog calls on the logger it wraps.
     debug = info = warning = error = _write
+
+
+def _not_held() -> AbstractContextManager[None]:
+    return contextlib.nullcontext()
 
 
 class _BoundEmitter:

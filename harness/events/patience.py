@@ -6,7 +6,7 @@ import errno
 import time
 from collections.abc import Callable
 
-from harness.deadline import SYSTEM_CLOCK, Clock
+from harness.clock import UNWATCHED_CLOCK, Clock
 
 PASSING = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN))
 """What may be otherwise a moment later: somebody makes room, a quota is raised, a network's file system comes back."""
@@ -26,7 +26,7 @@ class DiskPatience:
         tell: Callable[[str], None],
         *,
         is_over: Callable[[], bool] = lambda: False,
-        clock: Clock = SYSTEM_CLOCK,
+        clock: Clock = UNWATCHED_CLOCK,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         """`seconds` is how long one write is tried again, 0 not at all; `tell` gets what a person should know, and must

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
+import sys
 import zlib
 from dataclasses import dataclass
 from enum import Enum
@@ -16,6 +18,7 @@ from harness.errors import HarnessError
 from harness.events.lock import has_writer
 from harness.events.record import Record
 from harness.events.segments import LIVE, Segment, first_sequence_of, scan, sequence_of
+from harness.events.sync import sync_folder
 from harness.events.tail import line_before
 
 _CHUNK = 1 << 20
@@ -81,8 +84,15 @@ class RecordReader:
     a power cut, before they could be read. `state` is told by each `read` that gives nothing.
     """
 
-    def __init__(self, folder: Path, position: Position | None = None) -> None:
-        """`folder` is the run's. A position beyond the last event (a power cut took some) is taken back to that one."""
+    def __init__(self, folder: Path, position: Position | None = None, *, salvage: bool = False) -> None:
+        """`folder` is the run's. A position beyond the last event (a power cut took some) is taken back to that one.
+
+        With `salvage` a segment that cannot be read is read as far as possible and then passed over: `damage` has a
+        sentence for each."""
+        self.damage: list[str] = []
+        self._salvage = salvage
+        self._damaged: Segment | None = None
+        self._synced = 0
         self.position = position or Position()
         self.missing = 0
         self.state = State.GROWING
@@ -114,6 +124,29 @@ class RecordReader:
         self.state = State.ENDED if _RUN_END in self._last else State.GROWING if written else State.LEFT
         return []
 
+    @property
+    def damage_at_end(self) -> bool:
+        """Whether the segment that was read last is damaged: what else it held is not known then."""
+        return self._damaged is not None and self._damaged == self._segment
+
+    @property
+    def last(self) -> bytes:
+        """The last line that was read, without its newline."""
+        return self._last
+
+    def sync(self) -> None:
+        """Returns when all that was read is on disk, so that a power cut cannot take it. Raises OSError."""
+        if self._file is None or self._synced >= self._offset:
+            return
+        if self._segment.compressed:
+            size = sys.maxsize  # its writer has synced it before it got its name
+        else:
+            size = os.fstat(self._file.fileno()).st_size
+            os.fsync(self._file.fileno())
+        if not self._synced:
+            sync_folder(self._folder)
+        self._synced = size
+
     def close(self) -> None:
         """Lets go of the file."""
         if self._file:
@@ -136,18 +169,41 @@ class RecordReader:
                 # A line that is being written is read anew each time: should its writing fail, it is taken back.
                 self._file.seek(self._offset)
             while True:
-                more = self._file.read(most)
+                more = self._more(most)
                 data += more
                 if not more or b"\n" in more:
                     break
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise DamagedRecord(
-                f"{self._segment.path} is damaged: {error}", hint="Its events cannot be read; those of other files can."
-            ) from error
+        except (EOFError, zlib.error, OSError) as error:
+            if isinstance(error, OSError) and not (self._salvage or isinstance(error, gzip.BadGzipFile)):
+                raise
+            if not self._salvage:
+                raise DamagedRecord(
+                    f"{self._segment.path} is damaged: {error}",
+                    hint="Its events cannot be read; those of other files can.",
+                ) from error
+            self._note_damage(self._segment, error)
+            # What was read before the damage, up to its last whole line, is good.
         end = data.rfind(b"\n") + 1
         if self._segment.compressed:
-            self._rest = data[end:]
+            self._rest = b"" if self._damaged == self._segment else data[end:]
         return self._lines(data[: end - 1]) if end else None
+
+    def _more(self, most: int) -> bytes:
+        assert self._file is not None
+        if not (self._salvage and self._segment.compressed):
+            return self._file.read(most)
+        if self._damaged == self._segment:
+            return b""
+        # `read` would lose what was decompressed before the damage in the same call.
+        more = cast(gzip.GzipFile, self._file).read1(most)
+        if not more and not self._offset and not self._rest:
+            raise EOFError("it is empty")
+        return more
+
+    def _note_damage(self, segment: Segment, error: Exception) -> None:
+        self._damaged = segment
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        self.damage.append(f"{segment.path.name} is damaged ({reason.rstrip('.')})")
 
     def _lines(self, data: bytes) -> list[Line]:
         lines: list[Line] = []
@@ -185,7 +241,27 @@ class RecordReader:
         while following := scan(self._folder).after(self._segment):
             if self._open(following):
                 return True
+        if self._came_back():
+            self._live = True
+            return True
         return False
+
+    def _came_back(self) -> bool:
+        """Whether the file that was being written is at its place again: it was moved away meanwhile, or its writer has
+        written it again. Then it is read on from where it was left."""
+        if self._segment.path.name != LIVE:
+            return False
+        try:
+            file = (self._folder / LIVE).open("rb", buffering=0)
+        except OSError:
+            return False
+        if first_sequence_of(file.fileno()) != self._segment.first or os.fstat(file.fileno()).st_size <= self._offset:
+            file.close()
+            return False
+        assert self._file is not None
+        self._file.close()
+        self._file = file
+        return True
 
     def _turned_over(self) -> bool:
         assert self._file is not None
@@ -210,7 +286,7 @@ class RecordReader:
         assert self._file is not None
         try:
             line = line_before(self._file, self.position.offset)
-        except (EOFError, zlib.error, gzip.BadGzipFile):
+        except (EOFError, zlib.error, OSError):
             return False
         if sequence_of(line) != self.position.sequence:
             return False
@@ -223,12 +299,18 @@ class RecordReader:
             file = _opened(segment)
         except FileNotFoundError:
             return False
+        except OSError as error:
+            if not self._salvage:
+                raise
+            self._note_damage(segment, error)
+            file = io.BytesIO()
         if segment.live and first_sequence_of(file.fileno()) != segment.first:
             file.close()
             return False
         self.close()
         self._file = file
         self._segment, self._live, self._offset, self._rest = segment, segment.live, 0, b""
+        self._synced = 0
         return True
 
 

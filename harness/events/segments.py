@@ -16,7 +16,7 @@ from pathlib import Path
 
 LIVE = "events.jsonl"
 _ROTATED = re.compile(r"events\.(?P<first>[0-9]{12,})\.jsonl(?P<compressed>\.gz)?")
-_SEQUENCE = re.compile(rb'"event\.sequence":([0-9]+)[,}]')
+_SEQUENCE = re.compile(rb'"event\.sequence":([0-9]{1,18})[,}]')
 _LONGEST_LOOK = 1 << 24
 
 

@@ -26,20 +26,19 @@ class Tail:
 
 
 def last_sequence(folder: Path) -> int:
-    """The `event.sequence` of a record's last event; 0 where it has none. A compressed segment that cannot be read has
-    none that can be told."""
+    """The `event.sequence` of a record's last event that can be read; 0 where it has none."""
     for segment in reversed(scan(folder).segments):
-        with contextlib.suppress(FileNotFoundError, EOFError, zlib.error, gzip.BadGzipFile):
+        with contextlib.suppress(OSError):
             if found := tail_of(segment.path).sequence:
                 return found
     return 0
 
 
 def tail_of(path: Path) -> Tail:
-    """The end of a segment, plain or compressed. Raises OSError, EOFError and zlib.error as gzip does."""
+    """The end of a segment, plain or compressed. Of a compressed one that is damaged or cut short it is the end of what
+    can be read. Raises OSError."""
     if path.suffix == ".gz":
-        with gzip.open(path, "rb") as packed:
-            return tail(packed.read())
+        return tail(_unpacked(path))
     with path.open("rb", buffering=0) as file:
         size = file.seek(0, 2)
         back = _BLOCK
@@ -53,6 +52,14 @@ def tail_of(path: Path) -> Tail:
             if found.sequence or not start:
                 return Tail(found.sequence, start + cut + found.end, found.rest)
             back *= 4
+
+
+def _unpacked(path: Path) -> bytes:
+    data: list[bytes] = []
+    with gzip.open(path, "rb") as packed, contextlib.suppress(EOFError, zlib.error, gzip.BadGzipFile):
+        while more := packed.read1(1 << 20):  # `read` would lose what it had before the damage
+            data.append(more)
+    return b"".join(data)
 
 
 def tail(data: bytes) -> Tail:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 
-_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32, as the specification asks
-_PAIRS = tuple(a + b for a in _ALPHABET for b in _ALPHABET)
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32, as the specification asks
+_PAIRS = tuple(a + b for a in ALPHABET for b in ALPHABET)
 _LAST = 20  # bits that grow from one ULID to the next of the same millisecond; the others are put into letters once
 _RANDOM_BITS = 80
 _RANDOM_BYTES = _RANDOM_BITS // 8

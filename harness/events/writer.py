@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -10,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.deadline import SYSTEM_CLOCK, Clock
-from harness.events.at_once import write_at_once
 from harness.events.keeper import Acknowledged, Keeper
 from harness.events.lock import WriterLock
 from harness.events.segments import first_sequence, rotated_name, scan
 from harness.events.tail import Tail, tail_of
 
 _NEXT = ".events.jsonl.next"
+_LOOK_AGAIN = 0.5
+"""Seconds after which a write makes sure that the file is still the one at its path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +54,17 @@ class RecordWriter:
         *,
         clock: Clock = SYSTEM_CLOCK,
         acknowledged: Acknowledged | None = None,
+        used: Callable[[], int] | None = None,
         told: Callable[[str], None] | None = None,
     ) -> None:
-        """`acknowledged` gives the highest `event.sequence` that every sink has; `told` is called, from a thread of its
-        own, with what went wrong with full segments. Raises OSError, and UsageError where another process writes this
-        record."""
+        """`acknowledged` gives the highest `event.sequence` that every sink has, `used` the highest that any sink has:
+        where the record has lost events up to that one, their numbers stay unused, and `lost` has the first and the
+        last of them. `told` is called, from a thread of its own, with what went wrong with full segments. Raises
+        OSError, and UsageError where another process writes this record."""
         self.path = path
         self.last = 0
         self.torn: Path | None = None
+        self.lost: tuple[int, int] | None = None
         self.trouble = ""
         self._rotation = rotation or Rotation()
         self._clock = clock
@@ -81,6 +86,10 @@ class RecordWriter:
                 )
                 (path.parent / _NEXT).unlink(missing_ok=True)
                 self._take_up()
+                highest = used() if used else 0
+                if highest > self.last:
+                    self.lost = (self.last + 1, highest)
+                    self.last = highest
             self._fd = _open(path)
         except BaseException:
             self._release()
@@ -88,20 +97,21 @@ class RecordWriter:
         self._size = os.fstat(self._fd).st_size
         if regular:
             self._first = first_sequence(path) or 0
-        self._since = clock.monotonic()
+        self._since = self._seen = clock.monotonic()
         if self._keeper and self._keeper.has_work():
             self._keeper.wake()
 
     def write(self, line: bytes, sequence: int) -> None:
         """Appends a line that ends in a newline. Raises OSError; then nothing of it is in the file."""
+        if self._clock.monotonic() - self._seen >= _LOOK_AGAIN:
+            self.look_at_place()
         if self._rotation.due(self._size - self._put_off, self._clock.monotonic() - self._since, len(line)):
             self._turn_over()
-        # A pipe's reader may keep a writer waiting for as long as it likes.
-        put = os.write if self._keeper is None else write_at_once
         written = 0
         try:
             while written < len(line):
-                written += put(self._fd, line[written:])
+                # Lets other threads run meanwhile: a disk may take seconds for it.
+                written += os.write(self._fd, line[written:])
             self._wrote(len(line), sequence)
         except BaseException:
             self._after_failure(len(line), sequence)
@@ -124,6 +134,53 @@ class RecordWriter:
                 self._wrote(size, sequence)
             elif there > self._size:
                 os.ftruncate(self._fd, self._size)
+
+    def look_at_place(self) -> None:
+        """Make sure that what is written is what a reader finds at the path: somebody may have removed the file, moved
+        it away, put another one there, or emptied it.
+
+        A file that is not there is written again with all that it held, and `trouble` says so; another one that is
+        there is set aside. Raises OSError where that cannot be done, or where the file was cut and its events are gone.
+        """
+        self._seen = self._clock.monotonic()
+        if self._keeper is None or self._fd < 0:
+            return
+        mine = os.fstat(self._fd)
+        if mine.st_size < self._size:
+            raise OSError(errno.EIO, f"it was cut from {self._size} to {mine.st_size} bytes by somebody else")
+        try:
+            there = os.stat(self.path, follow_symlinks=False)
+        except FileNotFoundError:
+            words = f"{self.path} was removed or moved away"
+        else:
+            if (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino):
+                return
+            aside = self.path.with_name(f"events.replaced.{self.last:012d}")
+            os.rename(self.path, aside)
+            words = f"{self.path} was replaced by another file, which is now {aside.name}"
+        self._restore()
+        self.trouble = f"{words} while it was written; it was written again with all its events"
+
+    def _restore(self) -> None:
+        """Write the file anew at its path from the one that is still open, and go on with the new one."""
+        following = self.path.parent / _NEXT
+        fd = os.open(following, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            offset = 0
+            while offset < self._size:
+                data = os.pread(self._fd, min(1 << 20, self._size - offset), offset)
+                if not data:
+                    raise OSError(errno.EIO, "its events cannot be read back")
+                offset += len(data)
+                while data:
+                    data = data[os.write(fd, data) :]
+            os.rename(following, self.path)
+        except OSError:
+            os.close(fd)
+            following.unlink(missing_ok=True)
+            raise
+        old, self._fd = self._fd, fd
+        os.close(old)
 
     def settle(self) -> None:
         """Returns when what was turned over is compressed, and the oldest removed."""
@@ -157,7 +214,7 @@ class RecordWriter:
         following = self.path.parent / _NEXT
         rotated = self.path.parent / rotated_name(self._first)
         try:
-            fd = os.open(following, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            fd = os.open(following, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:
                 os.rename(self.path, rotated)
                 try:
@@ -202,4 +259,7 @@ class RecordWriter:
 
 
 def _open(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    # Readable too: should somebody remove the file, it is written again from what this descriptor still has.
+    readable = not path.exists() or stat.S_ISREG(path.stat().st_mode)
+    mode = os.O_RDWR if readable else os.O_WRONLY
+    return os.open(path, mode | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

@@ -262,10 +262,12 @@ class Machine:
         assert self._supervisor is not None
         assert self._supervisor.stdout is not None
         fd = self._supervisor.stdout.fileno()
+        poll = select.poll()  # select() takes no descriptor from 1,024 up
+        poll.register(fd, select.POLLIN)
         line = b""
         while not line.endswith(b"\n"):
             deadline.check(doing)
-            if select.select([fd], [], [], min(0.1, deadline.remaining()))[0]:
+            if poll.poll(min(0.1, deadline.remaining()) * 1000):
                 byte = os.read(fd, 1)
                 if not byte:
                     return ""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.deadline import Cancellation, Clock, Deadline
+from harness.deadline import Allowance, Cancellation, Clock, Deadline
 from harness.events import Emitter
 from harness.events.emitter import Level
 from harness.target.target import Commands
@@ -78,6 +78,10 @@ class MovingDeadline(Deadline):
     def cancellation(self) -> Cancellation:
         return self._moment.deadline.cancellation
 
+    @property
+    def allowance(self) -> Allowance | None:
+        return self._moment.deadline.allowance
+
 
 class MovingEmitter:
     """Records as the present moment's test, where that is about this target."""
@@ -136,7 +140,7 @@ class Interruptible:
     def _apart(self, call: Callable[[Deadline], T], deadline: Deadline) -> T:
         # A fixed point in time: the call must not wait on into a moment that is not its own.
         outer, own = deadline.cancellation, Cancellation()
-        until = Deadline(deadline.at, deadline.clock, outer)
+        until = Deadline(deadline.at, deadline.clock, outer, deadline.allowance)
         if threading.current_thread() is not threading.main_thread():
             return call(until)
         forget = outer.on_cancel(lambda: own.cancel(outer.reason))

@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +32,7 @@ from harness.pytest.verdict import not_run
 from harness.pytest.witness import Witness
 from harness.report import folder as run_folder
 from harness.report.folder import RunFolder
+from harness.report.plan_file import write_plan
 from harness.report.write import write_reports
 from harness.target.spec import resolved, target_spec
 from harness.target.target import Target
@@ -186,7 +187,8 @@ class Suite:
         for host in self._hosts.values():
             for secret in host.secret_values:
                 log.add_secret(secret)
-        log.emit("run.start", f"{len(self._trials)} tests", argv=sys.argv, version=__version__, plan=self._plan())
+        plan = write_plan(self._folder.path, map(log.redact, self._plan()))
+        log.emit("run.start", f"{len(self._trials)} tests", argv=sys.argv, version=__version__, plan=plan)
         tests = Counter(trial.target for trial in self._trials)
         hosts = [host for name, host in self._hosts.items() if tests[name]]
         self._targets = Targets(self._options, folder=self._folder, log=log, moment=self._moment)
@@ -234,30 +236,28 @@ class Suite:
     def _record_lost(self, error: HarnessError) -> None:
         self._not_written = str(error)
 
-    def _plan(self) -> dict[str, Any]:
-        """As that of `harness run`."""
-        return {
-            "targets": [
-                {
-                    "target": name,
-                    "groups": list(self._hosts[name].groups),
-                    "checks": [
-                        {
-                            "id": trial.check.id,
-                            "check": trial.check.label,
-                            "description": trial.check.description,
-                            "tags": [],
-                            "budget": trial.settings.budget,
-                            "window": trial.settings.window,
-                            "needs": [],
-                        }
-                        for trial in self._trials
-                        if trial.target == name
-                    ],
-                }
-                for name in dict.fromkeys(trial.target for trial in self._trials)
-            ]
-        }
+    def _plan(self) -> Iterator[dict[str, Any]]:
+        """Yield each target's part of the plan, as that of `harness run`."""
+        by_target: dict[str, list[Trial]] = {}
+        for trial in self._trials:
+            by_target.setdefault(trial.target, []).append(trial)
+        for name, trials in by_target.items():
+            yield {
+                "target": name,
+                "groups": list(self._hosts[name].groups),
+                "checks": [
+                    {
+                        "id": trial.check.id,
+                        "check": trial.check.label,
+                        "description": trial.check.description,
+                        "tags": [],
+                        "budget": trial.settings.budget,
+                        "window": trial.settings.window,
+                        "needs": [],
+                    }
+                    for trial in trials
+                ],
+            }
 
 
 class _Progress:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from harness.api.check import Check, Settings
-from harness.deadline import Cancellation, Deadline
+from harness.deadline import SYSTEM_CLOCK, Cancellation, Deadline
 from harness.engine.attempts import MakeTarget
 from harness.engine.console import ConsoleTail
 from harness.engine.findings.rules import finding_rules
@@ -58,6 +59,7 @@ class Targets:
         self.console = ConsoleTail()
         pool = WorkerPool(options.forks)
         self._means = Means(pool, pool, findings, self.console)
+        self._watch = contextlib.ExitStack()
         log.subscribe(self.console)
         log.subscribe(findings)
 
@@ -66,6 +68,7 @@ class Targets:
 
         What goes wrong with one of them is told by its tests.
         """
+        self._watch.enter_context(SYSTEM_CLOCK.watched())
         self._until(self._start(hosts, tests))
 
     def target(self, name: str) -> Target:
@@ -118,6 +121,7 @@ class Targets:
         try:
             return self._until(self._stop(results))
         finally:
+            self._watch.close()
             self._keyring.close()
             self._calls.shutdown(wait=False)
             self._means.shutdown()

@@ -9,7 +9,7 @@ from harness.soak.trial import Trial, TrialOutcome
 
 _ORDER = (
     TrialOutcome.FAILED, TrialOutcome.ERROR, TrialOutcome.INTERNAL, TrialOutcome.UNREACHABLE,
-    TrialOutcome.INFRASTRUCTURE, TrialOutcome.PASSED, TrialOutcome.SKIPPED,
+    TrialOutcome.INFRASTRUCTURE, TrialOutcome.NOT_RUN, TrialOutcome.PASSED, TrialOutcome.SKIPPED,
 )  # fmt: skip
 
 

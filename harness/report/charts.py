@@ -21,7 +21,7 @@ COLUMNS = 250
 _TITLED = 60
 _LANE = 1000
 
-_GRAVITY = ("failed", "error", "internal", "unreachable", "infrastructure", "flaky", "passed", "skipped")
+_GRAVITY = ("failed", "error", "internal", "unreachable", "infrastructure", "not_run", "flaky", "passed", "skipped")
 
 
 def kind(trial: Trial) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from harness.errors import UsageError
 from harness.events import Record
 from harness.events.reader import Line, Position, RecordReader
+from harness.events.typed import typed
 from harness.report.people import PeopleLines
 from harness.report.shown import shown
 
@@ -51,14 +52,14 @@ def find_event(folder: Path, name: str) -> Record:
     if name.isdigit():
         for line in _lines(folder, Position(max(0, int(name) - 1))):
             if line.sequence == int(name):
-                return line.event()
+                return _event(line)
             break
         raise UsageError(f"the record in {folder} has no event {name}", hint="Its lines begin with their numbers.")
     prefix = name.upper()
     if len(prefix) < _SHORTEST_ID or not prefix.isalnum():
         raise UsageError(f"{name!r} is no event: expected the number of one, an event.id, or the beginning of one")
     needle = f'"event.id":"{prefix}'.encode()
-    found = [line.event() for line in _lines(folder) if needle in line.raw]
+    found = [_event(line) for line in _lines(folder) if needle in line.raw]
     found = [event for event in found if event["event.id"].startswith(prefix)]
     if len(found) == 1:
         return found[0]
@@ -95,7 +96,7 @@ class _Collector:
         host = f'"host.name":"{self._target}"'.encode()
         for line in _lines(folder):
             if b'"event.action":"run.' in line.raw or (self._target is not None and host in line.raw):
-                self._take(line.event())
+                self._take(_event(line))
         checks = self._checks()
         return Chain(
             event=self._event,
@@ -208,7 +209,15 @@ def _at(event: Record) -> datetime:
 
 
 def _began(event: Record) -> datetime:
-    return _at(event) - timedelta(microseconds=event.get("event.duration", 0) / 1000)
+    try:
+        return _at(event) - timedelta(microseconds=event.get("event.duration", 0) / 1000)
+    except OverflowError:
+        return _at(event)
+
+
+def _event(line: Line) -> Record:
+    """The event of a line with the types that are published. Raises DamagedRecord."""
+    return typed(line.event(), line.sequence)
 
 
 def _lines(folder: Path, position: Position | None = None) -> Iterator[Line]:

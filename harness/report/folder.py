@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,14 +119,15 @@ def _some(names: list[str], most: int = 10) -> str:
     return ("… " if len(names) > most else "") + ", ".join(names[-most:])
 
 
-def write_private(path: Path, text: str, *, sync: bool = True) -> None:
-    """Write a whole file or none, readable by its owner only; `sync` says whether it is on the disk then."""
+def write_private(path: Path, text: str | Iterable[str], *, sync: bool = True) -> None:
+    """Write a whole file or none, readable by its owner only; `text` may come in pieces. `sync` says whether it is on
+    the disk then."""
     # In a folder that others may write to, nothing of theirs is followed or written over.
     temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}")
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
+            file.writelines((text,) if isinstance(text, str) else text)
             file.flush()
             if sync:
                 os.fsync(file.fileno())

@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.events import Record
 from harness.events.reader import DamagedRecord, Line, Position, RecordReader, State
 from harness.events.tail import last_sequence
+from harness.events.typed import typed
 from harness.report.choice import Choice
 
 PAUSE = 0.2
@@ -58,7 +59,7 @@ class Follower:
             if not self._choice.may_hold(line.raw):
                 continue
             try:
-                event = line.event()
+                event = typed(line.event(), line.sequence)
             except DamagedRecord as error:
                 self._note(error.message)
                 continue

@@ -18,7 +18,7 @@ from harness.soak.trial import TrialOutcome
 
 _SIGNS = {
     TrialOutcome.PASSED: ".", TrialOutcome.FAILED: "F", TrialOutcome.SKIPPED: "s", TrialOutcome.UNREACHABLE: "U",
-    TrialOutcome.ERROR: "E", TrialOutcome.INTERNAL: "E", TrialOutcome.INFRASTRUCTURE: "I",
+    TrialOutcome.ERROR: "E", TrialOutcome.INTERNAL: "E", TrialOutcome.INFRASTRUCTURE: "I", TrialOutcome.NOT_RUN: "-",
 }  # fmt: skip
 _LONGEST = 100
 

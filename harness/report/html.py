@@ -15,7 +15,7 @@ from harness.report.read import Run, when
 from harness.report.visible import visible
 from harness.soak.compare import Comparison
 from harness.soak.figures import Figures
-from harness.soak.recovery import spells
+from harness.soak.recovery import all_spells, spells
 from harness.soak.signature import signature
 from harness.soak.summary import Drift, Summary
 from harness.soak.trial import Trial
@@ -110,6 +110,7 @@ def report_html(run: Run, summary: Summary) -> str:
         drifts=_drifts(summary, by_row, last),
         drifts_left=len(summary.drifts) - MOST_DRIFTS,
         elapsed=_elapsed(run),
+        recovery=all_spells(run.marks, "recovery", summary.demand.confidence),
         recoveries=spells(run.marks, "recovery", summary.demand.confidence),
         resets=spells(run.marks, "reset", summary.demand.confidence),
     )

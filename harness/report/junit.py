@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from harness.engine.outcome import CheckResult, Outcome, RunResult, TargetResult
@@ -15,8 +16,17 @@ _PLAIN = re.compile(r"[\w .:,/+()-]*", re.ASCII).fullmatch
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+_ERRORS = frozenset((Outcome.ERROR, Outcome.UNREACHABLE, Outcome.INFRASTRUCTURE, Outcome.NOT_RUN))
+"""Outcomes that are no verdict on the target: JUnit's `error`, with the outcome as its type."""
+
+
 def render(result: RunResult) -> str:
     """One `testsuite` for each target, one `testcase` for each check."""
+    return "".join(pieces(result))
+
+
+def pieces(result: RunResult) -> Iterator[str]:
+    """Yield the same in pieces, one for each target."""
     counts = result.counts
     root = _open(
         "testsuites",
@@ -24,15 +34,15 @@ def render(result: RunResult) -> str:
         id=result.run,
         tests=len(result.checks),
         failures=counts["failed"],
-        errors=counts["error"] + counts["unreachable"],
+        errors=sum(counts[outcome] for outcome in _ERRORS),
         skipped=counts["skipped"],
         time=f"{result.duration:.3f}",
         timestamp=stamp(result.started),
     )
-    lines = ["<?xml version='1.0' encoding='utf-8'?>", root]
+    yield f"<?xml version='1.0' encoding='utf-8'?>\n{root}\n"
     for target in result.targets:
-        lines += _suite(target, result.started)
-    return "\n".join([*lines, "</testsuites>", ""])
+        yield "\n".join([*_suite(target, result.started), ""])
+    yield "</testsuites>\n"
 
 
 def _suite(target: TargetResult, started: float) -> list[str]:
@@ -43,7 +53,7 @@ def _suite(target: TargetResult, started: float) -> list[str]:
         hostname=target.target,
         tests=len(outcomes),
         failures=outcomes.count(Outcome.FAILED),
-        errors=outcomes.count(Outcome.ERROR) + outcomes.count(Outcome.UNREACHABLE),
+        errors=sum(outcome in _ERRORS for outcome in outcomes),
         skipped=outcomes.count(Outcome.SKIPPED),
         time=f"{target.duration:.3f}",
         timestamp=stamp(min((check.started for check in target.checks), default=started)),
@@ -92,7 +102,7 @@ def _verdict(check: CheckResult, collected: str) -> list[str]:
     """What stands in a case that did not simply pass."""
     if check.outcome is Outcome.SKIPPED:
         return [f"      <skipped message={_attribute(check.message)} />"]
-    if check.outcome in (Outcome.FAILED, Outcome.ERROR, Outcome.UNREACHABLE):
+    if check.outcome is Outcome.FAILED or check.outcome in _ERRORS:
         name = "failure" if check.outcome is Outcome.FAILED else "error"
         opened = _open(name, message=check.message, type=check.outcome.value)
         return [f"      {opened}{_text(details(check, collected))}</{name}>"]

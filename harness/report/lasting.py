@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
+
+from harness.printing import SafeStream
 
 
 class LastingStream:
@@ -46,3 +48,10 @@ class LastingStream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def lasting(stream: Any) -> Any:
+    """Return the stream as a lasting one. A safe stream stays safe, and styled text goes the same way."""
+    if isinstance(stream, SafeStream):
+        return stream.over(cast("TextIO", LastingStream(stream.unguarded)))
+    return LastingStream(stream)

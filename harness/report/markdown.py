@@ -20,7 +20,7 @@ LONGEST = 900_000
 
 _SIGNS = {
     "passed": "✅", "failed": "❌", "flaky": "⚠️", "unreachable": "🔌", "error": "❌", "internal": "❌",
-    "infrastructure": "🔌", "skipped": "⏭️", "nothing": "❔",
+    "infrastructure": "🔌", "not_run": "❔", "skipped": "⏭️", "nothing": "❔",
     "better": "✅", "same": "✅", "worse": "❌", "too few data": "❔",
 }  # fmt: skip
 # What Markdown, HTML or GitHub may read as more than a character: an entity is never read as markup. Letters around an

@@ -90,7 +90,7 @@ def local_time(stamp: str) -> str:
     """`11-23 07:31:02.123` of a timestamp of the record, in local time; as it is where it is none."""
     try:
         return _local_second(stamp[:19]) + stamp[19:23]
-    except ValueError:
+    except (ValueError, OverflowError):
         return stamp
 
 

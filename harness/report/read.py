@@ -15,17 +15,20 @@ from harness.api.check import WHOLE_TARGET
 from harness.engine.outcome import GOOD, CheckResult, Observation, Outcome
 from harness.errors import UsageError
 from harness.events import Record
-from harness.events.reader import RecordReader, State
+from harness.events.reader import DamagedRecord, RecordReader, State
+from harness.events.typed import typed
 from harness.report.folder import RESULTS, TRIALS
-from harness.soak.tally import MISSED
+from harness.soak.tally import CLOCK, MISSED
 from harness.soak.trial import Settling, Trial, TrialOutcome, from_document, plausible, to_line, trial
 from harness.soak.trials import Mark, read_trials
 
 _TOLD_AS_MARKS = {
     "link.fallback": "fallback", "link.recovered": "recovered", "finding": "finding", "fault.start": "fault",
-    "target.unreachable": "unreachable", "boot.failed": "boot",
+    "target.unreachable": "unreachable", "boot.failed": "boot", "clock.stepped": "clock", "clock.drifted": "clock",
+    "clock.suspended": "clock",
 }  # fmt: skip
 _NANOSECONDS = 1_000_000_000
+_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,8 @@ def _of_trials(folder: Path) -> Run:
         lines = ", ".join(str(number) for number in read.unreadable[:10])
         notes.append(f"{read.unreadable_count} lines of {TRIALS} cannot be read and are left out (line {lines})")
     missed = Counter((mark.name, mark.target) for mark in read.marks if mark.kind == MISSED)
+    clock = sorted({(mark.started, mark.text) for mark in read.marks if mark.kind == CLOCK})
+    notes += (f"{when(at)}: {text}" for at, text in clock[:10])
     if missed:
         some = ", ".join(f"{count} times {name} on {target}" for (name, target), count in sorted(missed.items()))
         notes.append(f"{missed.total()} faults were drawn and not injected: {some}")
@@ -208,7 +213,9 @@ def _story(document: Mapping[str, Any]) -> TargetStory:
     return TargetStory(
         name=str(document["target"]),
         settled=str(document.get("settled", "")),
-        unreachable=str(document.get("unreachable", "") or document.get("error", "")),
+        unreachable=str(
+            document.get("unreachable", "") or document.get("error", "") or document.get("infrastructure", "")
+        ),
         stages=tuple((str(name), plausible(at)) for name, at in document.get("stages", ())),
         console_log=str(document.get("console_log", "")),
     )
@@ -235,6 +242,7 @@ def _record(folder: Path, *, marks: bool = True) -> _Told:
     """Reads the record: its beginning only, where neither marks nor checks are wanted."""
     told = _Told()
     found: list[Mark] = []
+    unreadable = 0
     with RecordReader(folder) as reader:
         while lines := reader.read(1 << 20 if marks else 1 << 14):
             for line in lines:
@@ -242,14 +250,17 @@ def _record(folder: Path, *, marks: bool = True) -> _Told:
                 if not any(word in line.raw for word in _WANTED):
                     continue
                 try:
-                    event = orjson.loads(line.raw)
-                    _take(told, event, found)
-                except (ValueError, KeyError, TypeError, AttributeError):
-                    told.notes.append(f"event {line.sequence} of the record cannot be read and is left out")
+                    _take(told, typed(line.event(), line.sequence), found)
+                except (ValueError, KeyError, TypeError, AttributeError, OverflowError, DamagedRecord):
+                    unreadable += 1
+                    if unreadable <= _NAMED:
+                        told.notes.append(f"event {line.sequence} of the record cannot be read and is left out")
             if not marks:
                 told.ended = _has_ended(folder)
                 return told
         told.ended = reader.state is State.ENDED
+    if unreadable > _NAMED:
+        told.notes.append(f"{unreadable - _NAMED} more events cannot be read and are left out")
     told.marks = tuple(found)
     return told
 
@@ -271,17 +282,19 @@ def _has_ended(folder: Path) -> bool:
 
 
 def _take(told: _Told, event: Record, marks: list[Mark]) -> None:
-    action, at = event["event.action"], datetime.fromisoformat(event["@timestamp"]).timestamp()
+    action, at = event["event.action"], plausible(datetime.fromisoformat(event["@timestamp"]).timestamp())
     told.last = at
     if action == "run.start" and not told.run:
         import shlex
 
-        told.run, told.started = event["cicd.pipeline.run.id"], at
+        told.run, told.started = event.get("cicd.pipeline.run.id", ""), at
         argv = [str(word) for word in event.get("harness.argv", [])]
         told.command = shlex.join(["harness", *argv[1:]]) if argv else ""
     elif action == "check.end" and event.get("test.suite.name") != WHOLE_TARGET:
         told.checks.append(_trial_of(event, at))
     elif action in _TOLD_AS_MARKS:
+        if _TOLD_AS_MARKS[action] == CLOCK:
+            told.notes.append(f"{when(at)}: {event['message']}")
         name = event.get("harness.finding") or event.get("harness.to_transport") or event.get("harness.fault") or ""
         first = event["message"].partition("\n")[0]
         marks.append(Mark(1, event.get("host.name", ""), _TOLD_AS_MARKS[action], str(name), at, text=first))
@@ -292,13 +305,14 @@ def _trial_of(event: Record, at: float) -> Trial:
     outcome = TrialOutcome(event["harness.outcome"])
     label = f"{event['test.suite.name']}::{event['test.case.name']} {outcome.value}"
     settled = outcome is TrialOutcome.PASSED
+    delays = {cause: milliseconds / 1000 for cause, milliseconds in event.get("harness.delays", {}).items()}
     return Trial(
         iteration=1,
         target=event["host.name"],
         suite=event["test.suite.name"],
         check=event["test.case.name"],
         outcome=outcome,
-        started=at - duration,
+        started=at - duration - sum(delays.values()),
         duration=duration,
         check_id=event.get("harness.check_id", ""),
         transports=tuple(event.get("harness.transports", ())),
@@ -310,6 +324,7 @@ def _trial_of(event: Record, at: float) -> Trial:
         re_reads=int(event.get("harness.re_reads", 0)),
         message=event["message"].removeprefix(label).removeprefix(": "),
         location=event.get("harness.location", ""),
+        delays=delays,
     )
 
 

@@ -6,14 +6,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TextIO, cast
+from typing import IO, TYPE_CHECKING, Any
 
 from harness.api.check import WHOLE_TARGET
 from harness.engine.findings.finding import Finding, Ruling, Severity
 from harness.engine.outcome import CheckResult, Outcome, RunResult, TargetResult
 from harness.events import Record
 from harness.printing import styled
-from harness.report.lasting import LastingStream
+from harness.report.lasting import lasting
 from harness.report.lines import Lines, Part, PlainLines, may_be_styled
 from harness.report.reasons import WORTH_NAMING, by_name
 
@@ -28,7 +28,11 @@ _STYLE = {
     Outcome.SKIPPED: "yellow",
     Outcome.UNREACHABLE: "bold magenta",
     Outcome.ERROR: "bold red",
+    Outcome.INFRASTRUCTURE: "bold magenta",
+    Outcome.NOT_RUN: "bold yellow",
 }
+_WITHOUT_ATTEMPTS = (Outcome.UNREACHABLE, Outcome.INFRASTRUCTURE, Outcome.NOT_RUN)
+"""Outcomes that many checks of a target have for one reason, which is told once."""
 _AT_THE_TERMINAL = ("ssh.passphrase_wanted", "ssh.passphrase_done")
 _NANOSECONDS = 1_000_000_000
 
@@ -52,18 +56,16 @@ class Terminal:
     """Prints a run. On a TTY one live line for each target, else plain lines; `verbosity` -1 (quiet) to 2."""
 
     def __init__(self, given: IO[str], *, verbosity: int = 0) -> None:
-        self._stream = LastingStream(cast("TextIO", given))
-        stream = cast("IO[str]", self._stream)
+        self._stream = stream = lasting(given)
         self._verbosity = verbosity
         self._lines: Lines = PlainLines(stream)
         self._styled: StyledLines | None = None
         if may_be_styled(stream):
             from harness.report.live import StyledLines
 
-            styled_stream = LastingStream(cast("TextIO", styled(given)))
-            styled_lines = StyledLines(cast("IO[str]", styled_stream))
+            styled_lines = StyledLines(stream)
             if styled_lines.is_terminal:
-                self._stream, self._lines, self._styled = styled_stream, styled_lines, styled_lines
+                self._lines = self._styled = styled_lines
         self._lock = threading.Lock()
         self._rows: dict[str, _Row] = {}
         self._live: Live | None = None
@@ -82,7 +84,7 @@ class Terminal:
     def abandon(self) -> None:
         """Gives the cursor back, for a process that leaves at once. May be called from a signal's handler."""
         if self._live is not None:
-            self._stream.write("\x1b[?25h\n")
+            styled(self._stream).write("\x1b[?25h\n")
             self._stream.flush()
 
     def __call__(self, record: Record) -> None:
@@ -166,7 +168,7 @@ class Terminal:
         if record["test.suite.name"] == WHOLE_TARGET:
             return
         outcome = Outcome(record["harness.outcome"])
-        if outcome is Outcome.UNREACHABLE and not record["harness.attempts"] and self._verbosity < 1:
+        if outcome in _WITHOUT_ATTEMPTS and not record["harness.attempts"] and self._verbosity < 1:
             return  # the target itself was told to be unreachable, once
         row.passed += outcome is Outcome.PASSED
         row.bad += outcome not in (Outcome.PASSED, Outcome.SKIPPED)
@@ -234,16 +236,16 @@ class Terminal:
         for target in unreachable:
             self._target_failure(target)
         told: dict[str, str] = {}
-        not_run: dict[tuple[str, str], list[CheckResult]] = {}
+        not_run: dict[tuple[str, str, Outcome], list[CheckResult]] = {}
         for check in bad:
             if check.target in reported:
                 continue
-            if check.outcome is Outcome.UNREACHABLE and not check.attempts:
-                not_run.setdefault((check.target, check.message), []).append(check)
+            if check.outcome in _WITHOUT_ATTEMPTS and not check.attempts:
+                not_run.setdefault((check.target, check.message, check.outcome), []).append(check)
             else:
                 self._failure(check, told)
-        for (name, why), checks in not_run.items():
-            self._write(("UNREACHABLE ", _STYLE[Outcome.UNREACHABLE]), (name, "bold"))
+        for (name, why, outcome), checks in not_run.items():
+            self._write((f"{_shown(outcome)} ", _STYLE[outcome]), (name, "bold"))
             self._write(f"    {why}")
             self._write(f"    no verdict: {', '.join(check.label for check in checks)}")
             self._write("")
@@ -270,9 +272,7 @@ class Terminal:
         self._write("")
 
     def _failure(self, check: CheckResult, told: dict[str, str]) -> None:
-        self._write(
-            (f"{check.outcome.value.upper()} ", _STYLE[check.outcome]), (f"{check.target}  {check.label}", "bold")
-        )
+        self._write((f"{_shown(check.outcome)} ", _STYLE[check.outcome]), (f"{check.target}  {check.label}", "bold"))
         message = by_name(check.message, told)
         if len(check.message) >= WORTH_NAMING:
             told.setdefault(check.message, f"{check.target} {check.label}")
@@ -292,6 +292,8 @@ class Terminal:
         for warning in check.warnings:
             self._write((f"    warning: {warning}", "yellow"))
         facts = [f"{check.attempts} attempt{'s' if check.attempts != 1 else ''}", f"{check.duration:.1f} s"]
+        if check.delays:
+            facts[-1] += f" and {sum(check.delays.values()):.1f} s of harness's own ({', '.join(check.delays)})"
         if check.transports:
             facts.append("over " + ", ".join(check.transports))
         if check.attempts:
@@ -327,7 +329,7 @@ class Terminal:
         for outcome in Outcome:
             if counts[outcome.value] or outcome in (Outcome.PASSED, Outcome.FAILED):
                 style = _STYLE[outcome] if counts[outcome.value] else "dim"
-                line += [(f"{counts[outcome.value]} {outcome.value}", style), ", "]
+                line += [(f"{counts[outcome.value]} {outcome.value.replace('_', ' ')}", style), ", "]
         fallbacks = sum(target.counts.get("fallbacks", 0) for target in result.targets)
         re_reads = sum(target.counts.get("re_reads", 0) for target in result.targets)
         line.append(f"{len(result.targets)} target{'s' if len(result.targets) != 1 else ''}, {result.duration:.1f} s")
@@ -336,6 +338,8 @@ class Terminal:
         found = sum(sum(target.finding_counts.values()) for target in result.targets)
         if found:
             line.append((f"; {found} finding{'s' if found != 1 else ''} on the console", "yellow"))
+        if stalled := sum(result.stalls.values()):
+            line.append((f"; harness itself was stalled for {stalled:.1f} s ({', '.join(result.stalls)})", "yellow"))
         warnings = sum(len(check.warnings) for check in result.checks)
         if warnings:
             line.append((f"; {warnings} warning{'s' if warnings != 1 else ''}", "yellow"))
@@ -383,6 +387,10 @@ _HANDLERS: dict[str, _Handler] = {
     "target.unanswered": Terminal._warn,
     "target.unreachable": Terminal._warn,
     "target.stop_failed": Terminal._warn,
+    "clock.stepped": Terminal._warn,
+    "clock.drifted": Terminal._warn,
+    "clock.suspended": Terminal._warn,
+    "record.trouble": Terminal._warn,
     "machine.start": Terminal._machine,
     "machine.started": Terminal._machine,
     "machine.attached": Terminal._machine,
@@ -411,3 +419,7 @@ _HANDLERS: dict[str, _Handler] = {
     "record.waited": Terminal._warn,
     "internal.error": Terminal._warn,
 }
+
+
+def _shown(outcome: Outcome) -> str:
+    return outcome.value.upper().replace("_", " ")

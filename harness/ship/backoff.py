@@ -11,8 +11,9 @@ from harness.ship.sink import Unavailable
 
 _LEAST = 0.1  # seconds
 _FIRST = 0.4
+_FIRST_LOST = 0.02
 _MOST = 30.0
-_MOST_ASKED = 3600.0
+MOST_ASKED = 3600.0
 
 _Answer = TypeVar("_Answer")
 
@@ -21,6 +22,9 @@ class Backoff:
     """Calls until it is no longer Unavailable. The pauses grow, with jitter, from half a second to half a minute, so
     that many shippers do not come back at one moment; a receiver that asks for more (Retry-After) gets up to an hour.
 
+    A connection that broke (`Unavailable.lost`) is made again sooner, from some milliseconds on: on a link that loses
+    connections the next one is as good as any. Those pauses grow to half a minute too.
+
     Everything else that is raised, also by `sleep`, ends it.
     """
 
@@ -28,8 +32,12 @@ class Backoff:
         """`sleep` waits so many seconds; `failed` is told of each failure, and which one in a row it is."""
         growing = wait_fixed(_LEAST) + wait_random_exponential(multiplier=_FIRST, max=_MOST)
 
+        quick = wait_random_exponential(multiplier=_FIRST_LOST, max=_MOST)
+
         def pause(state: RetryCallState) -> float:
-            return max(growing(state), min(_error(state).wait or 0.0, _MOST_ASKED))
+            error = _error(state)
+            own = quick(state) if error.lost else growing(state)
+            return max(own, min(error.wait or 0.0, MOST_ASKED))
 
         self._retrying = Retrying(
             retry=retry_if_exception_type(Unavailable),

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from harness.deadline import Cancellation
 from harness.errors import Cancelled, HarnessError
-from harness.events.segments import scan
-from harness.events.tail import tail_of
+from harness.events.tail import last_sequence
+from harness.ship.checkpoint import FOLDER
 from harness.ship.credentials import PASSWORD_VARIABLE
 from harness.ship.registry import OpenSink
 from harness.ship.shipper import Shipper
@@ -34,11 +34,18 @@ class Journey:
     refused: int
     left: int
     trouble: str
+    lost: int = 0
+    damage: str = ""
 
     @property
     def bad(self) -> bool:
         """Whether not everything has arrived."""
-        return bool(self.left or self.refused or self.trouble)
+        return bool(self.left or self.trouble or self.incomplete)
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether something will never arrive: it was refused, or is missing in the record."""
+        return bool(self.refused or self.lost or self.damage)
 
     @property
     def words(self) -> str:
@@ -46,12 +53,26 @@ class Journey:
         what = f"{self.run} to {self.sink.address}: {self.sent} events sent"
         if self.refused:
             what += f", {self.refused} refused (see {self.run / 'rejected.jsonl'})"
+        if self.lost:
+            what += f", {self.lost} were no longer in the record"
+        if self.damage:
+            what += f", the end of the record cannot be read: {self.damage}"
         if not self.left and not self.trouble:
+            if self.lost or self.damage:
+                what += (
+                    "\n  All that can be read was sent. If you have the files, put them back into "
+                    f"{self.run}, and send the record anew with: {self.anew}"
+                )
             return what
         what += f", {self.left} left"
         if self.trouble:
             what += f": {self.trouble}"
         return f"{what}\n  Send the rest with: {self.command}"
+
+    @property
+    def anew(self) -> str:
+        """What sends the record from its beginning."""
+        return f"rm {shlex.quote(str(self.run / FOLDER / self.sink.key))}.json; {self.command}"
 
     @property
     def command(self) -> str:
@@ -136,7 +157,7 @@ class Convoy:
                 follow=self._follow,
             )
         except HarnessError as error:
-            self._journeys[at] = Journey(run, sink, 0, 0, _left(run, 0), error.message)
+            self._journeys[at] = Journey(run, sink, 0, 0, _left(run, 0), _advised(error))
             return
         except OSError as error:
             self._journeys[at] = Journey(run, sink, 0, 0, _left(run, 0), f"cannot write into {run}: {error.strerror}")
@@ -147,19 +168,25 @@ class Convoy:
         except Cancelled as error:
             trouble = shipper.trouble or str(error)
         except HarnessError as error:
-            trouble = error.message
+            trouble = _advised(error)
         except BaseException as error:
             self._broken.append(error)
         finally:
-            position, sent, refused = shipper.position, shipper.sent, shipper.refused
             shipper.close()
-        self._journeys[at] = Journey(run, sink, sent, refused, _left(run, position.sequence), trouble)
+        self._journeys[at] = Journey(
+            run,
+            sink,
+            shipper.sent,
+            shipper.refused,
+            _left(run, shipper.position.sequence),
+            trouble,
+            shipper.lost,
+            shipper.damage,
+        )
 
 
-def last_sequence(run: Path) -> int:
-    """The `event.sequence` of a record's last event; 0 where it has none."""
-    segments = scan(run).segments
-    return tail_of(segments[-1].path).sequence if segments else 0
+def _advised(error: HarnessError) -> str:
+    return f"{error.message} ({error.hint.rstrip('.')})" if error.hint else error.message
 
 
 def _left(run: Path, sequence: int) -> int:

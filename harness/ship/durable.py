@@ -6,6 +6,8 @@ import fcntl
 import os
 from pathlib import Path
 
+from harness.events.sync import sync_folder
+
 
 def write_durably(path: Path, data: bytes) -> None:
     """Writes, syncs, renames, and syncs the folder; what stood there before stays until the rename. Raises OSError."""
@@ -63,12 +65,3 @@ def write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes a rename in a folder last."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

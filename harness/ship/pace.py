@@ -6,7 +6,7 @@ _MOST_PATIENCE = 256
 
 
 class Pace:
-    """Halves after each refusal and failure, doubles after successes.
+    """Halves when a batch is too large or refused, doubles after successes.
 
     A receiver's own limit would be met again and again by doubling at once, so each new failure doubles the number of
     batches that must go well before the next try. One outage counts as one failure, however often it is tried.
@@ -20,7 +20,7 @@ class Pace:
         self._troubled = False
 
     def failed(self, count: int) -> None:
-        """A batch of `count` events was refused, or got no answer."""
+        """A batch of `count` events was refused, or got no answer however often it was sent."""
         self.size = max(1, count // 2)
         self._well = 0
         if not self._troubled:

@@ -14,14 +14,20 @@ from harness.ship.event import Event
 class Unavailable(HarnessError):
     """The receiver does not take anything now, or did not say whether it did: the batch is sent again.
 
-    `wait` is the number of seconds that the receiver itself asked for; None where it did not.
+    `wait` is the number of seconds that the receiver itself asked for; None where it did not. `sent` is false where the
+    batch cannot be the cause: it was not sent, or the answer says that the receiver is busy or does not let us in.
+    `lost` says that a connection broke: the first attempts to send again follow quickly.
     """
 
     exit_code = ExitCode.UNREACHABLE
 
-    def __init__(self, message: str, *, wait: float | None = None, hint: str = "") -> None:
+    def __init__(
+        self, message: str, *, wait: float | None = None, hint: str = "", sent: bool = True, lost: bool = False
+    ) -> None:
         super().__init__(message, hint=hint)
         self.wait = wait
+        self.sent = sent
+        self.lost = lost
 
 
 class Refused(HarnessError):

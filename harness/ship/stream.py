@@ -44,7 +44,7 @@ class Stream:
             self._socket.settimeout(None)
         except OSError as error:
             deadline.cancellation.check()
-            raise Unavailable(f"cannot connect to {address.authority}: {reason(error)}") from error
+            raise Unavailable(f"cannot connect to {address.authority}: {reason(error)}", sent=False) from error
 
     def send(self, data: bytes, deadline: Deadline) -> None:
         """Gives all of it to the kernel."""
@@ -108,4 +108,6 @@ class Stream:
         except OSError as error:
             deadline.cancellation.check()
             why = "it does not answer in time" if deadline.expired else reason(error)
-            raise Unavailable(f"the connection to {self._address.authority} was lost while {doing}: {why}") from error
+            raise Unavailable(
+                f"the connection to {self._address.authority} was lost while {doing}: {why}", lost=not deadline.expired
+            ) from error

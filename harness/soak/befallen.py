@@ -6,7 +6,7 @@ import threading
 from datetime import datetime
 
 from harness.events import Record
-from harness.soak.tally import FALLBACK, FINDING
+from harness.soak.tally import CLOCK, FALLBACK, FINDING
 from harness.soak.trials import Mark
 
 MOST = 200
@@ -19,6 +19,8 @@ class Befallen:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._marks: dict[str, list[Mark]] = {}
+        self._clock: list[Mark] = []
+        self._taken: dict[str, int] = {}
 
     def __call__(self, record: Record) -> None:
         """Takes one record."""
@@ -28,12 +30,17 @@ class Befallen:
             kind = FALLBACK
         elif action == "finding" and "harness.ruling" in record:
             name, kind = record["harness.finding"], FINDING
+        elif action.startswith("clock."):
+            name, kind = action.partition(".")[2], CLOCK
         else:
             return
         at = datetime.fromisoformat(record["@timestamp"]).timestamp()
         target = record.get("host.name", "")
         mark = Mark(0, target, kind, name, at, text=record["message"].partition("\n")[0])
         with self._lock:
+            if kind == CLOCK:  # every target of the soak lives with the same clock
+                self._clock.append(mark)
+                return
             marks = self._marks.setdefault(target, [])
             if len(marks) < MOST:
                 marks.append(mark)
@@ -42,4 +49,6 @@ class Befallen:
         """Those of a target since the last time, as marks of this iteration."""
         with self._lock:
             marks = self._marks.pop(target, [])
-        return [Mark(iteration, each.target, each.kind, each.name, each.started, text=each.text) for each in marks]
+            marks += self._clock[self._taken.get(target, 0) :][:MOST]
+            self._taken[target] = len(self._clock)
+        return [Mark(iteration, target, each.kind, each.name, each.started, text=each.text) for each in marks]

@@ -50,7 +50,8 @@ class Cluster:
 
 
 _GRAVITY = {
-    name: rank for rank, name in enumerate(("failed", "error", "internal", "unreachable", "infrastructure", "flaky"))
+    name: rank
+    for rank, name in enumerate(("failed", "error", "internal", "unreachable", "infrastructure", "not_run", "flaky"))
 }
 
 

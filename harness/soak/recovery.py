@@ -31,6 +31,12 @@ def spells(marks: Iterable[Mark], kind: str, confidence: float = CONFIDENCE) -> 
     return tuple(_spell(name, members, confidence) for name, members in sorted(by_name.items()))
 
 
+def all_spells(marks: Iterable[Mark], kind: str, confidence: float = CONFIDENCE) -> Spell | None:
+    """Return the marks of a kind together, whatever their names; None where there are none."""
+    members = [mark for mark in marks if mark.kind == kind]
+    return _spell("", members, confidence) if members else None
+
+
 def _spell(name: str, marks: list[Mark], confidence: float) -> Spell:
     lasted = [max(0.0, mark.ended - mark.started) for mark in marks if mark.ended is not None]
     curve = kaplan_meier(Times(tuple(lasted), never=len(marks) - len(lasted)))

@@ -14,20 +14,22 @@ from harness.engine.console import ConsoleTail
 from harness.engine.failed import Collect
 from harness.engine.findings.watch import Findings
 from harness.engine.life import Means
+from harness.engine.limits import fit_plan
 from harness.engine.outcome import TargetResult
 from harness.engine.plan import Plan
+from harness.engine.scheduler import own_time
 from harness.engine.workers import WorkerPool
 from harness.errors import ExitCode, HarnessError
 from harness.events import Emitter
 from harness.soak.befallen import Befallen
 from harness.soak.ending import Ending
 from harness.soak.known import KnownFlake
-from harness.soak.tally import FLAKY, ITERATION, Tally
+from harness.soak.tally import FLAKY, ITERATION, Tally, counted
 from harness.soak.target_soak import OpenSession, Shared, TargetSoak, Terms
 from harness.soak.trial import Trial, TrialOutcome
 from harness.soak.trials import Finished, Mark, TrialsFile, TrialsReader
 
-MOST_WORKERS = 32
+MOST_LIFE_WORKERS = 32
 
 
 class Soak:
@@ -54,7 +56,7 @@ class Soak:
         collect: Collect | None = None,
         on_progress: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_progress` is called after each iteration, once it is written down."""
+        """`on_progress` is called on the event loop after each iteration, once it is written down."""
         self._plan = plan
         self._terms = terms
         self._ending = ending
@@ -71,6 +73,9 @@ class Soak:
         self._retries = retries
         self._collect = collect
         self._on_progress = on_progress
+        # One call at a time, from the beginning of one iteration's lines to the end of it.
+        self._writing = asyncio.Lock()
+        self._files = WorkerPool(1)
         self._failed = 0
         self._error: HarnessError | None = None
         self.tally = Tally(target.host.name for target in plan.targets)
@@ -92,11 +97,12 @@ class Soak:
         """Carries it out to its end, or until it is cancelled. Raises TrialsError where nothing can be written down."""
         self._began = SYSTEM_CLOCK.monotonic()
         options = self._plan.options
-        count = max(1, min(options.forks, len(self._plan.targets)))
+        fit = fit_plan(self._plan, all_open=True)
+        count = max(1, min(fit.forks, len(self._plan.targets)))
         means = Means(
-            WorkerPool(min(MOST_WORKERS, count * (options.at_once or 4) + 2)),
+            WorkerPool(fit.workers),
             # Lives, what follows them, and their faults: each may hold a thread for a while.
-            WorkerPool(min(MOST_WORKERS, 4 * count + 2)),
+            WorkerPool(min(MOST_LIFE_WORKERS, 4 * count + 2)),
             self._findings,
             self._console_tail,
         )
@@ -113,8 +119,10 @@ class Soak:
             retries=self._retries,
             collect=self._collect,
         )
-        await asyncio.gather(*(self._target(each.host.name, shared) for each in self._plan.targets))
+        async with own_time(SYSTEM_CLOCK, self._events):
+            await asyncio.gather(*(self._target(each.host.name, shared) for each in self._plan.targets))
         means.shutdown()
+        self._files.shutdown()
         if self._error is not None:
             raise self._error
 
@@ -132,7 +140,7 @@ class Soak:
         bad = self.tally.bad
         if bad[TrialOutcome.INTERNAL]:
             return ExitCode.INTERNAL
-        if bad[TrialOutcome.FAILED] or bad[TrialOutcome.ERROR]:
+        if bad[TrialOutcome.FAILED] or bad[TrialOutcome.ERROR] or bad[TrialOutcome.NOT_RUN]:
             return ExitCode.FAILED
         if bad[TrialOutcome.INFRASTRUCTURE]:
             return ExitCode.INFRASTRUCTURE
@@ -152,11 +160,12 @@ class Soak:
             or ending.enough_failures(self._failed)
         )
 
-    def began(self, iteration: int, target: str, now: float) -> None:
+    async def began(self, iteration: int, target: str, now: float) -> None:
         """An iteration begins."""
-        self._file.began(iteration, target, now, spent=self.seconds)
+        spent = self.seconds
+        await self._write_apart(lambda: self._file.began(iteration, target, now, spent=spent))
 
-    def finished(
+    async def finished(
         self, iteration: int, target: str, trials: Sequence[Trial], marks: Sequence[Mark], events: Emitter
     ) -> Counter[str]:
         """Writes an iteration down, then counts it, then tells it. Returns what was bad in it."""
@@ -164,14 +173,17 @@ class Soak:
         whole = next(mark for mark in marks if mark.kind == ITERATION)
         ended = whole.started if whole.ended is None else whole.ended
         lasted = max(0.0, ended - whole.started)
-        self._file.write(iteration, target, trials, marks, ended, lasted=lasted, spent=self.seconds)
+        spent = self.seconds
+        await self._write_apart(
+            lambda: self._file.write(iteration, target, trials, marks, ended, lasted=lasted, spent=spent)
+        )
         bad = self._count(target, trials, marks)
         for trial in trials:
             known = self._known_as(trial)
             if known is not None and known.warn and (trial.flaky or trial.outcome.value in _BAD):
                 words = f"{target}: {trial.label} is a known flake, see {known.tracker}: {trial.message}"
                 events.emit("flake.known", words, level="warning", tracker=known.tracker)
-        counts = Counter(trial.outcome.value for trial in trials)
+        counts = Counter(trial.outcome.value for trial in counted(trials))
         failed = self._ending.failed(bad)
         told = ", ".join(f"{count} {word}" for word, count in counts.items())
         flaky = sum(trial.flaky for trial in trials)
@@ -186,6 +198,11 @@ class Soak:
         )
         self._on_progress()
         return bad
+
+    async def _write_apart(self, write: Callable[[], None]) -> None:
+        """Write to the soak's files on a thread: a disk may take seconds, and the event loop serves every check."""
+        async with self._writing:
+            await self._files.run(write)
 
     # -- counting ------------------------------------------------------------------------------------------------
 

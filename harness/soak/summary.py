@@ -10,6 +10,7 @@ from harness.soak.figures import Demand, Figures, figures
 from harness.soak.statistics.many import holm
 from harness.soak.statistics.outlier import Outlier, against_the_pool
 from harness.soak.statistics.rates import Rate, wilson
+from harness.soak.tally import counted
 from harness.soak.trial import JUDGED, Trial, TrialOutcome
 
 UNLIKELY = 0.05
@@ -85,7 +86,7 @@ def summarise(
                 figures(part, 0.0, demand, check=check, target=target, transport=transport)
                 for transport, part in sorted(by_transport.items())
             )
-    total = figures(trials, sum(exposure.values()), demand)
+    total = figures(counted(trials), sum(exposure.values()), demand)
     return Summary(
         verdict=_verdict(total, rows, sum(bool(trial.known) for trial in trials)),
         total=total,
@@ -128,7 +129,7 @@ def _worst(rows: Sequence[Figures]) -> tuple[tuple[str, Outlier], ...]:
     counts: dict[str, dict[str, tuple[int, int]]] = {"": {}}
     for row in rows:
         # A target that cannot be reached is no better than one that fails; mistakes of checks and of ours are not its.
-        lost = row.outcomes["unreachable"] + row.outcomes["infrastructure"]
+        lost = sum(row.outcomes[name] for name in ("unreachable", "infrastructure", "not_run"))
         failures, total = counts[""].get(row.target, (0, 0))
         counts.setdefault(row.check, {})[row.target] = (row.unclean + lost, row.judged + lost)
         counts[""][row.target] = (failures + row.unclean + lost, total + row.judged + lost)
@@ -144,6 +145,7 @@ _WORDS = {
     "internal": "ended in a fault of harness",
     "unreachable": "could not reach the target",
     "infrastructure": "were lost to the infrastructure",
+    "not_run": "were not run",
 }
 
 

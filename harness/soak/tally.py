@@ -17,7 +17,7 @@ FLAKY = "flaky"
 """How a flaky pass is counted among what is bad."""
 ITERATION, RESET, FAULT, RECOVERY = "iteration", "reset", "fault", "recovery"
 """Kinds of marks that are counted here; each lasts from its `started` to its `ended`."""
-FALLBACK, FINDING, MISSED = "fallback", "finding", "missed"
+FALLBACK, FINDING, MISSED, CLOCK = "fallback", "finding", "missed", "clock"
 """Kinds of marks that have no length."""
 _FACTOR = 1.05
 _LEAST = 0.001
@@ -89,11 +89,13 @@ class TargetTally:
 
     @property
     def outcomes(self) -> Counter[str]:
-        """The trials by outcome."""
+        """The trials by outcome, as `counted` counts them."""
         found: Counter[str] = Counter()
-        for check in self.checks.values():
+        for label, check in self.checks.items():
             found.update(check.outcomes)
-        return found
+            if label.startswith(f"{WHOLE_TARGET}::"):
+                found[TrialOutcome.PASSED.value] -= check.outcomes[TrialOutcome.PASSED.value] - check.flaky
+        return +found
 
     @property
     def flaky(self) -> int:
@@ -210,6 +212,12 @@ class Tally:
             }
             for name, target in self.targets.items()
         }
+
+
+def counted(trials: Iterable[Trial]) -> list[Trial]:
+    """Return the trials that count among the checks: that a target settled, or had no finding, is no check of its own,
+    and is counted only where it went wrong, as in the results of a run."""
+    return [trial for trial in trials if trial.suite != WHOLE_TARGET or not trial.clean]
 
 
 def _bad(trial: Trial) -> str:

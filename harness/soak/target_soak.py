@@ -34,7 +34,7 @@ from harness.target.reset import Reset, ResetKind
 SAVE_TIMEOUT = 120.0
 """Seconds that saving a machine may take."""
 _LONGEST_REST = 60.0
-_NO_VERDICT = (TrialOutcome.UNREACHABLE, TrialOutcome.INFRASTRUCTURE, TrialOutcome.INTERNAL)
+_NO_VERDICT = (TrialOutcome.UNREACHABLE, TrialOutcome.INFRASTRUCTURE, TrialOutcome.INTERNAL, TrialOutcome.NOT_RUN)
 
 
 class SoakSession(Session, Victim, Protocol):
@@ -68,9 +68,9 @@ class Ledger(Protocol):
 
     def over(self, iteration: int) -> bool: ...
 
-    def began(self, iteration: int, target: str, now: float) -> None: ...
+    async def began(self, iteration: int, target: str, now: float) -> None: ...
 
-    def finished(
+    async def finished(
         self, iteration: int, target: str, trials: Sequence[Trial], marks: Sequence[Mark], events: Emitter
     ) -> Counter[str]: ...
 
@@ -142,7 +142,7 @@ class TargetSoak:
         # All times of an iteration are of one clock: their differences are durations, though somebody sets the time.
         self._limit = Deadline(shared.limit.at, AnchoredClock(shared.limit.clock), shared.limit.cancellation)
         began = self._limit.clock.time()
-        shared.ledger.began(iteration, name, began)
+        await shared.ledger.began(iteration, name, began)
         self._events.emit("iteration.start", f"{name}: iteration {iteration}", level="debug")
         self._before, self._reset_took = (), None
         self._injector.spans, self._injector.missed = [], []
@@ -180,7 +180,7 @@ class TargetSoak:
             *([Mark(iteration, name, RESET, str(self._terms.reset), *self._reset_took)] if self._reset_took else []),
             Mark(iteration, name, ITERATION, str(self._terms.reset), began, self._limit.clock.time()),
         ]
-        shared.ledger.finished(iteration, name, trials, marks, self._events)
+        await shared.ledger.finished(iteration, name, trials, marks, self._events)
         if broken or not self._up:
             await self._give_up_session()
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -15,11 +15,11 @@ from harness.soak.signature import signature
 
 
 class TrialOutcome(StrEnum):
-    """The outcomes of a check, and two that a soak tells apart from them: each says who is to be asked.
+    """The outcomes of a check, and one that a soak tells apart from them: each says who is to be asked.
 
     `passed` and `failed` are verdicts on the target; nothing else counts in a pass rate. `error` is a mistake in the
-    check. `infrastructure`: what carries the target failed (QEMU died, the host's disk is full). `internal`: a fault
-    of harness itself.
+    check. `infrastructure`: what carries the target failed (QEMU died, the host's disk is full, descriptors or threads
+    were short). `internal`: a fault of harness itself. `not_run`: the time for the run or the target passed before.
     """
 
     PASSED = "passed"
@@ -29,6 +29,7 @@ class TrialOutcome(StrEnum):
     ERROR = "error"
     INFRASTRUCTURE = "infrastructure"
     INTERNAL = "internal"
+    NOT_RUN = "not_run"
 
 
 JUDGED = frozenset((TrialOutcome.PASSED, TrialOutcome.FAILED))
@@ -59,7 +60,7 @@ class Trial:
     the time from the end of the last of them to the pass. `signature` is the failure's text without what differs each
     time. `known` is the tracker of the known flake that it is, if it is one. `collected` is the path of what was kept
     of it, relative to the run's folder. What did not pass cleanly has its last observations, console lines, place and
-    the command that repeats it.
+    the command that repeats it. `delays` is the time, in seconds by cause, that harness itself took beside `duration`.
     """
 
     iteration: int
@@ -90,6 +91,7 @@ class Trial:
     repeat: str = ""
     collected: str = ""
     known: str = ""
+    delays: dict[str, float] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -152,6 +154,7 @@ def trial(
         location=result.location if told else "",
         repeat=result.repeat if told else "",
         collected=collected,
+        delays=result.delays,
     )
 
 
@@ -176,7 +179,9 @@ def _settling(result: CheckResult, outcome: TrialOutcome) -> Settling:
 # -- one line of JSON --------------------------------------------------------------------------------------------------
 
 _END_OF_TIME = 6e10  # seconds: the years 69 to 3871
-_DEFAULTS = {field.name: field.default for field in fields(Trial)}
+_DEFAULTS = {
+    each.name: each.default if each.default_factory is MISSING else each.default_factory() for each in fields(Trial)
+}
 
 
 def to_line(value: Trial) -> bytes:
@@ -238,6 +243,12 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(_text(item) for item in value)
 
 
+def _seconds(value: object) -> dict[str, float]:
+    if not isinstance(value, dict):
+        raise TypeError
+    return {_text(cause): plausible(seconds) for cause, seconds in value.items()}
+
+
 def _observations(value: object) -> tuple[Observation, ...]:
     if not isinstance(value, list):
         raise TypeError
@@ -253,6 +264,6 @@ _KINDS: dict[str, Any] = {
     "seconds": _maybe, "settling": Settling, "commands": _count, "fallbacks": _count, "re_reads": _count,
     "reconnects": _count, "faults": _texts, "recovery": _maybe, "message": _text, "signature": _text,
     "observations": _observations, "console": _texts, "findings": _texts, "location": _text, "repeat": _text,
-    "collected": _text, "known": _text,
+    "collected": _text, "known": _text, "delays": _seconds,
 }  # fmt: skip
 _REQUIRED = ("iteration", "target", "suite", "check", "outcome", "started", "duration")

@@ -24,9 +24,9 @@ def trials_of(result: TargetResult, *, iteration: int, broken: str, faults: Sequ
 
 def _trial(check: CheckResult, result: TargetResult, iteration: int, broken: str, faults: Sequence[Span]) -> Trial:
     outcome = _outcome(check, result, broken)
-    if outcome is TrialOutcome.INFRASTRUCTURE:
+    if outcome is TrialOutcome.INFRASTRUCTURE and broken:
         check = replace(check, message=f"{broken}; {check.message}" if check.message else broken)
-    ended = check.started + check.duration
+    ended = check.ended
     met = [span for span in faults if span.began < ended and check.started < max(span.ended, span.served or span.ended)]
     recovery = None
     if met and outcome is TrialOutcome.PASSED:

@@ -4,7 +4,7 @@ iteration. It reads the record and the tally; it decides nothing."""
 from __future__ import annotations
 
 import threading
-from typing import IO, TextIO, cast
+from typing import IO
 
 from rich.console import Console
 from rich.live import Live
@@ -14,7 +14,7 @@ from rich.text import Text
 from harness.api.check import WHOLE_TARGET
 from harness.events import Record
 from harness.printing import styled
-from harness.report.lasting import LastingStream
+from harness.report.lasting import lasting
 from harness.soak.soak import Soak
 from harness.soak.words import counted, of, quantiles, remaining, span, summary
 
@@ -22,10 +22,11 @@ _STYLE = {"info": "dim", "debug": "dim", "warning": "yellow", "error": "bold red
 _GOOD = ("passed", "skipped")
 _TOLD = frozenset(
     (
-        "boot.failed", "fault.failed", "fault.not_undone", "fault.unrecovered", "finding", "flake.known",
-        "image.build.start", "image.progress", "internal.error", "iteration.lost", "machine.started", "record.trouble",
-        "record.waited", "reset.clock_behind", "reset.refused", "snapshot.saved", "soak.inputs_changed", "soak.resume",
-        "target.misconfigured", "target.stop_failed", "target.unanswered", "target.unreachable",
+        "boot.failed", "clock.drifted", "clock.stepped", "clock.suspended", "fault.failed", "fault.not_undone",
+        "fault.unrecovered", "finding", "flake.known", "image.build.start", "image.progress", "internal.error",
+        "iteration.lost", "machine.started", "record.trouble", "record.waited", "reset.clock_behind", "reset.refused",
+        "snapshot.saved", "soak.inputs_changed", "soak.resume", "target.misconfigured", "target.stop_failed",
+        "target.unanswered", "target.unreachable",
     )
 )  # fmt: skip
 _TOLD_VERBOSELY = frozenset(
@@ -39,8 +40,8 @@ class SoakView:
     """Prints a soak. `verbosity` is -1 (nothing but the end) to 2."""
 
     def __init__(self, stream: IO[str], *, verbosity: int = 0, live: bool | None = None) -> None:
-        self._stream = LastingStream(cast("TextIO", styled(stream)))
-        self._console = Console(file=cast("IO[str]", self._stream), highlight=False, soft_wrap=True, emoji=False)
+        self._stream = lasting(stream)
+        self._console = Console(file=styled(self._stream), highlight=False, soft_wrap=True, emoji=False)
         self._verbosity = verbosity
         self._is_live = (self._console.is_terminal if live is None else live) and verbosity >= 0
         self._lock = threading.Lock()

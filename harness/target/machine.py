@@ -27,6 +27,8 @@ from harness.turnover import is_due, turn_over
 
 IMAGE_TIMEOUT = 1800.0
 """Seconds that building an image may take; they are not part of the boot's time."""
+SAVE_TIMEOUT = 300.0
+"""Seconds that settling, saving and restoring a machine may take beside its boot."""
 STATUS_TIMEOUT = 2.0
 """Seconds within which QEMU says how its machine does."""
 TURN_OVER_TIMEOUT = 60.0
@@ -77,7 +79,8 @@ class TargetMachine:
     @property
     def start_timeout(self) -> float:
         """Seconds that finding it, or building its image and booting it, may take."""
-        return self.spec.boot_timeout + (IMAGE_TIMEOUT if self.spec.recipe else 0.0)
+        saving = SAVE_TIMEOUT if self.spec.start == "snapshot" else 0.0
+        return self.spec.boot_timeout + (IMAGE_TIMEOUT if self.spec.recipe else 0.0) + saving
 
     def find(self) -> bool:
         """Takes the machine that is up already; False, with nothing done, where none is."""

@@ -55,7 +55,7 @@ def parse_sockets(text: str) -> tuple[Listener, ...]:
             protocol = line[3:].rstrip("6")
         elif match := _INET.match(line):
             address, port, state = match.groups()
-            if state == _LISTENS[protocol]:
+            if state == _LISTENS.get(protocol):
                 found.add(Listener(protocol, _address(address, big_endian), int(port, 16)))
         elif (match := _UNIX.match(line)) and int(match[1], 16) & _ACCEPTS:
             found.add(Listener(protocol, match[2]))

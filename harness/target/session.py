@@ -74,8 +74,8 @@ class TargetSession:
         self._run = run
         self._keyring = keyring
         self._hears = hears
-        self._secrets = secrets
         self._lock_wait = lock_wait
+        self._secrets = secrets
         self._own: TargetMachine | None = None
         if spec.machine is not None:
             from harness.target.machine import TargetMachine

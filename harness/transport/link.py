@@ -375,8 +375,21 @@ class Link:
         bound = deadline
         if others:
             bound = deadline.clamp(min(self._open_bound, deadline.remaining() * self._open_share))
+            if bound.allowance is not None:
+                # Another transport is left to try: setting this one up has its share, and no time beside it.
+                bound = replace(bound, allowance=None)
         try:
-            opener.open(bound)
+            if bound.allowance is None and deadline.allowance is not None:
+                began = deadline.allowance.begin()
+                opened = False
+                try:
+                    opener.open(bound)
+                    opened = True
+                finally:
+                    took = self._clock.monotonic() - began
+                    deadline.allowance.end(began, {"connecting": took} if opened else {})
+            else:
+                opener.open(bound)
         except Unavailable as error:
             if not self._learn_host_key(one, error, deadline):
                 raise self._not_believed(one, error) from None

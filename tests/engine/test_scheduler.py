@@ -33,6 +33,7 @@ class FakeSession:
     stages = (("login", 1.0),)
     counts: dict[str, int] = {}  # noqa: RUF012 - it is never written to
     console_log = ""
+    broken = ""
 
     def __init__(self, name: str, start: Callable[[Deadline], None]) -> None:
         self.name = name

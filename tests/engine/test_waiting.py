@@ -113,9 +113,10 @@ def test_a_call_that_ends_and_one_that_does_not() -> None:
         waiter = Waiter(Cancellation(), Signals())
         done: Future[int] = Future()
         threading.Timer(0.03, done.set_result, args=(1,)).start()
-        assert await waiter.call(done, 10)
-        assert await waiter.call(done, 10)
-        assert not await waiter.call(Future(), 0.03)
+        assert await waiter.call(done, lambda: 10.0)
+        assert await waiter.call(done, lambda: 10.0)
+        end = time.monotonic() + 0.03
+        assert not await waiter.call(Future(), lambda: end - time.monotonic())
 
     asyncio.run(main())
 
@@ -127,7 +128,7 @@ def test_a_cancelled_call_has_a_moment_to_notice() -> None:
         call: Future[int] = Future()
         threading.Timer(0.03, stop.cancel, args=("enough",)).start()
         threading.Timer(0.1, call.set_result, args=(1,)).start()
-        return await Waiter(stop, Signals()).call(call, 3600)
+        return await Waiter(stop, Signals()).call(call, lambda: 3600.0)
 
     assert asyncio.run(main())
 

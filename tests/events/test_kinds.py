@@ -119,6 +119,7 @@ def example(what: Any) -> st.SearchStrategy[Any]:
     kinds: dict[str, st.SearchStrategy[Any]] = {
         "string": st.sampled_from(["word", "two words"]),
         "integer": st.integers(what.get("minimum", 0), what.get("maximum", 10**6)),
+        "number": st.floats(what.get("minimum", 0), what.get("maximum", 10**6)),
         "boolean": st.booleans(),
         "array": st.lists(st.sampled_from(["a", "b"]), max_size=2),
         "object": st.just({"targets": []}) if "required" in what else st.just({"some": 1}),

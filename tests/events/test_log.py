@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
+import os
 import shlex
 import threading
 from datetime import UTC, datetime
@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from harness.engine.outcome import CheckResult, Observation, Outcome
 from harness.events import EventLog, Record
-from harness.events.at_once import write_at_once
 from harness.events.log import RecordWriteError
 from harness.events.record import Stamps, plain, to_record
 from harness.events.redact import MASK, Redactor
@@ -81,31 +80,19 @@ def test_a_write_that_fails_half_way_is_taken_back(tmp_path: Path, monkeypatch: 
     log = EventLog(tmp_path / "events.jsonl", run="r")
     log.emit("run.note", "first")
     calls = []
+    real_write = os.write
 
     def half(fd: int, data: bytes) -> int:
         calls.append(fd)
         if len(calls) > 1:
             raise OSError(28, "No space left on device")
-        return write_at_once(fd, data[: len(data) // 2])
+        return real_write(fd, data[: len(data) // 2])
 
-    monkeypatch.setattr("harness.events.writer.write_at_once", half)
+    monkeypatch.setattr("harness.events.writer.os.write", half)
     with pytest.raises(RecordWriteError):
         log.emit("run.note", "second")
     monkeypatch.undo()
     assert [record["message"] for record in lines(log.path)] == ["first"]
-
-
-def test_what_is_written_at_once_is_whole_or_an_error(tmp_path: Path) -> None:
-    data = bytes(range(256)) * 300
-    with (tmp_path / "x").open("wb") as file:
-        assert write_at_once(file.fileno(), data) == len(data)
-        fd = file.fileno()
-    assert (tmp_path / "x").read_bytes() == data
-    with pytest.raises(OSError, match="Bad file descriptor") as closed:
-        write_at_once(fd, b"x")
-    assert closed.value.errno == errno.EBADF
-    with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(OSError, match="No space left"):
-        write_at_once(full.fileno(), b"x")
 
 
 def test_secrets_are_masked_everywhere(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from harness.events import EventLog, at_once
+from harness.events import EventLog
 from harness.events.log import RecordWriteError
 from harness.events.patience import DiskPatience
 from harness.soak.trials import TrialsError, TrialsFile, read_trials
@@ -55,7 +54,7 @@ def test_the_record_goes_on_when_there_is_room_again(
     log = EventLog(tmp_path / "events.jsonl", run="r", patience=_patience(clock, said))
     log.emit("run.note", "before")
     failures = iter([number] * 10)
-    monkeypatch.setattr("harness.events.writer.write_at_once", _failing(failures, at_once.write_at_once))
+    monkeypatch.setattr("harness.events.writer.os.write", _failing(failures, os.write))
     log.emit("run.note", "after")
     log.close()
     events = [orjson.loads(line) for line in (tmp_path / "events.jsonl").read_bytes().splitlines()]
@@ -77,7 +76,7 @@ def test_it_ends_as_ever_when_the_time_is_over_or_waiting_is_of_no_use(
     clock, said = _Clock(), list[str]()
     patience = _patience(clock, said, is_over=lambda: cancelled)
     log = EventLog(tmp_path / "events.jsonl", run="r", patience=patience)
-    monkeypatch.setattr("harness.events.writer.write_at_once", _failing(iter([number] * 1000), at_once.write_at_once))
+    monkeypatch.setattr("harness.events.writer.os.write", _failing(iter([number] * 1000), os.write))
     with pytest.raises(RecordWriteError, match=os.strerror(number)):
         log.emit("run.note", "lost")
     assert clock.now <= most
@@ -100,20 +99,3 @@ def test_a_soaks_trials_are_waited_for_too(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(TrialsError, match="No space"):
         full.began(2, "vm1", 7.0)
     full.close()
-
-
-def test_an_interrupted_system_call_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = at_once._WRITE
-    interrupted = iter([True, True, False])
-
-    def write(fd: int, data: bytes, size: int) -> int:
-        if next(interrupted):
-            ctypes.set_errno(errno.EINTR)
-            return -1
-        return int(real(fd, data, size))
-
-    monkeypatch.setattr(at_once, "_WRITE", write)
-    fd = os.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT)
-    assert at_once.write_at_once(fd, b"line\n") == 5
-    os.close(fd)
-    assert (tmp_path / "file").read_bytes() == b"line\n"

@@ -18,7 +18,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from harness.errors import UsageError
 from harness.events import EventLog
-from harness.events.at_once import write_at_once
 from harness.events.keeper import compress, removable, tend
 from harness.events.lock import has_writer
 from harness.events.log import RecordWriteError
@@ -274,7 +273,6 @@ def test_killed_before_any_system_call_the_record_is_whole(
     with monkeypatch.context() as patched:
         for name in CALLS:
             patched.setattr(os, name, counted(getattr(os, name)))
-        patched.setattr("harness.events.writer.write_at_once", counted(write_at_once))
         try:
             for written in live():  # noqa: B007
                 pass
@@ -535,13 +533,15 @@ def test_a_ctrl_c_in_the_middle_of_a_write_leaves_no_gap_and_no_double(
     log = EventLog(tmp_path / LIVE, run="r")
     log.emit("run.note", "one")
 
+    real_write = os.write
+
     def interrupted(fd: int, data: bytes) -> int:
         if when != "before":
-            write_at_once(fd, data[: len(data) // 2] if when == "half-way" else data)
+            real_write(fd, data[: len(data) // 2] if when == "half-way" else data)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("harness.events.writer.write_at_once", interrupted)
+        patched.setattr("harness.events.writer.os.write", interrupted)
         with pytest.raises(KeyboardInterrupt):
             log.emit("run.note", "two")
     log.emit("run.note", "three")

@@ -19,7 +19,7 @@ from harness.target.target import Target
 from harness.transport.contract import CommandResult, Result
 from harness.transport.errors import Cause, TransportError, TransportLost
 from harness.transport.link import Link
-from tests.patience import scaled
+from tests.patience import factor, scaled
 
 from .conftest import RESTORED
 
@@ -34,7 +34,12 @@ class Guest:
         self.log = EventLog(folder / "events.jsonl", run="r")
         self.results: list[Result] = []
         self.session = TargetSession(
-            host, target_spec(host), folder=folder, events=self.log.bind(target="vm1"), run="r", secrets=self.log
+            host,
+            target_spec(host).stretched(factor()),
+            folder=folder,
+            events=self.log.bind(target="vm1"),
+            run="r",
+            secrets=self.log,
         )
         self.session.start(Deadline.after(scaled(900)))
         self.machine = self.session.machine

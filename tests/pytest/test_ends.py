@@ -258,3 +258,22 @@ def test_a_target_that_is_not_as_it_should_be_fails_the_session(place: Place, co
     assert "harness: board: findings failed: oom_kill (" in place.output
     assert place.outcomes() == {"board test_passes[board]": "passed", "board findings": "failed"}
     assert place.events("run.end")[0]["harness.exit_code"] == 1
+
+
+def test_a_session_without_assertions_is_refused(place: Place) -> None:
+    place.write("test_it.py", "def test_it(target):\n    assert False\n")
+    place.environment["PYTHONOPTIMIZE"] = "1"
+    assert place.pytest("test_it.py") == 4, place.output
+    assert "removes every assertion" in place.output
+    assert "Traceback" not in place.output
+
+
+def test_what_a_test_did_not_look_at_is_told_in_the_summary(place: Place) -> None:
+    place.write(
+        "test_it.py",
+        "def test_bare(target):\n    target.run('echo no >&2; false')\n\n"
+        "def test_asserted(target):\n    assert not target.run('false')\n",
+    )
+    assert place.pytest("test_it.py", "--harness-limit", "box1") == 0, place.output
+    assert place.output.count("and the check did not look at its result") == 1
+    assert [len(result["warnings"]) for _, result in sorted(place.results().items())] == [0, 1]

@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from harness.report.plan_file import read_plan
 from harness.testing.pty_guest import PtyGuest
 
 from .conftest import Place
@@ -58,7 +59,7 @@ def test_the_record_is_that_of_a_run(place: Place) -> None:
     assert (actions[0], actions[-1]) == ("run.start", "run.end")
     assert (events[-1]["harness.exit_code"], events[-1]["harness.counts"]["failed"]) == (1, 1)
     assert actions.count("target.start") == actions.count("target.end") == 1
-    (plan,) = events[0]["harness.plan"]["targets"]
+    (plan,) = read_plan((place.folder / "logs" / "latest").resolve())
     assert [check["id"] for check in plan["checks"]] == [
         "suite/test_mine.py::test_good[box1]",
         "suite/test_mine.py::test_bad[box1]",
@@ -137,7 +138,7 @@ def test_unmarked(target):
     assert never["outcome"] == "failed"
     assert never["attempts"] > 2
     assert len(never["observations"]) == 3
-    assert "4 s and" in never["message"]
+    assert "(after 4.0 s and" in never["message"]
     mistake = results["box1 test_has_a_mistake[box1]"]
     assert (mistake["outcome"], mistake["attempts"]) == ("error", 1)
     assert results["box1 test_fails_in_pytests_words[box1]"]["outcome"] == "passed"
@@ -185,13 +186,13 @@ def test_once(target):
     assert results["box1 test_holds[box1]"]["attempts"] >= 3
     flaps = results["box1 test_flaps[box1]"]
     assert (flaps["outcome"], flaps["flaky"]) == ("failed", True)
-    assert "did not settle in 4 s" in flaps["message"]
-    assert "did not settle in 4 s" in place.output
+    assert "did not settle in 4.0 s" in flaps["message"]
+    assert "did not settle in 4.0 s" in place.output
     assert results["box1 test_once[box1]"]["attempts"] == 1
     assert "2 failed, 1 passed" in place.output
     # The command line wins.
     assert place.pytest("--harness-budget", "45", "--harness-window", "0", "-k", "holds", inventory="inv2.ini") == 0
-    (plan,) = place.events("run.start")[0]["harness.plan"]["targets"]
+    (plan,) = read_plan((place.folder / "logs" / "latest").resolve())
     assert (plan["checks"][0]["budget"], plan["checks"][0]["window"]) == (45, 0)
     assert place.results()["box1 test_holds[box1]"]["attempts"] == 1
 

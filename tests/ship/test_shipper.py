@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import json
 import os
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +16,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.deadline import Deadline
-from harness.errors import HarnessError
 from harness.events.reader import Position
 from harness.ship.checkpoint import Busy, Checkpoint, CheckpointFile, acknowledged
 from harness.ship.durable import append_durably
@@ -272,12 +274,21 @@ def test_two_processes_do_not_ship_the_same_to_the_same(run: Run) -> None:
     assert Trip(run, Scripted()).go()
 
 
-def test_a_checkpoint_that_is_none_is_said(run: Run) -> None:
-    finished(run, 3)
+@pytest.mark.parametrize("content", [b"", b"{}\n", b"\0" * 100, b'{"sequence": 3', b"[1]", b'{"sink": 5}', b"null"])
+def test_a_checkpoint_that_is_none_is_told_and_the_record_shipped_anew(run: Run, content: bytes) -> None:
+    everything = finished(run, 3)
     assert Trip(run, Scripted()).go()
-    (run.folder / "ship" / "sink.json").write_bytes(b"{}\n")
-    with pytest.raises(HarnessError, match="is no checkpoint"):
-        Trip(run, Scripted())
+    (run.folder / "ship" / "sink.json").write_bytes(content)
+    sink = Scripted()
+    trip = Trip(run, sink)
+    assert trip.go()
+    assert sink.taken == everything
+    assert "sink.json is no checkpoint" in trip.told[0]
+    assert "drop that by event.id" in trip.told[0]
+    assert (run.folder / "ship" / "sink.damaged").read_bytes() == content
+    again = Trip(run, Scripted())
+    assert again.go()
+    assert again.told == []
 
 
 def test_what_every_sink_has_is_the_lowest_checkpoint(run: Run) -> None:
@@ -294,11 +305,36 @@ def test_what_every_sink_has_is_the_lowest_checkpoint(run: Run) -> None:
 numbers = st.integers(0, 2**53)
 
 
+def as_json(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
 @given(st.text(), numbers, numbers, numbers, numbers)
 def test_a_checkpoint_comes_back_as_it_was(sink: str, sequence: int, segment: int, offset: int, refused: int) -> None:
     sink = sink.encode("utf-8", "replace").decode("utf-8")
     made = Checkpoint(sink, Position(sequence, segment, offset), refused)
     assert Checkpoint.loaded(made.dumped()) == made
+    moved = made.moved(Position(sequence + 1), "0" * 26, 5)
+    assert Checkpoint.loaded(moved.dumped()) == moved
+
+
+@given(
+    st.binary(max_size=40)
+    | st.recursive(
+        st.none() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(["sink", "sequence", "segment", "offset", "refused", "lost", "anchors", "damage"]),
+                inner,
+            )
+        ),
+    ).map(as_json)
+)
+@settings(max_examples=50)
+def test_what_is_no_checkpoint_is_a_value_error(data: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        Checkpoint.loaded(data)
 
 
 @given(st.lists(st.binary(max_size=30).map(lambda data: data.replace(b"\n", b"")), max_size=5), st.binary(max_size=20))
@@ -345,3 +381,51 @@ def test_whatever_happens_nothing_is_missing(
     assert bad <= refused
     # Six losses in a row of one event bring it under suspicion, and another one is sent beside it, twice at most.
     assert len(sink.taken) - len(set(sink.taken)) <= lost * batch + 2 * (lost // 6)
+
+
+def test_a_lost_connection_shrinks_no_batch(run: Run) -> None:
+    finished(run, 400)
+    lot = random.Random(7)
+    script = [Unavailable("reset", lost=True) if lot.random() < 0.3 else TAKEN for _ in range(100)]
+    sink = Scripted(*script, batch=8)
+    trip = Trip(run, sink, most=1000)
+    assert trip.go()
+    assert {len(call) for call in sink.calls} == {8}
+    assert sum(trip.pauses) < 50 * 0.08, "a broken connection is made again at once"
+
+
+@pytest.mark.parametrize("error", [Unavailable("refused", sent=False), Unavailable("503", sent=False, wait=1.0)])
+def test_an_outage_shrinks_no_batch(run: Run, error: Unavailable) -> None:
+    finished(run, 40)
+    sink = Scripted(*[error] * 30)
+    assert Trip(run, sink).go()
+    assert {len(call) for call in sink.calls} == {8}
+
+
+def test_too_large_shrinks_the_batch(run: Run) -> None:
+    everything = finished(run, 40)
+    sink = Scripted(Refused("413"), Refused("413"))
+    assert Trip(run, sink).go()
+    assert [len(call) for call in sink.calls[:3]] == [8, 4, 2]
+    assert sink.taken == everything
+
+
+def test_what_is_put_off_is_sent_alone_and_then_the_checkpoint_is_behind_the_whole_batch(run: Run) -> None:
+    finished(run, 24)
+    sink = Scripted(Answer(again=frozenset({0, 4}), note="busy"), Answer(again=frozenset({0}), note="busy"))
+    trip = Trip(run, sink)
+    seen: list[int] = []
+    trip.at_pause = lambda number: seen.append(trip.shipper.position.sequence)
+    assert trip.go()
+    assert sink.calls[:4] == [list(range(1, 9)), [1, 5], [1], list(range(9, 17))]
+    assert seen == [0, 0]
+
+
+def test_a_sink_that_puts_everything_off_is_waited_for_longer_and_longer(run: Run) -> None:
+    finished(run, 8)
+    sink = Scripted(*[Answer(again=frozenset(range(8)), note="busy")] * 9)
+    trip = Trip(run, sink)
+    assert trip.go()
+    assert {len(call) for call in sink.calls} == {8}
+    assert len(trip.told) == 1
+    assert "busy" in trip.told[0]

@@ -201,6 +201,28 @@ def test_a_fault_that_was_drawn_and_missed_is_counted_everywhere(place: Place) -
     assert "2 faults were drawn and not injected: 2 times sshd-stop on a" in read_run(place.folder).notes
 
 
+def test_what_settles_is_no_check_and_all_counts_agree(place: Place) -> None:
+    """Five checks and the settling of the target are five checks everywhere."""
+    from harness.api.check import WHOLE_TARGET
+    from harness.soak.figures import Demand
+    from harness.soak.summary import summarise
+    from harness.soak.tally import Tally
+
+    def trial(suite: str, check: str, outcome: TrialOutcome = TrialOutcome.PASSED) -> Trial:
+        return Trial(1, "a", suite, check, outcome, 1e9, 1.0)
+
+    trials = [trial(WHOLE_TARGET, "settles"), *(trial("m", f"c{number}") for number in range(5))]
+    for changed, wanted in (
+        (trials, {"passed": 5}),
+        ([trial(WHOLE_TARGET, "settles", TrialOutcome.FAILED), *trials[1:]], {"passed": 5, "failed": 1}),
+    ):
+        tally = Tally()
+        tally.add("a", [(each, False) for each in changed])
+        assert tally.outcomes == wanted
+        total = summarise(changed, {"a": 1.0}, {"a": 1}, Demand()).total
+        assert {name: count for name, count in total.outcomes.items() if count} == wanted
+
+
 def test_the_status_is_not_written_for_each_iteration(place: Place) -> None:
     failures: list[StateError] = []
     writer = StatusWriter(place.folder, lambda: {"written": 0}, failures.append)

@@ -6,8 +6,10 @@ import asyncio
 import datetime
 import gc
 import json
+import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -432,3 +434,16 @@ def test_resets_are_read() -> None:
 def test_the_file_is_private(place: Place) -> None:
     place.carry(a_check("one", fine), ending=Ending(iterations=1))
     assert (place.folder / NAME).stat().st_mode & 0o077 == 0
+
+
+def test_a_disk_that_takes_its_time_does_not_hold_the_event_loop(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[bool] = []
+    sync = os.fdatasync
+
+    def slow(fd: int) -> None:
+        synced.append(threading.current_thread() is threading.main_thread())
+        sync(fd)
+
+    monkeypatch.setattr("harness.soak.trials.os.fdatasync", slow)
+    place.carry(a_check("one", fine), ending=Ending(iterations=3), hosts="a,b,")
+    assert synced[:6] == [False] * 6, "each iteration's end, on a thread of its own"

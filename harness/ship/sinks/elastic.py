@@ -16,7 +16,7 @@ import orjson
 from harness.deadline import Deadline
 from harness.ship.address import Address
 from harness.ship.event import Event
-from harness.ship.http import HttpClient, require_taken
+from harness.ship.http import HttpClient, json_object, not_an_answer, require_taken
 from harness.ship.options import Options
 from harness.ship.sink import TAKEN, Answer, Limits, Unavailable
 
@@ -39,17 +39,15 @@ class ElasticSink:
     def send(self, events: Sequence[Event], deadline: Deadline) -> Answer:
         response = self._client.post(self._path, body(events, self._index), _HEADERS, deadline)
         require_taken(response, self._client.address)
+        document = json_object(response, self._client.address, "application/x-ndjson")  # tenzir calls it that
         try:
-            document = orjson.loads(response.body)
-            if document["errors"] is False:
-                return TAKEN
-            items = [next(iter(item.values())) for item in document["items"]]
+            errors = document["errors"]
+            items = [next(iter(item.values())) for item in document.get("items", ())]
             statuses = [int(item["status"]) for item in items]
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
-            raise Unavailable(
-                f"{self._client.address.authority} answers what is no answer to _bulk: {response.said}",
-                hint="Look at what is listening there.",
-            ) from error
+        except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
+            raise not_an_answer(response, self._client.address, "an answer to _bulk") from error
+        if errors is False and not any(map(_is_error, statuses)):
+            return TAKEN  # some that speak this protocol do not list each item then
         if len(items) != len(events):
             raise Unavailable(f"{self._client.address.authority} answers for {len(items)} of {len(events)} events")
         return answer(statuses, items)
@@ -74,12 +72,14 @@ def body(events: Sequence[Event], index: str) -> bytes:
 def answer(statuses: Sequence[int], items: Sequence[dict[str, Any]]) -> Answer:
     """What became of each: there, refused for what it is, or to be sent again (too busy, no index, full disk)."""
     refused = {at: _why(items[at]) for at, status in enumerate(statuses) if status in _BAD_EVENT}
-    again = frozenset(
-        at for at, status in enumerate(statuses) if status >= 300 and status != _THERE and status not in _BAD_EVENT
-    )
+    again = frozenset(at for at, status in enumerate(statuses) if _is_error(status) and status not in _BAD_EVENT)
     if not refused and not again:
         return TAKEN
     return Answer(refused, again, note=_why(items[min(again)]) if again else "")
+
+
+def _is_error(status: int) -> bool:
+    return not 200 <= status < 300 and status != _THERE
 
 
 def _why(item: dict[str, Any]) -> str:

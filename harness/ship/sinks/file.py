@@ -27,7 +27,7 @@ class FileSink:
         try:
             append_durably(self._path, b"".join(event.line + b"\n" for event in events))
         except OSError as error:
-            raise Unavailable(f"cannot write {self._path}: {error.strerror}") from error
+            raise Unavailable(f"cannot write {self._path}: {error.strerror}", sent=False) from error
         return TAKEN
 
     def close(self) -> None:

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from harness.deadline import Deadline
 from harness.ship.address import Address
 from harness.ship.event import Event
-from harness.ship.http import HttpClient, require_taken
+from harness.ship.http import HttpClient, not_an_answer, require_taken
 from harness.ship.journal_fields import dumped, fields
 from harness.ship.options import Options
 from harness.ship.sink import TAKEN, Answer, Limits
 
+_ACCEPTED = 202
 _HEADERS = {"Content-Type": "application/vnd.fdo.journal"}
 _NAMESPACE = uuid.UUID("6f1c1c2e-6a3c-4a51-9d54-2f0f3f0d9c11")
 
@@ -37,6 +38,8 @@ class JournalUploadSink:
         body = b"\n".join(entry(event) for event in events) + b"\n"
         response = self._client.post(self._path, body, _HEADERS, deadline)
         require_taken(response, self._client.address)
+        if response.status != _ACCEPTED:
+            raise not_an_answer(response, self._client.address, "the 202 of systemd-journal-remote")
         return TAKEN
 
     def close(self) -> None:

@@ -15,12 +15,13 @@ import orjson
 from harness.deadline import Deadline
 from harness.ship.address import Address
 from harness.ship.event import Event
-from harness.ship.http import HttpClient, require_taken
+from harness.ship.http import HttpClient, json_object, require_taken
 from harness.ship.options import Options
 from harness.ship.sink import TAKEN, Answer, Limits
 
 _NO_NAME = re.compile(r"[^A-Za-z0-9_]")
 _OF_THE_LINE = frozenset({"@timestamp", "message", "log.level", "ecs.version", "event.dataset"})
+_NO_CONTENT = 204
 _HEADERS = {"Content-Type": "application/json"}
 
 
@@ -42,6 +43,8 @@ class LokiSink:
     def send(self, events: Sequence[Event], deadline: Deadline) -> Answer:
         response = self._client.post(self._path, request(events, self._job), self._headers, deadline)
         require_taken(response, self._client.address)
+        if response.status != _NO_CONTENT:
+            json_object(response, self._client.address)  # a gateway's own 200; a web server's page is refused
         return TAKEN
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """OpenTelemetry's protocol over HTTP, with JSON (https://opentelemetry.io/docs/specs/otlp/).
 
-Acknowledged: the receiver has answered 200. What it refuses within a batch it only counts (partial success), and the
-protocol forbids to send such a batch again.
+Acknowledged: the receiver has answered 200 with a whole ExportLogsServiceResponse. What it refuses within a batch it
+only counts (partial success), and the protocol forbids to send such a batch again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from harness import __version__
 from harness.deadline import Deadline
 from harness.ship.address import Address
 from harness.ship.event import Event
-from harness.ship.http import HttpClient, Response, require_taken
+from harness.ship.http import HttpClient, Response, json_object, not_an_answer, require_taken
 from harness.ship.options import Options
 from harness.ship.sink import TAKEN, Answer, Limits
 
@@ -38,7 +38,7 @@ class OtlpSink:
     def send(self, events: Sequence[Event], deadline: Deadline) -> Answer:
         response = self._client.post(self._path, request(events), _HEADERS, deadline)
         require_taken(response, self._client.address)
-        return _answer(response, len(events))
+        return _answer(response, self._client.address, len(events))
 
     def close(self) -> None:
         self._client.close()
@@ -101,14 +101,17 @@ def _value(value: Any) -> dict[str, Any]:
     return {}
 
 
-def _answer(response: Response, count: int) -> Answer:
-    """What `ExportLogsPartialSuccess` says; an answer that is no JSON, or empty, says that all is well."""
+def _answer(response: Response, address: Address, count: int) -> Answer:
+    """Return what an `ExportLogsServiceResponse` says. Raises Unavailable where the answer is none."""
+    document = json_object(response, address)
+    partial = document.get("partialSuccess")
+    if partial is None:
+        return TAKEN
     try:
-        partial = orjson.loads(response.body)["partialSuccess"]
         refused = int(partial.get("rejectedLogRecords") or 0)
         words = str(partial.get("errorMessage") or "")
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
-        return TAKEN
+    except (TypeError, ValueError, AttributeError) as error:
+        raise not_an_answer(response, address, "an ExportLogsServiceResponse") from error
     if refused >= count:
         return Answer(dict.fromkeys(range(count), words or "partial success: refused"))
     if refused > 0:

@@ -75,7 +75,7 @@ class _Session:
             number = self._next()
             stream.send(_frame(number, b"open", _OFFER), deadline)
             answered, words = self._response(deadline)
-            if answered != number or not words.startswith(b"200"):
+            if answered != number or not _accepted(words):
                 raise Unavailable(f"{address.authority} does not open a RELP session: {_words(words)}")
         except BaseException:
             stream.close()
@@ -102,7 +102,7 @@ class _Session:
                 if number not in open_ones:
                     raise Unavailable(f"{self._address.authority} answers for message {number}, which was not sent")
                 index = open_ones.pop(number)
-                if not words.startswith(b"200"):
+                if not _accepted(words):
                     refused[index] = _words(words)
         return refused
 
@@ -128,6 +128,8 @@ class _Session:
             if match:
                 end = match.end() + int(match[3])
                 if len(self._buffer) > end:
+                    if self._buffer[end : end + 1] != b"\n":
+                        raise Unavailable(f"{self._address.authority} sends a frame that does not end where it says")
                     words, self._buffer = self._buffer[match.end() : end], self._buffer[end + 1 :]
                     if match[2] == b"rsp":
                         return int(match[1]), words
@@ -148,6 +150,10 @@ def open_sink(address: Address, options: Options) -> RelpSink:
 
 def _frame(number: int, command: bytes, data: bytes) -> bytes:
     return b"%d %b %d%b%b\n" % (number, command, len(data), b" " if data else b"", data)
+
+
+def _accepted(words: bytes) -> bool:
+    return re.match(rb"200(?![0-9])", words) is not None
 
 
 def _words(data: bytes) -> str:

@@ -66,7 +66,7 @@ class Command:
             self._begin,
             now=now,
             reserve=min(_RESERVE, deadline.remaining() * 0.1),
-            deadline=deadline.at,
+            deadline=deadline.end,
             patience=quality.patience,
             first_poll=_FIRST_POLL if quality.is_clean else max(0.1, quality.patience),
             script=quality.script,
@@ -114,6 +114,7 @@ class Command:
             with session.condition:
                 session.check(self._deadline)
                 now = self._clock.monotonic()
+                dialogue.move_deadline(self._deadline.end)  # time that is not counted has made it later
                 step = dialogue.step(now, session.heard, sign=session.sign is not None)
                 if self._bulk_began is None and dialogue.exchange is not None and dialogue.exchange.taken:
                     self._bulk_began = (now, session.total)

@@ -139,6 +139,11 @@ class Dialogue:
         self._widths = list(_WIDTHS)
         self._anew: tuple[Nonce, str] | None = None  # the nonce so far, and the width, of an answer that is said anew
 
+    def move_deadline(self, deadline: float) -> None:
+        """Set another deadline; the command is ended as long before it as before the first one."""
+        self._deadline = deadline
+        self._kill_at = deadline - self._reserve
+
     # -- the one way in ----------------------------------------------------------------------------------------
 
     def step(self, now: float, heard: float, *, sign: bool = False) -> Send | Wait | Answer | Failure:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from harness.deadline import Deadline
-from harness.errors import Cancelled, DeadlineExpired, UsageError
+from harness.errors import Cancelled, DeadlineExpired, HarnessError, InfrastructureError, UsageError
 from harness.events.emitter import Emitter
 from harness.transport.contract import CommandResult, Damage, Progress
 from harness.transport.errors import Cause, Damaged, Eof, Timeout, TransportError, TransportLost, Unavailable
@@ -22,6 +22,8 @@ from harness.transport.serial.spec import SerialSpec
 from harness.transport.serial.transfer import send_input
 
 _RESYNC = 3.0
+TURN_BUDGET = 600.0
+"""Seconds that a command waits for its turn on the console, beside its attempt's own time."""
 _FIRST_REST, _LONGEST_REST = 0.05, 2.0  # seconds between logins on a console that goes away during each
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -223,6 +225,10 @@ class SerialTransport:
         return session
 
     def _open(self, deadline: Deadline) -> Session:
+        with deadline.apart("connecting", self._spec.login_timeout) as until:
+            return self._log_in(until)
+
+    def _log_in(self, deadline: Deadline) -> Session:
         limit = deadline.clamp(self._spec.login_timeout)
         started = deadline.clock.monotonic()
         try:
@@ -298,20 +304,30 @@ class SerialTransport:
 
 
 class _Turn:
-    """One command at a time; waiting for one's turn ends with the deadline."""
+    """One command at a time; waiting for one's turn ends with the deadline. A deadline with an allowance does not count
+    it: it is another command that the console works on meanwhile."""
 
     def __init__(self, lock: threading.Lock, deadline: Deadline) -> None:
         self._lock = lock
         self._deadline = deadline
 
     def __enter__(self) -> None:
-        while not self._lock.acquire(timeout=min(0.2, self._deadline.remaining() + 0.001)):
-            try:
-                self._deadline.check("waiting for the console")
-            except DeadlineExpired as error:
-                raise Unavailable(
-                    "another command held the console until the deadline", cause=Cause.TIMEOUT, transport="serial"
-                ) from error
+        if self._lock.acquire(blocking=False):
+            return
+        with self._deadline.apart("turn", TURN_BUDGET) as until:
+            while not self._lock.acquire(timeout=min(0.2, until.remaining() + 0.001)):
+                try:
+                    until.check("waiting for the console")
+                except DeadlineExpired as error:
+                    raise self._held_too_long(until) from error
+
+    def _held_too_long(self, until: Deadline) -> HarnessError:
+        allowance = self._deadline.allowance
+        if allowance is None or until.end >= allowance.hard:
+            return Unavailable(
+                "another command held the console until the deadline", cause=Cause.TIMEOUT, transport="serial"
+            )
+        return InfrastructureError(f"other commands held the console for {TURN_BUDGET:.0f} s")
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from typing import TYPE_CHECKING
 
-from harness.deadline import Deadline
+from harness.deadline import SYSTEM_CLOCK, Deadline
 from harness.errors import Cancelled, DeadlineExpired
 from harness.transport.ssh.shell import Answer, AnswerReader
 
@@ -202,11 +201,11 @@ class ChannelIO:
         if silence < spec.alive_interval:
             return spec.alive_interval - silence
         if not self._probed_at:
-            self._probed_at = time.monotonic()
+            self._probed_at = SYSTEM_CLOCK.monotonic()
             with connection.wire.bounded(deadline):
                 connection.send_probe()
             return min(spec.alive_interval, spec.alive_bound)
-        left = spec.alive_bound - (time.monotonic() - self._probed_at)
+        left = spec.alive_bound - (SYSTEM_CLOCK.monotonic() - self._probed_at)
         if left <= 0:
             raise PeerSilentError(f"after {silence:.1f} s of silence")
         return min(left, spec.alive_interval)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-import time
 from typing import TYPE_CHECKING
 
-from harness.deadline import Deadline
+from harness.deadline import SYSTEM_CLOCK, Deadline
 from harness.errors import Cancelled, DeadlineExpired
 from harness.events.emitter import Emitter
 from harness.transport.errors import Cause, TransportLost
@@ -90,7 +89,7 @@ class Connection:
 
     def silence(self) -> float:
         """Seconds since the peer was last heard."""
-        return time.monotonic() - self.wire.heard
+        return SYSTEM_CLOCK.monotonic() - self.wire.heard
 
     def send_probe(self) -> None:
         """Asks the peer for a sign of life (any bytes will do as the answer); does not wait."""
@@ -111,7 +110,7 @@ class Connection:
         """Whether the peer answers before the deadline. Raises Cancelled."""
         if not self.alive:
             return False
-        started = time.monotonic()
+        started = SYSTEM_CLOCK.monotonic()
         try:
             with self.wire.bounded(deadline):
                 self.send_probe()

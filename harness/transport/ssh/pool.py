@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from harness.deadline import Deadline
-from harness.errors import Cancelled, DeadlineExpired
+from harness.errors import Cancelled, DeadlineExpired, InfrastructureError
 from harness.events.emitter import Emitter
 from harness.transport.errors import Cause, TransportLost, Unavailable
 from harness.transport.ssh import become as ssh_become
@@ -36,6 +36,11 @@ FIRST_PATIENCE = 0.05
 _LAST_WORDS = 4096
 """Bytes that are kept of what ends a command on the target says."""
 MOST_PATIENCE = 0.5
+CONNECT_BUDGET = 30.0
+"""Seconds that setting a connection up may take beside an attempt's own time: connecting, logging in, starting a
+shell. The connection itself is bounded by `ansible_timeout`."""
+QUEUE_BUDGET = 600.0
+"""Seconds that a command waits for one of the connection's channels, all of which other commands use."""
 
 
 @dataclass(slots=True)
@@ -84,8 +89,22 @@ class ChannelPool:
 
     def connected(self, deadline: Deadline) -> Connection:
         """A connection that is alive as far as one can know. Raises Unavailable, TransportLost (closed),
-        Cancelled, UsageError.
+        Cancelled, UsageError. No deadline with an allowance counts a set-up that succeeds.
         """
+        if self._connecting.acquire(blocking=False):
+            # Nobody connects. Most often there is a connection, and nothing is to be set up.
+            try:
+                connection = self._connection
+                if connection is not None and not self._closed and connection.silence() < STALE_AFTER:
+                    self._check(deadline, "a connection is wanted")
+                    if connection.alive:
+                        return connection
+            finally:
+                self._connecting.release()
+        with deadline.apart("connecting", CONNECT_BUDGET) as until:
+            return self._connect(until)
+
+    def _connect(self, deadline: Deadline) -> Connection:
         with self._turn(deadline):
             connection = self._connection
             if connection is not None:
@@ -248,21 +267,23 @@ class ChannelPool:
                 self.release(lease, keep=False)
                 continue
             opened = None
-            try:
-                opened = self._open_channel(connection, deadline)
-            finally:
-                if opened is None:
-                    self._rest(connection)
-            if opened is not None:
-                opened.is_shell = True
-                return self._start_shell(opened, deadline)
+            with deadline.apart("connecting", CONNECT_BUDGET) as until:
+                try:
+                    opened = self._open_channel(connection, until)
+                finally:
+                    if opened is None:
+                        self._rest(connection)
+                if opened is not None:
+                    opened.is_shell = True
+                    return self._start_shell(opened, until)
 
     def _alone(self, begin: Callable[[Lease], None], deadline: Deadline) -> Lease:
         while True:
             connection, lease = self._right(deadline, new=True)
             if lease is not None:
                 lease.io.close()  # It makes room: shells are cheap, channels are bounded.
-            opened = self._open_channel(connection, deadline)
+            with deadline.apart("connecting", CONNECT_BUDGET) as until:
+                opened = self._open_channel(connection, until)
             if opened is not None:
                 with self._starting(opened, deadline):
                     begin(opened)
@@ -339,31 +360,65 @@ class ChannelPool:
         came. For a `new` channel only where there is no other room."""
         while True:
             connection = self.connected(deadline)
-            forget = deadline.cancellation.on_cancel(self._wake)
-            patient_until = time.monotonic() + self._patience
-            turn = threading.Condition(self._lock)
+            got = self._free(connection, new)
+            if got is None:
+                with self._queued(deadline) as until:
+                    got = self._wait_for_right(connection, until, new)
+            if got is not None:
+                return got
+
+    @contextmanager
+    def _queued(self, deadline: Deadline) -> Iterator[Deadline]:
+        """Waiting for a channel that other commands of ours use is not the target's time."""
+        with deadline.apart("channel", QUEUE_BUDGET) as until:
             try:
-                with self._lock:
-                    self._queue.append(turn)
-                    while self._connection is connection:
-                        room = self._open < self._limit
-                        if self._idle and self._queue[0] is turn and not (new and room):
-                            self._at_work += not new
-                            return connection, self._idle.pop()
-                        is_due = not new and bool(self._at_work or self._idle)
-                        patience = patient_until - time.monotonic() if is_due else 0.0
-                        if room and patience <= 0:
-                            self._open += 1
-                            self._at_work += not new
-                            return connection, None
-                        self._check(deadline, "all channels of the connection were in use")
-                        turn.wait(min(patience, deadline.remaining()) if room else deadline.remaining())
-            finally:
-                forget()
-                with self._lock:
-                    self._queue.remove(turn)
-                    if self._idle and self._queue:
-                        self._queue[0].notify()
+                yield until
+            except DeadlineExpired:
+                if deadline.allowance is None or until.end >= deadline.allowance.hard:
+                    raise self._too_late("all channels of the connection were in use") from None
+                raise InfrastructureError(
+                    f"{self._given.name}: all channels of its SSH connection were in use by other commands",
+                    hint="Fewer checks side by side (--at-once) leave each a channel.",
+                ) from None
+
+    def _free(self, connection: Connection, new: bool) -> tuple[Connection, Lease | None] | None:
+        """An idle shell, where nobody waits for one."""
+        with self._lock:
+            if self._connection is connection and self._idle and not self._queue and not new:
+                self._at_work += 1
+                return connection, self._idle.pop()
+        return None
+
+    def _wait_for_right(
+        self, connection: Connection, deadline: Deadline, new: bool
+    ) -> tuple[Connection, Lease | None] | None:
+        """The right to a channel; None where the connection is another one by now. Raises DeadlineExpired."""
+        forget = deadline.cancellation.on_cancel(self._wake)
+        patient_until = time.monotonic() + self._patience
+        turn = threading.Condition(self._lock)
+        try:
+            with self._lock:
+                self._queue.append(turn)
+                while self._connection is connection:
+                    room = self._open < self._limit
+                    if self._idle and self._queue[0] is turn and not (new and room):
+                        self._at_work += not new
+                        return connection, self._idle.pop()
+                    is_due = not new and bool(self._at_work or self._idle)
+                    patience = patient_until - time.monotonic() if is_due else 0.0
+                    if room and patience <= 0:
+                        self._open += 1
+                        self._at_work += not new
+                        return connection, None
+                    deadline.check("all channels of the connection were in use")
+                    turn.wait(min(patience, deadline.remaining()) if room else deadline.remaining())
+        finally:
+            forget()
+            with self._lock:
+                self._queue.remove(turn)
+                if self._idle and self._queue:
+                    self._queue[0].notify()
+        return None
 
     def _rest(self, connection: Connection) -> None:
         """No shell came of a right to one."""

@@ -15,12 +15,12 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from harness.deadline import Deadline
+from harness.deadline import SYSTEM_CLOCK, Deadline
 from harness.errors import DeadlineExpired
+from harness.shortage import shortage
 from harness.transport.errors import Cause, Unavailable
 from harness.transport.ssh.names import look_up
 
@@ -52,7 +52,7 @@ class SocketWire:
         self._reader.register(sock, select.POLLIN)
         self._quick = getattr(socket, "TCP_QUICKACK", None) if sock.family != socket.AF_UNIX else None
         self._bounds = threading.local()
-        self.heard = time.monotonic()
+        self.heard = SYSTEM_CLOCK.monotonic()
         sock.setblocking(False)
 
     @property
@@ -103,7 +103,7 @@ class SocketWire:
             if self._shut:
                 return b""
             raise
-        self.heard = time.monotonic()
+        self.heard = SYSTEM_CLOCK.monotonic()
         if len(data) > size:
             self._pending = memoryview(data)[size:]
             return data[:size]
@@ -152,7 +152,7 @@ class ChannelWire:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._shut = False
-        self.heard = time.monotonic()
+        self.heard = SYSTEM_CLOCK.monotonic()
         channel.settimeout(_BUSY_POLL)
 
     @property
@@ -173,7 +173,7 @@ class ChannelWire:
 
     def recv(self, size: int) -> bytes:
         data = self._channel.recv(size)
-        self.heard = time.monotonic()
+        self.heard = SYSTEM_CLOCK.monotonic()
         return data
 
     def send(self, data: bytes) -> int:
@@ -264,6 +264,8 @@ def tcp_connect(spec: SshSpec, deadline: Deadline) -> socket.socket:
             hint="The name servers do not answer. Set ansible_host to an address, or mend the name service.",
         ) from None
     except (OSError, UnicodeError) as error:
+        if shortage(error):
+            raise
         raise Unavailable(
             f"{spec.name}: the name {spec.host!r} has no address: {error}",
             cause=Cause.UNRESOLVED,
@@ -278,6 +280,8 @@ def tcp_connect(spec: SshSpec, deadline: Deadline) -> socket.socket:
             _connect_one(sock, place, deadline.clamp(share))
         except OSError as error:
             sock.close()
+            if shortage(error):
+                raise  # that is our own: the address may be well
             cause = Cause.TIMEOUT if isinstance(error, TimeoutError) else Cause.REFUSED
             failures.append((_failure(place, error), cause))
         except BaseException:

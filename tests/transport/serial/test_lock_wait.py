@@ -15,6 +15,7 @@ from harness.testing.pty_guest import PtyGuest
 from harness.transport.errors import Cause, Unavailable
 from harness.transport.serial.console import Console, LockWait
 from harness.transport.serial.ownership import Ownership
+from tests.patience import scaled
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_it_is_given_up_when_the_time_is_over(guest: PtyGuest, wait: float | Non
         lock_wait = None if wait is None else LockWait(wait, lambda _words: None)
         console = Console(str(guest.path), name="board", events=NullEmitter(), lock_wait=lock_wait)
         with pytest.raises(Unavailable, match="in use by process") as caught:
-            console.open(Deadline.after(60.0))
+            console.open(Deadline.after(scaled(60.0)))
         assert caught.value.cause is Cause.BUSY
         assert "--wait-lock" in caught.value.hint
         held.release()

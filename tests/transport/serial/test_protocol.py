@@ -24,6 +24,7 @@ from harness.transport.serial.dialogue import Failure
 from harness.transport.serial.frames import Answer, Exchange
 from harness.transport.serial.guest import ALPHABET, BLANK, PRIME, digest, program, readable_program
 from harness.transport.serial.requests import Nonce, request
+from tests.patience import scaled
 
 SHELLS = {
     "dash": ["dash"],
@@ -218,7 +219,7 @@ def test_the_model_says_what_the_program_says_in_a_real_shell(shell: str, tmp_pa
     finally:
         process.stdin.close()
         process.stdout.close()
-        process.wait(20)
+        process.wait(scaled(20))
     assert model.unknown == []
 
 

@@ -1,0 +1,41 @@
+"""Whether an exception means that this process is short of something, and no target is to blame. Pure."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from harness.errors import InfrastructureError, MachineError
+
+SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+"""The errors of descriptors and memory: see errno(3)."""
+
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def disk_full(error: BaseException) -> str:
+    """Return which disk of this machine is full, in words, for an error of starting a target; empty for another error.
+
+    Not for what a check raises: that may be about the target's own disk.
+    """
+    if isinstance(error, OSError) and error.errno in FULL:
+        return f"a disk of this machine is full: {error}"
+    if isinstance(error, MachineError) and os.strerror(errno.ENOSPC) in error.message:
+        return f"a disk of this machine is full (see `df`): {error.message}"
+    return ""
+
+
+def shortage(error: BaseException) -> str:
+    """Return what is missing, in words; empty where the error means something else."""
+    if isinstance(error, InfrastructureError):
+        return error.message
+    if isinstance(error, MemoryError):
+        return "this process got no more memory"
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return "this process got no more threads (see `ulimit -u`, and the container's pids limit)"
+    if isinstance(error, OSError) and error.errno in SHORT:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            return f"this process got no more file descriptors: {error.strerror} (see `ulimit -n`)"
+        return f"this process got no more memory: {error.strerror}"
+    return ""
