@@ -276,8 +276,8 @@ class Command:
 
     def _timeout(self, answer: Answer | None) -> Timeout:
         return Timeout(
-            f"`{self._shown()}` had not ended at its deadline; it was ended on the target"
-            + ("" if answer else ", which has not confirmed it yet"),
+            f"`{self._shown()}` had not ended at its deadline; "
+            + ("it was ended on the target" if answer else "whether it was ended on the target is not known"),
             transport="serial",
             stdout=answer.stdout if answer else b"",
             stderr=answer.stderr if answer else b"",

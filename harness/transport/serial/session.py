@@ -295,10 +295,12 @@ class Session(Reader):
         """Types one piece until the guest has given exactly it back. Nothing before it: all that was typed is void."""
         first = before is None
         sign = "@" if first else "+"
-        for _ in range(20):
+        for tries in range(20):
             place = self.total
             self._console.write(f"{sign}{piece}\n".encode(), deadline=deadline)
             if self._given_back(place, mark, deadline) == piece.encode():
+                if tries == 0:
+                    self.speed_up()
                 return
             place = self.total
             self._console.write(b"?\n", deadline=deadline)

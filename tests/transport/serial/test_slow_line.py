@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from harness.deadline import Deadline
 from harness.testing.slow_line import SlowLine
+from harness.transport.errors import Cause, Eof
 from harness.transport.serial.console import Console
 from harness.transport.serial.timing import LineTiming
 
@@ -70,6 +71,32 @@ def test_a_piece_that_does_not_arrive(bench: Any, within: Within, losing: bytes)
     transport = bench.transport(bench.console(bench.guest(BASH, to_guest=lose)))
     assert transport.run("echo in", deadline=within(60)).stdout == b"in\n"
     assert lost
+
+
+def test_typing_that_was_slowed_down_is_fast_again(bench: Any, within: Within) -> None:
+    """A console loses a few characters in its life; what is typed from then on is not slow for ever."""
+    left = 0
+
+    def lose(data: bytes) -> bytes:
+        nonlocal left
+        if left and len(data) > 10:
+            left -= 1
+            return data[:9] + data[10:]
+        return data
+
+    transport = bench.transport(bench.console(bench.guest(BASH, to_guest=lose)))
+    transport.run("true", deadline=within())
+    left = 6
+    while left:
+        assert transport.run("echo lossy", deadline=within()).stdout == b"lossy\n"
+    for _ in range(12):
+        assert transport.run("echo fine", deadline=within()).stdout == b"fine\n"
+    assert transport._console.pace == 0
+    transport._session.slow_down()
+    transport._console.pace = 0.05
+    transport._session.lost(Eof("gone", cause=Cause.EOF, transport="serial"))
+    assert transport.run("echo again", deadline=within()).stdout == b"again\n"
+    assert transport._console.pace < 0.005
 
 
 def test_what_was_measured_is_what_is_waited_for() -> None:
