@@ -158,8 +158,10 @@ class GuestModel:
         if run is not None and run.nonce == nonce:
             return self._state(nonce, now)
         second, _, width = rest.partition(" ")
-        if run is None or run.nonce != first + second or not run.answered or run.mode.startswith("b"):
+        if run is None or run.nonce != first + second:
             return [(now, self.say(nonce, "E-"))]
+        if not run.answered or run.mode.startswith("b"):
+            return [(now, self.say(nonce, "E0"))]
         run.nonce, run.mode, run.forced = nonce, f"fnk{width}", True
         return [(now, piece) for piece in self._answer(run, first=True)]
 

@@ -118,6 +118,7 @@ class Dialogue:
         self._ended = False  # it has said that it ended by itself
         self._ended_by_us = False
         self._kill_acknowledged = 0
+        self._kill_sent_at = 0.0
         self._interval = first_poll
         self._next_poll = now
         self._asked_at = 0.0  # 0: no question is unanswered
@@ -138,6 +139,7 @@ class Dialogue:
         self._hurt_at = 0.0
         self._widths = list(_WIDTHS)
         self._anew: tuple[Nonce, str] | None = None  # the nonce so far, and the width, of an answer that is said anew
+        self._renamed: tuple[Nonce, Nonce, str] | None = None  # the latest such request, as long as it may still arrive
 
     def move_deadline(self, deadline: float) -> None:
         """Set another deadline; the command is ended as long before it as before the first one."""
@@ -210,6 +212,7 @@ class Dialogue:
         self._damage_seen = self._refusals_seen = 0
         self._lines = self._unanswered = self._hurt = 0
         self._widths = list(_WIDTHS)
+        self._anew = self._renamed = None
         self._asked_at = 0.0
         self.answered_at = self._lines_at = now
         self._interval = self._first_poll
@@ -246,8 +249,9 @@ class Dialogue:
             self._hurt_at = self._hurt_at or now
         else:
             self._hurt_at = 0.0
-        if self._anew is not None and exchange.has_ended:
+        if self._anew is not None and (exchange.has_ended or exchange.taken):
             self._anew = None
+            self._running = True
         if messages or self._lines_at == now:
             self._hurt = 0
             self.verified_at = now
@@ -268,17 +272,14 @@ class Dialogue:
         verb, rest = message[:1], message[1:]
         if message in _SAID:
             return _SAID[message]
-        if message == "E-" and self._anew is not None:
-            # The exchange goes on under the nonce that it had.
+        if message == "E0" and self._anew is not None:
+            # The exchange goes on under the nonce that it had, unless the request arrives once more.
+            self._running = True
             self._widths = []
             self.exchange = self._begin(self._anew[0], True)
             self._anew = None
-        elif message in ("S-", "K-"):
-            if self._anew is not None:
-                return None  # of the new nonce nothing is known until the request for it has arrived
-            if self._running:
-                return Failure.FORGOTTEN
-            self.refused = True
+        elif message in ("S-", "K-", "E-"):
+            return self._take_refusal(message)
         elif verb == "K":
             self._running = True
             self._kill_acknowledged = self.killed
@@ -292,7 +293,26 @@ class Dialogue:
             self._script = min(self._longest_script, self._script * 2)
         elif verb == "S":
             self._running = True
+            self._anew = None
             self._take_state(rest)
+        return None
+
+    def _take_refusal(self, message: str) -> Failure | None:
+        """Note that the guest runs, or ran, no command that has the nonce of the present exchange."""
+        assert self.exchange is not None
+        if self._anew is not None and message != "E-":
+            return None  # the new nonce is known there once the request for it has arrived
+        if self._renamed is not None and self.exchange.nonce == self._renamed[0]:
+            # A request for a new nonce that was typed twice has arrived after all.
+            nonce, new, width = self._renamed
+            self._anew = (nonce, width)
+            self.exchange = self._begin(new, True)
+            self._renamed = None
+            self._next_poll = 0.0
+            return None
+        if self._running:
+            return Failure.FORGOTTEN
+        self.refused = True
         return None
 
     def _take_state(self, state: str) -> None:
@@ -325,7 +345,7 @@ class Dialogue:
             if now >= again:
                 self._hurt += 1
                 self.re_reads += exchange.damaged > self._damage_seen
-                if self._hurt >= _HURT and exchange.damaged > self._damage_seen and self._widths:
+                if self._hurt >= _HURT and exchange.damaged > self._damage_seen and self._may_say_anew():
                     return self._say_anew(now)
                 self._damage_seen, self._refusals_seen = exchange.damaged, exchange.refused
                 return self._ask_state(now)
@@ -365,10 +385,11 @@ class Dialogue:
                 due = heard + _QUIET
             due = max(due, min(heard + _QUIET, self._asked_at + _LONGEST_PATIENCE + self._delay))
             if now < due:
-                return Wait(self._at_most(due, sign=False))
+                # A command that has ended is not ended once more, however late it is.
+                return Wait(min(due, self._deadline, max(self._first_asked_at, self.answered_at) + _DEAD_AFTER))
             if self._lines_at <= self._asked_at:
                 self._script = max(_SHORTEST_SCRIPT, self._script // 2)
-        if self._widths and (self._stuck >= 4 or any(_is_large(part) for part in missing)):
+        if self._may_say_anew() and (self._stuck >= 4 or any(_is_large(part) for part in missing)):
             return self._say_anew(now)
         self._stuck += 1
         self.re_reads += 1
@@ -378,13 +399,17 @@ class Dialogue:
         script = lines_script(part.indices, self._script)
         return self._ask("L", now, part.stream, str(self._reading), script)
 
+    def _may_say_anew(self) -> bool:
+        return bool(self._widths) and self._anew is None
+
     def _say_anew(self, now: float) -> Send:
         """Have the answer said in shorter lines, under a new nonce: a line of the old ones is none of the new."""
         assert self.exchange is not None
         nonce = self.exchange.nonce
         self.earlier_damage += self.exchange.damaged + self.exchange.refused
-        self._anew = (nonce, str(self._widths.pop(0)))
-        self.exchange = self._begin(self._new_nonce(), True)
+        width, new = str(self._widths.pop(0)), self._new_nonce()
+        self._anew, self._renamed = (nonce, width), (nonce, new, width)
+        self.exchange = self._begin(new, True)
         self._damage_seen = self._refusals_seen = self._lines = 0
         self._reading = self._stuck = self._hurt = 0
         self._lines_at = now
@@ -405,8 +430,9 @@ class Dialogue:
         if now >= self._wake_at() and self.killed < 2:
             self.killed += 1
             self._interval = 0.1
-        elif self.killed == self._kill_acknowledged or now < self._asked_at + self._wait_for_answer():
+        elif self.killed == self._kill_acknowledged or now < self._kill_sent_at + self._wait_for_answer():
             return None
+        self._kill_sent_at = now
         return self._ask("K", now, "TERM" if self.killed == 1 else "KILL")
 
 

@@ -1113,12 +1113,14 @@ while IFS= read -r h_this; do
                 h_say $h_nonce L$h_number;;
 
             # E H1 H2 WIDTH: say the answer of the command that has the nonce of these halves anew, under the nonce of this
-            # request. `E-` where that cannot be done.
+            # request. `E0` where that cannot be done (yet), `E-` where that command was never run.
             E)
                 if [ "$h_nonce" = "$h_asked" ]; then
                     h_say_state;
+                elif [ "$h_argument${h_rest% *}" = "$h_asked" ]; then
+                    h_say_anew ${h_rest#* } || h_say $h_nonce E0;
                 else
-                    [ "$h_argument${h_rest% *}" = "$h_asked" ] && h_say_anew ${h_rest#* } || h_say $h_nonce E-;
+                    h_say $h_nonce E-;
                 fi;;
 
             # N: who are you?

@@ -14,6 +14,7 @@ from benchmarks.serial_model import (
     SCENARIOS,
     Command,
     GuestModel,
+    RandomFaults,
     Scenario,
     converse,
     every_single_fault,
@@ -154,6 +155,7 @@ REQUESTS = [
     request("N", NONCE),
     request("R", NONCE, "b", "echo hello"),
     request("S", NONCE),
+    request("E", Nonce("abcd", "ef28"), "abcd", "ef23", "16"),
     request("S", Nonce("zzzz", "zzzz")),
     request("R", Nonce("abcd", "ef24"), "f", "echo 'a  b'; false"),
     request("R", Nonce("abcd", "ef25"), "fenk20", "printf '%s\\n' 0123456789abcdef0123456789; exit 6"),
@@ -321,6 +323,15 @@ def test_a_refusal_of_a_question_is_none_of_the_command() -> None:
         for fault in single_faults(at):
             outcome = converse(slow, 1, fault)
             assert outcome.bad == "", at
+
+
+def test_an_answer_that_is_said_anew_is_no_second_command() -> None:
+    """Rates at which answers are asked for under new nonces, some of which arrive late, twice, or not at all."""
+    for seed in range(150):
+        rng = random.Random(seed)
+        for scenario in (SCENARIOS[0], SCENARIOS[4]):
+            outcome = converse(scenario, seed, RandomFaults(rng, rate=0.03), RandomFaults(rng, rate=0.03))
+            assert outcome.bad == "", seed
 
 
 def test_what_never_arrives_was_not_run_and_says_so() -> None:
