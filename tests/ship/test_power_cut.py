@@ -183,7 +183,6 @@ def recorder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recorder:
     made = Recorder(tmp_path / "first")
     for module in (writer, keeper, long, reader, sync, durable, checkpoint, writer_lock):
         monkeypatch.setattr(module, "os", made)
-    monkeypatch.setattr(writer, "write_at_once", made.write)
     # What a thread would do some time is done at once: the list is the same each time.
     monkeypatch.setattr(keeper.Keeper, "wake", lambda self: self._tend())
     return made
