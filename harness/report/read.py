@@ -231,6 +231,8 @@ class _Told:
     run: str = ""
     started: float = 0.0
     last: float = 0.0
+    shifted: float = 0.0
+    """Seconds that the wall clock has moved and that did not pass, as far as the record says: steps, drifts, suspends."""
     command: str = ""
     ended: bool = True
     checks: list[Trial] = field(default_factory=list)
@@ -294,6 +296,9 @@ def _take(told: _Told, event: Record, marks: list[Mark]) -> None:
         told.checks.append(_trial_of(event, at))
     elif action in _TOLD_AS_MARKS:
         if _TOLD_AS_MARKS[action] == CLOCK:
+            slept = action == "clock.suspended"
+            moved = event["event.duration"] / _NANOSECONDS if slept else event["harness.offset"]
+            told.shifted += plausible(moved)
             told.notes.append(f"{when(at)}: {event['message']}")
         name = event.get("harness.finding") or event.get("harness.to_transport") or event.get("harness.fault") or ""
         first = event["message"].partition("\n")[0]
@@ -334,7 +339,7 @@ def _of_events(folder: Path, note: str) -> Run:
         raise UsageError(
             f"{folder} holds no run: its record has no run.start", hint="Was it killed before it began, or moved?"
         )
-    seconds = max(0.0, told.last - told.started)
+    seconds = max(0.0, told.last - told.started - told.shifted)
     targets = list(dict.fromkeys(each.target for each in told.checks))
     return Run(
         run=told.run,
