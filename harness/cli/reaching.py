@@ -167,9 +167,7 @@ class Reach:
 
 
 @contextlib.contextmanager
-def reach(
-    arguments: argparse.Namespace, pattern: str | None, *, verb: str, visible: bool = False
-) -> Iterator[Reach]:
+def reach(arguments: argparse.Namespace, pattern: str | None, *, verb: str, visible: bool = False) -> Iterator[Reach]:
     """Everything that can be wrong with what was typed is told before any target is touched. The first SIGINT, SIGTERM
     or SIGHUP ends all waits, the second leaves at once. The sessions are closed at the end. `visible` puts the record
     among the runs.
