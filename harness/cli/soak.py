@@ -154,6 +154,7 @@ def _run(arguments: argparse.Namespace, document: IO[str]) -> int:
             "nothing says when the soak ends", hint="Give --iterations N, --for 8h, --until-fail or --max-failures K."
         )
     sinks = sinks_of(arguments, [target.host for target in plan.targets])
+    typed.ship_timeout = arguments.ship_timeout  # which is the settings' where none was given
     without_passwords(sinks)
     return _execute(plan, terms, ending, known, sinks, recipe_of(arguments), typed, folder, changed, document)
 

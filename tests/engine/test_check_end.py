@@ -53,8 +53,8 @@ def test_check_end_gives_its_reason_as_fields(place: Place) -> None:
         assert (name, event["harness.outcome"], event.get("error.type")) == (name, outcome, kind)
         assert (message or "") in event.get("error.message", "")
         assert ("error.message" in event) == (message is not None)
-    assert found["skips"]["event.reason"] == "not on this board"
-    assert "event.reason" not in found["never"]
+    assert found["skips"]["harness.why"] == "not on this board"
+    assert "harness.why" not in found["never"]
 
 
 def test_the_checks_of_a_target_that_does_not_come_up_say_why(place: Place) -> None:

@@ -158,7 +158,7 @@ def test_a_verb_that_is_no_run_leaves_no_folder_among_the_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for _ in range(3):
-        assert main(["exec", "-i", "vm1 ansible_host=127.0.0.1,", "-e", "ansible_port=1", "all", "--", "true"]) != 0
+        assert main(["exec", "-i", "127.0.0.1,", "-e", "ansible_port=1", "all", "--", "true"]) != 0
     logs = tmp_path / "logs"
     assert [path.name for path in logs.iterdir()] == [OPERATED]
     assert len(folders(logs / OPERATED)) == 3
