@@ -34,7 +34,7 @@ def arrived(receiver: HttpReceiver) -> list[tuple[str, int]]:
     return found
 
 
-@pytest.mark.parametrize("synced", [1, 0.5])
+@pytest.mark.parametrize("synced", [0.0, 0.5])
 def test_what_is_recorded_after_a_power_cut_arrives(tmp_path: Path, synced: float) -> None:
     """The events that were not on the disk are lost, and the checkpoint and the trials are not: the checkpoint then
     points behind the end of the record."""
@@ -49,9 +49,9 @@ def test_what_is_recorded_after_a_power_cut_arrives(tmp_path: Path, synced: floa
         assert done.returncode == 0, done.stderr
         folder = (tmp_path / "logs" / "latest").resolve()
         before = recorded(folder)
-        assert {id for id, _ in arrived(receiver)} == {str(event["event.id"]) for event in before}
+        assert {identity for identity, _ in arrived(receiver)} == {str(event["event.id"]) for event in before}
         lines = (folder / "events.jsonl").read_bytes().splitlines(keepends=True)
-        kept = max(1, int(len(lines) * synced)) if synced < 1 else 1
+        kept = max(1, int(len(lines) * synced))
         (folder / "events.jsonl").write_bytes(b"".join(lines[:kept]) + lines[kept][:20])
         done = harness("soak", "--resume", "latest", "--iterations", "3", *ship, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
@@ -60,7 +60,7 @@ def test_what_is_recorded_after_a_power_cut_arrives(tmp_path: Path, synced: floa
     assert [event["event.action"] for event in after][kept:].count("soak.resume") == 1
     got = arrived(receiver)
     wanted = {str(event["event.id"]) for event in (*before, *after)}
-    assert {id for id, _ in got} == wanted
+    assert {identity for identity, _ in got} == wanted
     numbers = dict(got)
     assert len(set(numbers.values())) == len(numbers), "no sequence number is used twice"
     ends = [line for line in (folder / "trials.jsonl").read_text().splitlines() if '"outcome"' in line]
