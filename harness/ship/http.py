@@ -96,6 +96,8 @@ class HttpClient:
                     connection.request("POST", path, body, every)
                 answer = connection.getresponse()
                 response = self._read(answer)
+                if answer.chunked and deadline.expired:  # http.client takes the end of the connection for their end
+                    raise http.client.HTTPException("its trailers do not end")
         except (OSError, EOFError, http.client.HTTPException, zlib.error, ValueError) as error:
             self.close()
             deadline.cancellation.check()
@@ -219,9 +221,9 @@ def require_taken(response: Response, address: Address) -> None:
     raise Unavailable(words, wait=response.wait, hint=_ABOUT_OURSELVES.get(status, ""), sent=not about_receiver)
 
 
-def bounded_reason(text: str) -> str:
-    """Return a receiver's reason, printable and of bounded length, for a person and for `rejected.jsonl`."""
-    return printable(text[:_MOST_REASON]) + ("…" if len(text) > _MOST_REASON else "")
+def bounded_reason(text: str, most: int = _MOST_REASON) -> str:
+    """Return a receiver's reason, printable and cut to `most` characters, for a person and for `rejected.jsonl`."""
+    return printable(text[:most]) + ("…" if len(text) > most else "")
 
 
 def json_object(response: Response, address: Address, *kinds: str) -> dict[str, Any]:
@@ -293,5 +295,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, http.client.IncompleteRead):
         return "its body ends early"
     if isinstance(error, http.client.HTTPException | EOFError | ValueError) and str(error):
-        return str(error)
+        return bounded_reason(str(error), _MOST_TOLD)  # it may hold the line that is wrong
     return reason(error) if isinstance(error, OSError) else f"{type(error).__name__} {error}".strip()

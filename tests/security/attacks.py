@@ -21,12 +21,13 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, HarnessError, UsageError
 from harness.transport.errors import Damaged, TransportError
 from tests.security import hostile_sshd as sshd
+from tests.security.receiver_attacks import RECEIVER_ATTACKS
 
 MEMORY = 1000 << 20
 """Bytes of address space (RLIMIT_AS) of a process that withstands them."""
 SECONDS = 15.0
 """Of each attack, on a machine that is busy."""
-ATTACKS: dict[str, Callable[[], None]] = {}
+ATTACKS: dict[str, Callable[[], None]] = dict(RECEIVER_ATTACKS)
 
 
 def attack(function: Callable[[], None]) -> Callable[[], None]:
