@@ -61,9 +61,9 @@ def script_runner(path: str, book: Book, *, seconds: float = SCRIPT_SECONDS) -> 
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-            for stream in (process.stdout, process.stderr):
-                if stream is not None:
-                    stream.close()
+            for pipe in (process.stdout, process.stderr):
+                assert pipe is not None
+                pipe.close()
         complaint = err.decode("utf-8", "backslashreplace").strip()[-_SHOWN:]
         if process.returncode:
             how = (
