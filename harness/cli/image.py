@@ -79,12 +79,17 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _path(args: argparse.Namespace) -> int:
+    import shlex
+
     from harness.errors import ExitCode
     from harness.machine.image import image_folder, load_image
 
     folder = image_folder(args.name)
     if load_image(folder) is None:
-        print(f"harness: the image {args.name} is not built\n  harness image build {args.name}", file=sys.stderr)
+        print(
+            f"harness: the image {args.name} is not built\n  harness image build {shlex.quote(args.name)}",
+            file=sys.stderr,
+        )
         return int(ExitCode.FAILED)
     print(folder)
     return 0

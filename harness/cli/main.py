@@ -16,7 +16,7 @@ from harness import __version__
 from harness.cli.options import with_numbers
 from harness.cli.streams import complain, give_up_streams, open_streams
 from harness.errors import ExitCode, HarnessError
-from harness.printing import safe
+from harness.printing import printable, safe
 
 VERBS = (
     "run",
@@ -164,7 +164,7 @@ def _internal(error: Exception) -> int:
     # The log that was open when it happened knows the secrets (see EventLog.close).
     redact = getattr(error, "redact", None) or mask_secrets
     with tempfile.NamedTemporaryFile("w", prefix="harness-fault-", suffix=".txt", delete=False) as file:
-        file.write(redact("".join(traceback.format_exception(error))))
+        file.write(printable(redact("".join(traceback.format_exception(error)))))
     complain(
         f"harness: internal error: {redact(f'{type(error).__name__}: {error}')}\n"
         f"  This is a fault of harness. The details are in {file.name}; please report it with them."

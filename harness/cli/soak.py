@@ -514,7 +514,9 @@ def _carry_out(
             level="info" if code == 0 and trouble is None else "error",
         )
     trouble = log.failed or trouble
-    go_on = f"harness soak --resume {folder.path}"
+    import shlex
+
+    go_on = f"harness soak --resume {shlex.quote(str(folder.path))}"
     if trouble is not None:
         trouble.hint = f"{trouble.hint} It goes on with: {go_on}".strip()
         raise trouble

@@ -29,6 +29,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(arguments: argparse.Namespace) -> int:
     """Prints it."""
     import json
+    import shlex
     import time
     from pathlib import Path
 
@@ -80,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(
                 f"{folder / STATUS} cannot be read: {type(error).__name__}: {error}",
-                hint=f"The figures can still be had: harness report {folder}",
+                hint=f"The figures can still be had: harness report {shlex.quote(str(folder))}",
             ) from None
         for line in summary(tally):
             print(line)
@@ -91,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif is_soak:
         print("no iteration is finished yet")
     if is_soak and state == "was killed":
-        print(f"go on with: harness soak --resume {folder}")
+        print(f"go on with: harness soak --resume {shlex.quote(str(folder))}")
     return 0
 
 

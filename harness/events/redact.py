@@ -21,11 +21,15 @@ name or a word of ours; masked there, the record could no longer be put together
 _SHORTEST = 3  # masking shorter ones would eat ordinary text and still not hide them
 _SHORTEST_ENCODED = 6  # the base64 form of a shorter one is short enough to be met by chance
 _GRAM = 4
+_SHORT = 48  # characters of a text that is likely to come again
+_MOST_CLEAN = 4096
 _BEGINNING = 6
 _LONGEST = 512  # of a secret that is looked for in pieces; longer ones are masked where they stand whole
 # The end of a line, as it is and as a text's escape, with and without what indents the next one; a terminal's colours.
 _COLOUR = r"\x1b\[[0-9;:?]*[A-Za-z]"
-_GAPS = tuple(re.compile(rf"(?:{_COLOUR}|(?:\r?\n|\\(?:r\\)?n){indent})+") for indent in ("[ \t]*", ""))
+# Each way begins with a character, so that `re` looks for one of these first, and quickly.
+_GAP = rf"(?:{_COLOUR}|\r\n%s|\n%s|\\(?:r\\)?n%s)"
+_GAPS = tuple(re.compile(f"{way}{way}*") for way in (_GAP.replace("%s", indent) for indent in ("[ \t]*", "")))
 _CUT = re.compile(r"…|\.\.\.")
 
 
@@ -38,6 +42,7 @@ class Redactor:
         self._lines: list[str] = []
         self._grams: frozenset[str] = frozenset()
         self._stale = False
+        self._clean: set[str] = set()  # short texts without a secret: names of fields, of targets, of actions
         self.longest = 0
         """Characters of the longest secret that fits a line."""
 
@@ -73,9 +78,17 @@ class Redactor:
         """The text with all secrets masked, also the beginning of one that was cut with a mark (`…`, `...`)."""
         if self._stale:
             self._prepare()
-        if self._pattern is None:
+        if self._pattern is None or text in self._clean:
             return text
-        text = self._pattern.sub(MASK, text)
+        masked = self._masked(text, self._pattern)
+        if len(text) <= _SHORT and masked == text:
+            if len(self._clean) >= _MOST_CLEAN:
+                self._clean.clear()
+            self._clean.add(text)
+        return masked
+
+    def _masked(self, text: str, pattern: re.Pattern[str]) -> str:
+        text = pattern.sub(MASK, text)
         if "\n" in text or "\x1b" in text or "\\n" in text:
             for start, end in reversed(self._across_gaps(text)):
                 text = f"{text[:start]}{MASK}{text[end:]}"
@@ -96,17 +109,21 @@ class Redactor:
     def _across_gaps(self, text: str) -> list[tuple[int, int]]:
         """Where secrets stand that have the end of a line, or a terminal's colour, within."""
         found: list[tuple[int, int]] = []
+        before: list[tuple[int, int]] = []
         for gap in _GAPS:
+            gaps = [match.span() for match in gap.finditer(text)]
+            if gaps == before:  # none, or nothing is indented
+                break
+            before = gaps
             found += [
-                span for span in self._across(text, gap) if all(span[0] >= end or span[1] <= at for at, end in found)
+                span
+                for span in self._across(text, gap, gaps)
+                if all(span[0] >= end or span[1] <= at for at, end in found)
             ]
         return sorted(found)
 
-    def _across(self, text: str, gap: re.Pattern[str]) -> list[tuple[int, int]]:
+    def _across(self, text: str, gap: re.Pattern[str], gaps: list[tuple[int, int]]) -> list[tuple[int, int]]:
         assert self._pattern is not None, "it was prepared"
-        gaps = [match.span() for match in gap.finditer(text)]
-        if not gaps:
-            return []
         places: list[int] = []  # in the text without its gaps, where each of them was
         removed: list[int] = []  # how much is gone behind it
         gone = 0
@@ -142,6 +159,7 @@ class Redactor:
 
     def _prepare(self) -> None:
         self._stale = False
+        self._clean.clear()
         self._pattern = re.compile(_any_of(sorted(self._forms))) if self._forms else None
         self._lines = sorted(form for form in self._forms if len(form) <= _LONGEST and "\n" not in form)
         self.longest = max(map(len, self._lines), default=0)

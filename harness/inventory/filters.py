@@ -23,6 +23,7 @@ from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.sandbox import SandboxedEnvironment
 
 from harness.bounded import read_text
+from harness.inventory.bounds import regex
 from harness.inventory.values import jsonable
 
 
@@ -45,6 +46,7 @@ class _Lexer(Lexer):
 MOST_TEXT = 16 << 20
 """Characters, or items, that one step of a template may make."""
 _MOST_FILE = 1 << 20
+_MOST_VALUES = 1_000_000
 _MOST_BITS = 1 << 16
 _SIZED = frozenset({"ljust", "rjust", "center", "zfill", "expandtabs", "generate_lorem_ipsum", "lipsum"})
 _WIDE = re.compile(r"%(?:\([^)]*\))?[-+ #0]*(?:\*|[0-9]{7}|[0-9]*\.(?:\*|[0-9]{7}))|\{[^{}]*:[^{}]*(?:[0-9]{7}|\{)")
@@ -204,21 +206,26 @@ def _flags(ignorecase: bool, multiline: bool) -> int:
 def _regex_replace(
     value: Any, pattern: str = "", replacement: str = "", ignorecase: bool = False, multiline: bool = False
 ) -> str:
-    return re.sub(pattern, replacement, str(value), flags=_flags(ignorecase, multiline))
+    replaced: str = regex("sub", pattern, str(value), _flags(ignorecase, multiline), replacement)
+    return replaced
 
 
 def _regex_search(value: Any, pattern: str, *groups: str, ignorecase: bool = False, multiline: bool = False) -> Any:
-    match = re.search(pattern, str(value), _flags(ignorecase, multiline))
+    match = regex("search", pattern, str(value), _flags(ignorecase, multiline))
     if match is None:
         return None
     if not groups:
-        return match.group()
+        return match["groups"][0]
     names = [group.removeprefix("\\g").strip("<>").lstrip("\\") for group in groups]
-    return [match.group(int(name) if name.isdigit() else name) for name in names]
+    try:
+        return [match["groups"][int(name) if name.isdigit() else match["names"][name]] for name in names]
+    except (IndexError, KeyError):
+        raise IndexError("no such group") from None
 
 
 def _regex_findall(value: Any, pattern: str, multiline: bool = False, ignorecase: bool = False) -> list[Any]:
-    return re.findall(pattern, str(value), _flags(ignorecase, multiline))
+    found: list[Any] = regex("findall", pattern, str(value), _flags(ignorecase, multiline))
+    return found
 
 
 def _to_yaml(value: Any, default_flow_style: bool | None = None, **options: Any) -> str:
@@ -233,7 +240,23 @@ def _to_yaml(value: Any, default_flow_style: bool | None = None, **options: Any)
 def _from_yaml(value: Any) -> Any:
     import yaml
 
-    return yaml.safe_load(value)
+    found = yaml.safe_load(value)
+    _count(found, 0)
+    return found
+
+
+def _count(value: Any, before: int) -> int:
+    """Return how many values there are when aliases are written out. Raises ValueError for too many."""
+    before += 1
+    if before > _MOST_VALUES:
+        raise ValueError(f"its aliases make more than {_MOST_VALUES} values")
+    if isinstance(value, Mapping):
+        for item in value.values():
+            before = _count(item, before)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            before = _count(item, before)
+    return before
 
 
 def _flatten(value: Any, levels: int | None = None, skip_nulls: bool = True) -> list[Any]:
@@ -308,17 +331,17 @@ _FILTERS: dict[str, Callable[..., Any]] = {
 }
 
 
-def _matches(how: Callable[..., object]) -> Callable[..., bool]:
+def _matches(how: str) -> Callable[..., bool]:
     def test(value: Any, pattern: str = "", ignorecase: bool = False, multiline: bool = False) -> bool:
-        return how(re.compile(pattern, _flags(ignorecase, multiline)), str(value)) is not None
+        return regex(how, pattern, str(value), _flags(ignorecase, multiline)) is not None
 
     return test
 
 
 _TESTS: dict[str, Callable[..., Any]] = {
-    "match": _matches(lambda pattern, value: pattern.match(value)),
-    "search": _matches(lambda pattern, value: pattern.search(value)),
-    "regex": _matches(lambda pattern, value: pattern.search(value)),
+    "match": _matches("match"),
+    "search": _matches("search"),
+    "regex": _matches("search"),
     "contains": lambda value, item: item in _bare(value),
     "truthy": lambda value, convert_bool=False: bool(to_bool(value) if convert_bool else value),
     "falsy": lambda value, convert_bool=False: not (to_bool(value) if convert_bool else value),

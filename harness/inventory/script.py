@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import selectors
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 
+from harness.bounded import MOST
 from harness.errors import UsageError
 from harness.inventory.documents import json_error, load_json
 from harness.inventory.draft import AddChild, AddGroup, AddHosts, Draft, SetVars
@@ -71,13 +74,18 @@ def script_runner(path: str, book: Book, *, seconds: float = SCRIPT_SECONDS) -> 
                 f"the inventory script cannot be run: {reason}", place, hint="Check its first line (#!)."
             ) from None
         try:
-            out, err = process.communicate(timeout=seconds)
+            out, err = _outputs(process, seconds)
         except subprocess.TimeoutExpired:
             raise book.error(f"the inventory script {shown!r} did not end within {seconds:.0f} s", place) from None
+        except OverflowError:
+            raise book.error(f"the inventory script {shown!r} printed more than {MOST >> 20} MiB", place) from None
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
+                process.wait()
+            for pipe in (process.stdout, process.stderr):
+                assert pipe is not None
+                pipe.close()
         complaint = err.decode("utf-8", "backslashreplace").strip()[-_SHOWN:]
         if process.returncode:
             how = (
@@ -98,6 +106,33 @@ def script_runner(path: str, book: Book, *, seconds: float = SCRIPT_SECONDS) -> 
             ) from None
 
     return run
+
+
+def _outputs(process: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, bytes]:
+    """Return all of standard output and the end of standard error, when the process has ended. Raises TimeoutExpired,
+    and OverflowError where it prints more than MOST bytes."""
+    end = time.monotonic() + seconds
+    assert process.stdout is not None
+    assert process.stderr is not None
+    out, err = bytearray(), bytearray()
+    with selectors.DefaultSelector() as selector:
+        for stream, kept in ((process.stdout, out), (process.stderr, err)):
+            selector.register(stream, selectors.EVENT_READ, kept)
+        while selector.get_map():
+            remaining = end - time.monotonic()
+            if remaining <= 0:
+                raise subprocess.TimeoutExpired(process.args, seconds)
+            for key, _ in selector.select(remaining):
+                piece = os.read(key.fd, 1 << 16)
+                if not piece:
+                    selector.unregister(key.fileobj)
+                key.data.extend(piece)
+            if len(out) > MOST:
+                raise OverflowError
+            if len(err) > 8 * _SHOWN:
+                del err[: -4 * _SHOWN]
+    process.wait(max(0.0, end - time.monotonic()))
+    return bytes(out), bytes(err)
 
 
 def read_script(draft: Draft, run: Run) -> None:

@@ -7,7 +7,6 @@ What a template does not use is never looked at, so an undefined variable hurts 
 from __future__ import annotations
 
 import re
-import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.errors import UsageError
+from harness.inventory.bounds import time_bound
 from harness.inventory.places import MASK, Assigned, Book
 from harness.inventory.values import Unsafe, Vaulted
 from harness.inventory.vault import Vault, VaultError, vault_hint
@@ -180,15 +180,14 @@ class Templater:
             template = self._compiled(text)
             names: Any = _Names(self, scope, environment)
             context = template.new_context(vars=names, shared=True)
-            with _time_bound():
-                parts = _taken(template.root_render_func(context))
+            with time_bound():
+                return self._joined(_taken(template.root_render_func(context)), scope)
         except TemplateSyntaxError as error:
             raise ValueError(f"{error.message} (line {error.lineno} of the template)") from None
         except UndefinedError as error:
             raise _NotDefinedError(str(error.message)) from None
         except SecurityError as error:
             raise ValueError(f"not allowed in a template: {error}") from None
-        return self._joined(parts, scope)
 
     def _joined(self, parts: list[object], scope: Scope) -> object:
         for part in parts:
@@ -217,33 +216,8 @@ class Templater:
         return self._environment
 
 
-_SECONDS = 10.0
 _MOST_TEXT = 16 << 20
 _MOST_PARTS = 1_000_000
-
-
-class _TooLongError(Exception):
-    """A template did not come to its end in time."""
-
-
-@contextmanager
-def _time_bound() -> Iterator[None]:
-    """End a template, or a regular expression in it, that takes more than ten seconds. Signals reach the main thread
-    only; what is rendered in others was rendered there before, when the inventory was checked."""
-    if threading.current_thread() is not threading.main_thread() or signal.getitimer(signal.ITIMER_REAL)[0]:
-        yield
-        return
-
-    def expired(_number: int, _frame: object) -> None:
-        raise _TooLongError(f"it takes longer than {_SECONDS:g} s")
-
-    before = signal.signal(signal.SIGALRM, expired)
-    signal.setitimer(signal.ITIMER_REAL, _SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def _taken(parts: Iterator[object]) -> list[object]:

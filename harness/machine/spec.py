@@ -152,7 +152,7 @@ class _Reader:
             raise self._wrong(
                 "qemu_disk_mode",
                 "persistent would change the cached image for every later run",
-                hint=f"copy `harness image path {recipe}`/disk.raw and name the copy as qemu_image",
+                hint=f"copy `harness image path {shlex.quote(recipe)}`/disk.raw and name the copy as qemu_image",
             )
         accel: Accel = self._choice("qemu_accel", ("auto", "kvm", "tcg"), "auto")  # type: ignore[assignment]
         console: ConsoleKind = self._choice("qemu_console", ("serial", "virtio"), "serial")  # type: ignore[assignment]

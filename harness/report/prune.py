@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ def _look(path: Path, used: frozenset[Path]) -> Kept | None:
         elif path.resolve() in used:
             busy = "a machine of it is up"
         elif ended and (sent := acknowledged(path)) is not None and sent < _sequence(last):
-            busy = f"its record is not shipped yet (harness ship {path})"
+            busy = f"its record is not shipped yet (harness ship {shlex.quote(str(path))})"
         return Kept(path, newest, size, not ended or code != 0, busy, first.get("event.action") != "operate.start")
     except FileNotFoundError:
         return None

@@ -19,6 +19,7 @@ import orjson
 
 from harness import __version__
 from harness.deadline import Deadline
+from harness.printing import printable
 from harness.ship.address import Address
 from harness.ship.credentials import headers as credential_headers
 from harness.ship.guard import guarded
@@ -28,6 +29,8 @@ from harness.ship.tls import context, reason
 
 _MOST_ANSWER = 16 << 20
 _MOST_TOLD = 200
+_MOST_REASON = 2000
+_LONGEST_WAIT = 86_400.0  # seconds of a Retry-After that are believed
 _ABOUT_THE_BATCH = {400, 406, 409, 411, 413, 414, 422, 431}
 _TOO_LARGE = 413
 _SAYS_TOO_LARGE = re.compile(r"larger than max|too large|exceeds? the (?:maximum|max|limit)", re.IGNORECASE)
@@ -62,7 +65,7 @@ class Response:
     @property
     def said(self) -> str:
         """The beginning of the answer's text, on one line."""
-        text = " ".join(self.body[: 4 * _MOST_TOLD].decode("utf-8", "replace").split())
+        text = printable(" ".join(self.body[: 4 * _MOST_TOLD].decode("utf-8", "replace").split()))
         return text if len(text) <= _MOST_TOLD else text[: _MOST_TOLD - 1] + "…"
 
 
@@ -93,6 +96,8 @@ class HttpClient:
                     connection.request("POST", path, body, every)
                 answer = connection.getresponse()
                 response = self._read(answer)
+                if answer.chunked and deadline.expired:  # http.client takes the end of the connection for their end
+                    raise http.client.HTTPException("its trailers do not end")
         except (OSError, EOFError, http.client.HTTPException, zlib.error, ValueError) as error:
             self.close()
             deadline.cancellation.check()
@@ -216,6 +221,11 @@ def require_taken(response: Response, address: Address) -> None:
     raise Unavailable(words, wait=response.wait, hint=_ABOUT_OURSELVES.get(status, ""), sent=not about_receiver)
 
 
+def bounded_reason(text: str, most: int = _MOST_REASON) -> str:
+    """Return a receiver's reason, printable and cut to `most` characters, for a person and for `rejected.jsonl`."""
+    return printable(text[:most]) + ("…" if len(text) > most else "")
+
+
 def json_object(response: Response, address: Address, *kinds: str) -> dict[str, Any]:
     """Return the JSON object that a successful answer holds; an empty one for a body that is known to be empty.
 
@@ -272,10 +282,10 @@ def retry_after(value: str | None, now: float) -> float | None:
     if not value:
         return None
     if value.strip().isascii() and value.strip().isdigit():
-        return float(value)
+        return min(_LONGEST_WAIT, float(value))
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
-    except (TypeError, ValueError):
+        return min(_LONGEST_WAIT, max(0.0, parsedate_to_datetime(value).timestamp() - now))
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -285,5 +295,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, http.client.IncompleteRead):
         return "its body ends early"
     if isinstance(error, http.client.HTTPException | EOFError | ValueError) and str(error):
-        return str(error)
+        return bounded_reason(str(error), _MOST_TOLD)  # it may hold the line that is wrong
     return reason(error) if isinstance(error, OSError) else f"{type(error).__name__} {error}".strip()

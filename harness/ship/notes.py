@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.events.record import timestamp
+from harness.printing import printable
 from harness.ship.checkpoint import FOLDER
 
 NAME = "ship.log"
@@ -28,7 +29,7 @@ class Notes:
 
     def keep(self, words: str) -> None:
         """Only writes it down."""
-        line = f"{timestamp(time.time())} {words}\n".encode("utf-8", "backslashreplace")
+        line = f"{timestamp(time.time())} {printable(words)}\n".encode("utf-8", "backslashreplace")
         # A full disk must not silence what is told on.
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(mode=0o700, exist_ok=True)

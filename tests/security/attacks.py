@@ -21,12 +21,14 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, HarnessError, UsageError
 from harness.transport.errors import Damaged, TransportError
 from tests.security import hostile_sshd as sshd
+from tests.security.peak import peak_growth
+from tests.security.receiver_attacks import RECEIVER_ATTACKS
 
 MEMORY = 1000 << 20
 """Bytes of address space (RLIMIT_AS) of a process that withstands them."""
 SECONDS = 15.0
 """Of each attack, on a machine that is busy."""
-ATTACKS: dict[str, Callable[[], None]] = {}
+ATTACKS: dict[str, Callable[[], None]] = dict(RECEIVER_ATTACKS)
 
 
 def attack(function: Callable[[], None]) -> Callable[[], None]:
@@ -67,6 +69,30 @@ def ssh_endless_output() -> None:
         error = _command(server)
         assert isinstance(error, Damaged), repr(error)
         assert "longer than 8 MiB" in str(error)
+
+
+@attack
+def ssh_answer_at_its_limit() -> None:
+    """An answer that is just allowed takes about twice its size at the peak, while it is copied."""
+    size = 48 << 20
+    grown = peak_growth(lambda: _limited_answer(size))
+    assert grown < size * 5 // 2 + (24 << 20), f"{grown >> 20} MiB for {size >> 20} MiB"
+
+
+def _limited_answer(size: int) -> None:
+    from harness.transport.ssh.spec import SshSpec
+    from harness.transport.ssh.transport import SshTransport
+
+    with sshd.HostileSshd(attack=sshd.long_output(size)) as server:
+        spec = SshSpec(
+            name="box", host="127.0.0.1", port=server.port, user="root", password="pw", use_agent=False,
+            default_keys=False, use_config=False, known_hosts=(), host_keys=(server.host_key,), answer_limit=size,
+        )  # fmt: skip
+        ssh = SshTransport(spec, events=_Events())
+        try:
+            assert len(ssh.run("true", deadline=Deadline.after(60)).stdout) == size
+        finally:
+            ssh.close()
 
 
 @attack

@@ -134,6 +134,18 @@ def endless_output(sshd: HostileSshd, channel: paramiko.Channel, nonce: bytes) -
         channel.sendall(b"x" * 65536)
 
 
+def long_output(size: int) -> Attack:
+    """An honest answer of so many bytes."""
+
+    def answer(sshd: HostileSshd, channel: paramiko.Channel, nonce: bytes) -> None:
+        for at in range(0, size, 1 << 16):
+            channel.sendall(b"x" * min(1 << 16, size - at))
+        channel.sendall(nonce + b" 0 0\n")
+        channel.sendall_stderr(nonce + b"\n")
+
+    return answer
+
+
 def beyond_the_window(sshd: HostileSshd, channel: paramiko.Channel, nonce: bytes) -> None:
     """Pays no heed to how much the client has room for."""
     piece = b"x" * 32000

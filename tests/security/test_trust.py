@@ -268,6 +268,15 @@ def test_a_secret_is_masked_in_the_forms_that_tools_print(secret: str) -> None:
     assert secret not in redactor.text(base64.b64decode(redactor.text("")).decode() + secret)
 
 
+def test_a_text_that_was_clean_is_masked_when_it_becomes_a_secret() -> None:
+    redactor = Redactor()
+    redactor.add("something else")
+    assert redactor.text("hunter22") == "hunter22"
+    assert redactor.text("hunter22") == "hunter22"
+    redactor.add("hunter22")
+    assert redactor.text("hunter22") == MASK
+
+
 # -- settings and inventories of others --------------------------------------------------------------------------
 
 

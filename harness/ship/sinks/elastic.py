@@ -16,7 +16,7 @@ import orjson
 from harness.deadline import Deadline
 from harness.ship.address import Address
 from harness.ship.event import Event
-from harness.ship.http import HttpClient, json_object, not_an_answer, require_taken
+from harness.ship.http import HttpClient, bounded_reason, json_object, not_an_answer, require_taken
 from harness.ship.options import Options
 from harness.ship.sink import TAKEN, Answer, Limits, Unavailable
 
@@ -44,7 +44,7 @@ class ElasticSink:
             errors = document["errors"]
             items = [next(iter(item.values())) for item in document.get("items", ())]
             statuses = [int(item["status"]) for item in items]
-        except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError, StopIteration) as error:
             raise not_an_answer(response, self._client.address, "an answer to _bulk") from error
         if errors is False and not any(map(_is_error, statuses)):
             return TAKEN  # some that speak this protocol do not list each item then
@@ -85,7 +85,7 @@ def _is_error(status: int) -> bool:
 def _why(item: dict[str, Any]) -> str:
     error = item.get("error")
     if not isinstance(error, dict):
-        return f"status {item.get('status')}: {error}"
+        return bounded_reason(f"status {item.get('status')}: {error}")
     cause = error.get("caused_by")
     words = f"status {item.get('status')}: {error.get('type')}: {error.get('reason')}"
-    return f"{words}; {cause.get('reason')}" if isinstance(cause, dict) else words
+    return bounded_reason(f"{words}; {cause.get('reason')}" if isinstance(cause, dict) else words)

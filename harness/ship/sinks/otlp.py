@@ -15,7 +15,7 @@ from harness import __version__
 from harness.deadline import Deadline
 from harness.ship.address import Address
 from harness.ship.event import Event
-from harness.ship.http import HttpClient, Response, json_object, not_an_answer, require_taken
+from harness.ship.http import HttpClient, Response, bounded_reason, json_object, not_an_answer, require_taken
 from harness.ship.options import Options
 from harness.ship.sink import TAKEN, Answer, Limits
 
@@ -109,8 +109,8 @@ def _answer(response: Response, address: Address, count: int) -> Answer:
         return TAKEN
     try:
         refused = int(partial.get("rejectedLogRecords") or 0)
-        words = str(partial.get("errorMessage") or "")
-    except (TypeError, ValueError, AttributeError) as error:
+        words = bounded_reason(str(partial.get("errorMessage") or ""))
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
         raise not_an_answer(response, address, "an ExportLogsServiceResponse") from error
     if refused >= count:
         return Answer(dict.fromkeys(range(count), words or "partial success: refused"))

@@ -22,6 +22,7 @@ from harness.ship.tls import context
 
 _HEADER = re.compile(rb"(\d{1,9}) ([A-Za-z]{1,32}) (\d{1,9})(?: |(?=\n))")
 _LONGEST_HEADER = 54
+_LONGEST_ANSWER = 1 << 16  # bytes; receivers say a status and a few words
 _OFFER = f"relp_version=0\nrelp_software=harness,{__version__}\ncommands=syslog".encode()
 _FAREWELL = 1.0  # seconds
 _LAST_NUMBER = 999_999_999
@@ -127,6 +128,8 @@ class _Session:
             match = _HEADER.match(self._buffer)
             if match:
                 end = match.end() + int(match[3])
+                if int(match[3]) > _LONGEST_ANSWER:
+                    raise Unavailable(f"{self._address.authority} announces an answer of {int(match[3])} bytes")
                 if len(self._buffer) > end:
                     if self._buffer[end : end + 1] != b"\n":
                         raise Unavailable(f"{self._address.authority} sends a frame that does not end where it says")

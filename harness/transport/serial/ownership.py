@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shlex
 import stat
 import time
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ def runtime_dir() -> Path:
             f"{path} is not a private folder of ours, so console locks cannot be kept in it",
             cause=Cause.CONFIG,
             transport="serial",
-            hint=f"remove it, or `chmod 700 {path}` if it is yours, or set XDG_RUNTIME_DIR",
+            hint=f"remove it, or `chmod 700 {shlex.quote(str(path))}` if it is yours, or set XDG_RUNTIME_DIR",
         )
     return path
 
@@ -97,7 +98,7 @@ class Ownership:
                 cause=Cause.BUSY,
                 transport="serial",
                 hint="a console has one owner at a time: wait for it to end (--wait-lock), or end it; "
-                f"`harness console {name} --watch` shows meanwhile what the console says",
+                f"`harness console {shlex.quote(name)} --watch` shows meanwhile what the console says",
             ) from None
         about = {
             "pid": os.getpid(),

@@ -1,0 +1,317 @@
+"""The whole output of verbs: nothing that others wrote drives a terminal or a CI system."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import struct
+from pathlib import Path
+from typing import Any
+
+import paramiko
+import pytest
+
+from harness.cli.main import main
+from tests.security import hostile_receiver
+from tests.security import hostile_sshd as sshd
+from tests.security.hostile_receiver import HostileReceiver
+from tests.security.test_trust import _drives_no_terminal, _obeyed
+
+EVIL = (
+    "\x1b]0;title\x07\x1b]52;c;eA==\x07\x1bc\x9b2J\u202e\r\n::set-output name=deploy::yes\n ::add-mask::x\n##[error]z\n"
+)
+ON_ONE_LINE = EVIL.replace("\n", " \r")
+
+
+class Printed:
+    """Runs a verb in this process, where a CI system reads what it prints, and looks at that."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str, word: str) -> tuple[int, str]:
+        """The exit code, and the output; `word` must be in it, so that it is known to be the place that is meant."""
+        try:
+            code = main(arguments)
+        except SystemExit as error:
+            code = int(error.code or 0)
+        found = self._capsys.readouterr()
+        text = found.out + found.err
+        assert word in text, text
+        assert _drives_no_terminal(text), repr(text)
+        assert not _obeyed(text), text
+        assert "internal error" not in text, text
+        return code, text
+
+
+@pytest.fixture
+def printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Printed:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return Printed(capsys)
+
+
+def _inventory(hosts: dict[str, dict[str, Any]], name: str = "i.json") -> str:
+    Path(name).write_text(json.dumps({"all": {"hosts": hosts}}))
+    return name
+
+
+def _ssh(server: sshd.HostileSshd, **more: Any) -> dict[str, Any]:
+    return {
+        "ansible_host": "127.0.0.1", "ansible_port": server.port, "ansible_user": "root", "ansible_password": "pw",
+        "ansible_host_key_checking": False, **more,
+    }  # fmt: skip
+
+
+# -- targets -----------------------------------------------------------------------------------------------------
+
+
+def _says(out: bytes, err: bytes = b"", status: int = 1) -> sshd.Attack:
+    def answer(server: sshd.HostileSshd, channel: paramiko.Channel, nonce: bytes) -> None:
+        channel.sendall(out + nonce + b" %d 0\n" % status)
+        channel.sendall_stderr(err + nonce + b"\n")
+
+    return answer
+
+
+class _Answering:
+    """A command on a target that has answered with bytes of its choice."""
+
+    def __init__(self, link: object, command: str, *, on_output: Any, **options: Any) -> None:
+        self._on_output = on_output
+
+    def run(self, deadline: object) -> Any:
+        from harness.operate.live import Ended
+
+        for piece in (b"one\rtwo  \x1b[1A", *(bytes([byte]) for byte in EVIL.encode())):
+            self._on_output(piece, piece)
+        return Ended(0, ("ssh",))
+
+
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> None:
+    import harness.operate.live
+
+    monkeypatch.setattr(harness.operate.live, "LiveCommand", _Answering)
+
+
+def test_lines_of_several_hosts_stay_behind_their_names(printed: Printed, answering: None) -> None:
+    hosts = _inventory({"one": {"ansible_host": "127.0.0.1"}, "two": {"ansible_host": "127.0.0.1"}})
+    _, text = printed("exec", "-n", "-i", hosts, "all", "--", "true", word="set-output")
+    assert all(line.startswith(("one", "two", "harness")) for line in text.splitlines()), text
+    assert "\\x0d" in text
+    printed("exec", "-n", "-i", hosts, "all", "--json", "--", "true", word="set-output")
+
+
+def test_one_hosts_bytes_are_passed_on_but_no_order_to_a_ci_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes], answering: None
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    hosts = _inventory({"one": {"ansible_host": "127.0.0.1"}})
+    for name in ("GITHUB_ACTIONS", "TF_BUILD", "GITEA_ACTIONS", "FORGEJO_ACTIONS", "TEAMCITY_VERSION"):
+        monkeypatch.delenv(name, raising=False)
+    assert main(["exec", "-n", "-i", hosts, "all", "--", "true"]) == 0
+    assert EVIL.encode() in capsysbinary.readouterr().out
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    assert main(["exec", "-n", "-i", hosts, "all", "--", "true"]) == 0
+    found = capsysbinary.readouterr()
+    for data in (found.out, found.err):
+        assert b"\x1b]52" in data
+        assert not _obeyed(data.decode())
+
+
+def _refuses(channel: paramiko.Channel) -> None:
+    """A sudo that refuses."""
+    text = f"sudo: {ON_ONE_LINE}: root is not in the sudoers file\n".encode()
+    channel.sendall(text)
+    channel.sendall_stderr(text)
+    channel.send_exit_status(1)
+    channel.close()
+
+
+@pytest.mark.parametrize("verb", [["exec", "-n"], ["get"]])
+def test_a_refusal_of_sudo_is_escaped(verb: list[str], printed: Printed) -> None:
+    Path("file").write_text("x")
+    words = {
+        "exec": ["all", "--", "true"],
+        "why": ["one"],
+        "get": ["one", "/etc/motd", "-"],
+        "put": ["one", "file", "/x"],
+    }
+    with sshd.HostileSshd(program=_refuses, sftp=_denies) as server:
+        hosts = _inventory({"one": _ssh(server, ansible_become=True, ansible_become_password="pw")})
+        options = ["-i", hosts, "--deadline", "2"]
+        printed(verb[0], *verb[1:], *options, *words[verb[0]], word="one")
+
+
+def _denies(channel: paramiko.Channel) -> None:
+    """An SFTP server that answers each request with a status, and words."""
+    words = ON_ONE_LINE.encode()
+    for packet in sshd._packets(channel):
+        if packet[0] == 1:
+            channel.sendall(struct.pack(">IBI", 5, 2, 3))
+            continue
+        body = b"\x65" + packet[1:5] + struct.pack(">II", 4, len(words)) + words + struct.pack(">I", 0)
+        channel.sendall(struct.pack(">I", len(body)) + body)
+
+
+@pytest.mark.parametrize("verb", ["get", "put"])
+def test_the_words_of_an_sftp_status_are_escaped(verb: str, printed: Printed) -> None:
+    Path("file").write_text("x")
+    words = {"get": ["one", "/etc/motd", "-"], "put": ["one", "file", "/x"]}[verb]
+    with sshd.HostileSshd(attack=_says(EVIL.encode(), EVIL.encode()), sftp=_denies) as server:
+        code, _ = printed(
+            verb, "-i", _inventory({"one": _ssh(server)}), "--deadline", "5", *words, word="one"
+        )  # fmt: skip
+        assert code
+
+
+# -- inventories -------------------------------------------------------------------------------------------------
+
+_VERBS: dict[str, list[str]] = {
+    "--graph": ["inventory", "--graph"],
+    "--list": ["inventory", "--list"],
+    "--host": ["inventory", "--host", "nobody"],
+    "check": ["inventory", "check"],
+    "exec": ["exec", "-n", "all", "--", "true"],
+    "get": ["get", "all", "/etc/motd", "out"],
+    "why": ["why", "all"],
+    "up": ["up"],
+    "run": ["run", "c.py"],
+    "run --list": ["run", "--list", "c.py"],
+    "console": ["console", "all"],
+}
+
+
+@pytest.mark.parametrize("verb", _VERBS)
+def test_names_of_hosts_and_groups_are_escaped(verb: str, printed: Printed) -> None:
+    Path("c.py").write_text("from harness import check\n@check()\ndef c(target): pass\n")
+    name = f"h{EVIL}"
+    Path("i.json").write_text(
+        json.dumps({f"g{EVIL}": {"hosts": {name: {"ansible_port": 1, "ansible_host": "127.0.0.1"}}}})
+    )
+    words = _VERBS[verb]
+    printed(words[0], "-i", "i.json", *words[1:], word="")
+
+
+@pytest.mark.parametrize("variable", ["ansible_port", "ansible_user", "ansible_host", "qemu_memory", "qemu_accel"])
+@pytest.mark.parametrize("verb", ["check", "run --list"])
+def test_values_in_errors_are_escaped(variable: str, verb: str, printed: Printed) -> None:
+    words = _VERBS[verb]
+    hosts = _inventory({"h": {"ansible_host": "127.0.0.1", "ansible_port": 1, variable: f"x{EVIL}"}})
+    printed(words[0], "-i", hosts, *words[1:], word="h")
+
+
+# -- receivers ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 500])
+def test_a_receivers_body_is_escaped(status: int, printed: Printed) -> None:
+    from tests.ship.runs import Run
+
+    run = Run(Path("20260101T000000Z-000000").absolute())
+    run.end()
+    body = f"set-output {EVIL}".encode()
+    head = b"HTTP/1.1 %d x\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % (status, len(body))
+    with HostileReceiver(hostile_receiver.http(head + body)) as receiver:
+        url = f"otlp+http://127.0.0.1:{receiver.port}"
+        printed("ship", str(run.folder), "--to", url, "--timeout", "1", word="set-output")
+    log = (run.folder / "ship" / "ship.log") if (run.folder / "ship" / "ship.log").exists() else None
+    assert log is None or _drives_no_terminal(log.read_text())
+
+
+# -- what is pasted, and what is pointed out ---------------------------------------------------------------------
+
+_NASTY = ["a b", "$(touch P)", "`touch P`", "x;touch P", "'", '"', "-rf", "*", "x\\y", "&&touch P"]
+
+
+@pytest.mark.parametrize("name", _NASTY)
+def test_a_hint_to_be_pasted_is_quoted(name: str, printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The words behind `start it:` are those of a command line, however the host is called."""
+    from harness.cli.reaching import _not_up
+
+    arguments = _arguments(name)
+    hint = getattr(_not_up(name, arguments), "hint", "")
+    assert shlex.split(hint.partition("start it: ")[2])[-1] == name
+
+
+def _arguments(name: str) -> Any:
+    import argparse
+
+    return argparse.Namespace(
+        inventory=[f"{name}.ini"], extra_vars=[], untrusted=False, vault_password_file=None, logs="logs"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "pointed_out"),
+    [
+        ("otlp+http://logs.example.com:4318?token_env=SECRET_TOKEN", True),
+        ("elastic+http://u@logs.example.com?password_env=SECRET_TOKEN", True),
+        ("otlp+https://logs.example.com:4318?token_env=SECRET_TOKEN", False),
+        ("otlp+http://127.0.0.1:4318?token_env=SECRET_TOKEN", False),
+        ("otlp+http://[::1]:4318?token_env=SECRET_TOKEN", False),
+        ("otlp+http://logs.example.com:4318", False),
+    ],
+)
+def test_a_token_over_plain_http_is_pointed_out(
+    url: str, pointed_out: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from harness.cli.shipping import point_out_plain_tokens
+
+    monkeypatch.setenv("SECRET_TOKEN", "hunter22hunter22")
+    point_out_plain_tokens([url])
+    text = capsys.readouterr().err
+    assert ("unencrypted" in text) is pointed_out
+    assert "hunter22" not in text
+
+
+@pytest.mark.parametrize("query", ["?logging=debug", "?logging=info", "?x=1&logging=debug", "?Logging=debug"])
+def test_a_console_that_pyserial_would_print_is_refused(query: str) -> None:
+    from harness.transport.serial.ports import Port
+
+    with pytest.raises((ValueError, OSError)):
+        Port(f"socket://127.0.0.1:1{query}", 115200)
+
+
+@pytest.fixture
+def fault_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    import tempfile
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_the_file_of_an_internal_error_holds_no_secret_and_no_escapes(
+    fault_files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import base64
+
+    from harness.cli import history
+    from harness.events import EventLog
+
+    secret = "s3cr3t/pass word&x"
+    log = EventLog(fault_files / "events.jsonl", run="r")
+    log.add_secret(secret)
+    forms = [secret, repr(secret.encode()), json.dumps(json.dumps(secret)), base64.b64encode(secret.encode()).decode()]
+
+    def fail(arguments: Any) -> int:
+        try:
+            raise ValueError(f"first: {secret}")
+        except ValueError as error:
+            fault = RuntimeError(f"{forms} {EVIL}")
+            fault.__dict__["redact"] = log.redact
+            raise fault from error
+
+    monkeypatch.setattr(history, "run", fail)
+    assert main(["history"]) == 5
+    log.close()
+    text = capsys.readouterr().err
+    (file,) = fault_files.glob("harness-fault-*")
+    assert file.stat().st_mode & 0o077 == 0
+    for whole in (text, file.read_text()):
+        assert "********" in whole
+        assert not any(form in whole for form in forms)
+        assert _drives_no_terminal(whole)
