@@ -156,7 +156,7 @@ def run(preset: Preset, shell: str, seed: str, commands: int, *, deadline: float
 
 
 def run_side_by_side(
-    chosen: list[tuple[Preset, str]], seed: str, commands: int, *, deadline: float, consoles: int = 24, share: int = 80
+    chosen: list[tuple[Preset, str]], seed: str, commands: int, *, deadline: float, consoles: int = 24, share: int = 40
 ) -> dict[tuple[str, str], Tally]:
     """Run so many commands for each preset and shell, and return what came of them.
 
@@ -197,7 +197,8 @@ def _run_batch(
 ) -> None:
     marks = folder / f"m{numbers.start}"
     to_guest, from_guest = (Damager(preset, f"{rng.random()}") for _ in range(2))
-    with PtyGuest(SHELLS[shell], folder / "console", to_guest=to_guest, to_client=from_guest) as guest:
+    # A shell that a damaged byte has ended comes back, as one of a getty would.
+    with PtyGuest(SHELLS[shell], folder / "console", respawn=True, to_guest=to_guest, to_client=from_guest) as guest:
         console = Console(str(guest.path), name="damage", events=NullEmitter())
         transport = SerialTransport(console, SerialSpec(str(guest.path)), events=NullEmitter())
 
