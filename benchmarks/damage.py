@@ -155,6 +155,36 @@ def run(preset: Preset, shell: str, seed: str, commands: int, *, deadline: float
     return tally
 
 
+def run_side_by_side(
+    chosen: list[tuple[Preset, str]], seed: str, commands: int, *, deadline: float, consoles: int = 24, share: int = 40
+) -> dict[tuple[str, str], Tally]:
+    """Run so many commands for each preset and shell, and return what came of them.
+
+    Most of a damaged exchange is waiting, so `consoles` of them run at a time, each in a thread, for up to `share`
+    commands of one login. The presets that take longest begin first.
+    """
+    tallies = {(preset.name, shell): Tally() for preset, shell in chosen}
+    with tempfile.TemporaryDirectory(prefix="damage-") as folder:
+        os.environ["XDG_RUNTIME_DIR"] = folder
+
+        def work(preset: Preset, shell: str, numbers: range) -> Tally:
+            tally = Tally()
+            rng = random.Random(f"{seed} {preset.name} {shell} {numbers.start}")
+            own = Path(tempfile.mkdtemp(dir=folder))
+            _run_batch(preset, shell, rng, own, numbers, tally, deadline, slow=False)
+            return tally
+
+        with concurrent.futures.ThreadPoolExecutor(consoles) as pool:
+            running = {
+                pool.submit(work, preset, shell, range(at, min(at + share, commands))): (preset.name, shell)
+                for preset, shell in sorted(chosen, key=lambda each: -each[0].rate * len(each[0].kinds))
+                for at in range(0, commands, share)
+            }
+            for done in concurrent.futures.as_completed(running):
+                tallies[running[done]].add(done.result())
+    return tallies
+
+
 def _run_batch(
     preset: Preset,
     shell: str,
@@ -167,7 +197,8 @@ def _run_batch(
 ) -> None:
     marks = folder / f"m{numbers.start}"
     to_guest, from_guest = (Damager(preset, f"{rng.random()}") for _ in range(2))
-    with PtyGuest(SHELLS[shell], folder / "console", to_guest=to_guest, to_client=from_guest) as guest:
+    # A shell that a damaged byte has ended comes back, as one of a getty would.
+    with PtyGuest(SHELLS[shell], folder / "console", respawn=True, to_guest=to_guest, to_client=from_guest) as guest:
         console = Console(str(guest.path), name="damage", events=NullEmitter())
         transport = SerialTransport(console, SerialSpec(str(guest.path)), events=NullEmitter())
 

@@ -35,6 +35,7 @@ _SECONDS = {
     "test_other_units.py": 60,
     "test_a_suite": 60,
     "serial/test_flood.py": 100,
+    "serial/test_damage_d": 60,
     "serial/test_shells.py": 100,
     "ssh/test_files.py": 60,
     "serial/test_login.py": 60,

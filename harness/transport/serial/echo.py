@@ -14,12 +14,15 @@ _KILL = "\x15"  # Ctrl-U, VKILL: takes back what was typed; sudo and login know 
 
 
 def echo_is_off(console: Console, reader: Reader, deadline: Deadline, *, wait: float = _WAIT) -> bool:
-    """Types a word, takes it back, and listens for it. What reads the terminal is left with an empty line.
+    """Return whether the terminal echoes nothing: type a word, take it back, and listen for it, twice.
 
-    `wait`: seconds that an echo is given. Raises DeadlineExpired, Eof, Cancelled.
+    What reads the terminal is left with an empty line. A late echo of the first word counts as well. `wait`: seconds
+    that each echo is given. Raises DeadlineExpired, Eof, Cancelled.
     """
+    place, words = reader.total, []
     for _ in range(_TRIES):
-        if await_echo(console, reader, deadline, quiet=wait, at_most=wait) is not None:
+        words.append(Nonce.fresh().whole)
+        if _await_word(console, reader, deadline, words, place, quiet=wait, at_most=wait) is not None:
             return False
         deadline.check("finding out whether the console echoes")
     return True
@@ -33,10 +36,23 @@ def await_echo(
     Waits until the console has been silent for `quiet` seconds, and at most `at_most`. Returns the place behind the
     echo, and the seconds that it took; None where there is no echo. Raises Eof, Cancelled.
     """
-    word = Nonce.fresh().whole
-    pieces = [word[at : at + _ENOUGH].encode() for at in range(len(word) - _ENOUGH + 1)]
-    place, began = reader.total, deadline.clock.monotonic()
-    console.write(f"{word}{_KILL}".encode(), deadline=deadline)
+    return _await_word(console, reader, deadline, [Nonce.fresh().whole], reader.total, quiet=quiet, at_most=at_most)
+
+
+def _await_word(
+    console: Console,
+    reader: Reader,
+    deadline: Deadline,
+    words: list[str],
+    place: int,
+    *,
+    quiet: float,
+    at_most: float,
+) -> tuple[int, float] | None:
+    """Type the last of `words`, and wait for an echo of any of them behind `place`."""
+    pieces = [word[at : at + _ENOUGH].encode() for word in words for at in range(len(word) - _ENOUGH + 1)]
+    began = deadline.clock.monotonic()
+    console.write(f"{words[-1]}{_KILL}".encode(), deadline=deadline)
     typed = deadline.clock.monotonic()
     end = deadline.clamp(at_most)
     while True:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import gzip
 import itertools
+import re
 import shlex
 from functools import cache
 from importlib import resources
@@ -116,15 +117,23 @@ def digest(text: str | bytes) -> int:
     return remainder
 
 
-def readable_program() -> str:
-    """The program as people read it, in guest.sh; what differs from console to console is still to be filled in."""
+_ONLY_WITHOUT_TOOLS = re.compile(r"^ *# \[ only without gzip and base64\n.*?^ *# \]\n", re.DOTALL | re.MULTILINE)
+
+
+def readable_program(*, has_tools: bool = False) -> str:
+    """Return the program as people read it, in guest.sh; what differs from console to console is not filled in yet.
+
+    `has_tools`: the guest has gzip and base64, so what does without them is left out.
+    """
     text = (resources.files("harness.transport.serial") / "guest.sh").read_text(encoding="ascii")
+    if has_tools:
+        text = _ONLY_WITHOUT_TOOLS.sub("", text)
     return text.replace("@CHECK@", _digest_function())
 
 
 @cache
-def _short_program() -> str:
-    return shorten(readable_program())
+def _short_program(*, has_tools: bool = False) -> str:
+    return shorten(readable_program(has_tools=has_tools))
 
 
 def fill(text: str, *, name: str, hello: tuple[str, str], inline: int, dirs: tuple[str, ...]) -> str:
@@ -141,9 +150,15 @@ def fill(text: str, *, name: str, hello: tuple[str, str], inline: int, dirs: tup
     )
 
 
-def program(*, name: str, hello: tuple[str, str], inline: int, dirs: tuple[str, ...]) -> list[str]:
-    """The program in pieces short enough to be typed, each of printable ASCII; its parameters are those of `fill`."""
-    return cut(fill(_short_program(), name=name, hello=hello, inline=inline, dirs=dirs), 700)
+def program(
+    *, name: str, hello: tuple[str, str], inline: int, dirs: tuple[str, ...], has_tools: bool = False
+) -> list[str]:
+    """Return the program in pieces short enough to be typed, each of printable ASCII.
+
+    `has_tools` as in `readable_program`; the other parameters are those of `fill`.
+    """
+    text = _short_program(has_tools=has_tools)
+    return cut(fill(text, name=name, hello=hello, inline=inline, dirs=dirs), 700)
 
 
 def packed(pieces: list[str]) -> list[str]:

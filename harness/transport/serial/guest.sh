@@ -11,7 +11,8 @@
 # begins with h_ gets a short one. So each line ends where a blank may follow: with `;`, `|`, `{`, `then`, a pattern's
 # `)`, or ` \`. Such a name is never part of a longer word and never stands in quotes, but as `$h_...` in double ones.
 # No command's own name begins so; a command may run in a fork of this shell, and must not meet what is ours.
-# What stands between two `@` is filled in by guest.py.
+# What stands between two `@` is filled in by guest.py. A guest with gzip and base64 gets the program compressed, and
+# without the parts between `# [ only without gzip and base64` and `# ]`.
 #
 # All of it must do in dash, bash, busybox's ash and zsh, so it is what POSIX says, and where that is not enough there
 # is a test beforehand. Each process is dear on a slow machine (100 ms), so builtins are preferred wherever they do.
@@ -266,6 +267,7 @@ h_say_lines() {
     fi;
 };
 
+# [ only without gzip and base64
 # h_spell: stdin in hexadecimal, 32 bytes a line, by the shell alone, as `od` does it. An empty h_this is a NUL byte,
 # which ends a `read`. Changes h_this, h_note, h_number.
 h_spell() {
@@ -300,6 +302,7 @@ h_cut_text() {
     done;
 };
 
+# ]
 # h_checksum FILE: h_this becomes its checksum by the best tool that there is, empty where there is none.
 h_checksum() {
     h_this=;
@@ -336,6 +339,7 @@ h_say_stream() {
                     read -r h_this <"${h_folder}c";
                     h_this=b$h_this;
                 fi;;
+            # [ only without gzip and base64
             *,od,*) od -An -v -tx1 <"$2" | h_say_lines $1;
                 if [ -n "$h_checked" ]; then
                     h_this=v;
@@ -358,6 +362,7 @@ h_say_stream() {
                         echo 0 >"${h_folder}n";
                     fi;
                 fi;;
+            # ]
         esac;
     fi;
     h_result=$h_this;
@@ -644,8 +649,10 @@ h_v_encode() {
     trap '' 15;
     case $h_tools in
         *,base64,*) base64 $h_wrap_now;;
+        # [ only without gzip and base64
         *,od,*) od -An -v -tx1;;
         *) h_spell;;
+        # ]
     esac |
     while IFS= read -r h_this; do
         printf '%s\n' "$1$h_this";
@@ -770,8 +777,10 @@ h_input=;
 h_input_packed=;
 # h_input_file: where the input is, unpacked.
 h_input_file=;
+# [ only without gzip and base64
 # h_reads_bytes: whether `read` can read bytes one by one, NUL among them.
 h_reads_bytes=$(echo x | { IFS= read -r -d '' -n 1 h_this; [ "$h_this" = x ] && echo 1; });
+# ]
 
 # h_mode: where a command's output goes, where nothing is known of the command (p, f or v).
 h_mode=p;

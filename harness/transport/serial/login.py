@@ -2,8 +2,9 @@
 
 Prompts are never believed to be a shell: a shell is what joins two halves of a word that we typed apart. Prompts for
 a name and a password are recognised only at the very end of the stream, after it fell quiet. The kernel's and systemd's
-lines are no part of that stream. Where it does not fall quiet all the same, a prompt is only likely: a name may be
-typed at it, a password not before the terminal has shown that it echoes nothing.
+lines are no part of that stream. Where it does not fall quiet all the same, a prompt is only likely, and a name may be
+typed at it. A password is typed nowhere before the terminal has shown that it echoes nothing: words of a prompt may be
+anybody's, and a shell that is still starting is as quiet as a prompt.
 
 Old text may pour out when we come, with prompts and refusals in it, and pause at any byte of it. So once more was heard
 than an answer to what we typed (*doubt*), a prompt counts only where it answers a newline of ours, typed after the
@@ -34,6 +35,7 @@ _MEASURABLE = 8  # bytes that tell something of a line's rate
 _PROBE_WAIT = 1.5
 _BURST = 4.0
 _ECHO_QUIET, _ECHO_AT_MOST = 0.4, 5.0  # seconds for an echo: without a word from the console, and with many
+_ECHO_DOUBT = 1.5  # the first of them in doubt: a shell's line editor echoes nothing until it is scheduled
 _TURNS_DOWN_AGAIN = 4  # times that a refusal is looked at, where others write login prompts all the while
 _LATE_LOGINS = 3  # logins that the machine may end before they are through
 _PASSWORD_PROMPT = 5.0  # and that long from the name to the password's prompt, when that seemed to be there
@@ -196,14 +198,14 @@ class Login:
             self._hush(self._reader.total, deadline, 0.5)
 
     def _look(self, deadline: Deadline) -> Prompt:
-        """What stands on the console. In doubt a password prompt is one only where nothing is echoed, and so is a
-        demand for a new password always: its words may be anybody's."""
+        """Return what stands on the console. A password prompt that would be answered, and a demand for a new password,
+        are such only where nothing is echoed: their words may be anybody's."""
         prompt = self._classify()
         if unexpected(self._reader.since(self._place), *self._expected):
             self._foreign = True
         unechoed = prompt is Prompt.PASSWORD and self._names > 0 and not self._passwords and not self._is_name_echoed()
         self._doubt = self._doubt or self._amid or self._foreign or unechoed
-        if prompt is Prompt.PASSWORD and self._doubt and self._names:
+        if prompt is Prompt.PASSWORD and self._names:
             return prompt if self._is_password_read(deadline) else Prompt.OTHER
         if prompt is Prompt.NEW_PASSWORD and not echo_is_off(
             self._console, self._reader, deadline, wait=self._echo_wait()
@@ -228,7 +230,7 @@ class Login:
         return self._who.user.encode() in strip_ansi(self._reader.since(self._place))
 
     def _echo_wait(self) -> float:
-        return self._console.timing.window(max(_ECHO_QUIET, 4 * self._echo_took))
+        return self._console.timing.window(max(_ECHO_DOUBT if self._doubt else _ECHO_QUIET, 4 * self._echo_took))
 
     def _ask_again(self, deadline: Deadline) -> None:
         """Types a newline, and has only what was written after it for an answer."""

@@ -184,8 +184,9 @@ class Session(Reader):
         folder = f"harness-{Nonce.fresh().whole}"
         halves = (hello.first, hello.second)
         pieces = program(name=folder, hello=halves, inline=self._inline, dirs=DIRS)
+        shorter = program(name=folder, hello=halves, inline=self._inline, dirs=DIRS, has_tools=True)
         began, heard = deadline.clock.monotonic(), self.total
-        if not (found[1] and self._start_packed(packed(pieces), mark, hello, deadline)):
+        if not (found[1] and self._start_packed(packed(shorter), mark, hello, deadline)):
             typed = [*pieces, ""]
             if self._console.pace or self._type_ahead(typed, mark, deadline) is None:
                 self._type_carefully(typed, mark, deadline)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -89,6 +90,17 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 def soon(seconds: float = 30.0) -> Deadline:
     """A deadline that a loaded machine keeps as well."""
     return Deadline.after(patient(seconds))
+
+
+@pytest.fixture
+def runtime_dir() -> Iterator[None]:
+    """Put XDG_RUNTIME_DIR back, which benchmarks.damage sets: it is where the owner of a console is noted."""
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    yield
+    if before is None:
+        os.environ.pop("XDG_RUNTIME_DIR", None)
+    else:
+        os.environ["XDG_RUNTIME_DIR"] = before
 
 
 @pytest.fixture

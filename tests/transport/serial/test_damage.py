@@ -1,32 +1,18 @@
 """Real shells behind a line that drops, flips, doubles and inserts bytes; see `benchmarks/damage.py`.
 
-The 10,000 commands take minutes of processor time: they carry the mark `damage`, and `-m "not damage"` leaves them out.
+The 10,000 commands are in test_damage_drop_flip.py and test_damage_double_insert.py, which two workers share.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from benchmarks.damage import SHELLS, Preset, arrives, presets, run
+from benchmarks.damage import Preset, arrives, presets, run
 
 PRESETS = presets()
-ALL = [(preset, shell) for preset in PRESETS for shell in SHELLS]
-EACH = -(-10_000 // len(ALL))
-
-
-@pytest.fixture(autouse=True)
-def runtime() -> Iterator[None]:
-    """`run` sets where the owner of a console is noted."""
-    before = os.environ.get("XDG_RUNTIME_DIR")
-    yield
-    if before is None:
-        os.environ.pop("XDG_RUNTIME_DIR", None)
-    else:
-        os.environ["XDG_RUNTIME_DIR"] = before
+pytestmark = pytest.mark.usefixtures("runtime_dir")
 
 
 @pytest.mark.parametrize(("preset", "shell"), [(PRESETS[4], "bash"), (PRESETS[9], "dash"), (PRESETS[21], "ash")])
@@ -36,15 +22,6 @@ def test_some_commands_over_a_damaging_line(preset: Preset, shell: str) -> None:
     assert tally.commands == 20
     assert tally.hits > 10
     assert tally.right >= 18, tally.errors
-
-
-@pytest.mark.damage
-@pytest.mark.parametrize(("preset", "shell"), ALL, ids=lambda value: getattr(value, "name", value))
-def test_ten_thousand_commands_over_damaging_lines(preset: Preset, shell: str) -> None:
-    tally = run(preset, shell, "many", EACH, deadline=60.0, slow=False)
-    assert tally.bad == []
-    assert tally.commands == EACH
-    assert tally.right > EACH * 0.9, tally.errors
 
 
 @pytest.mark.parametrize(

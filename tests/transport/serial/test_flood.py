@@ -121,7 +121,8 @@ def test_no_password_is_given_to_what_asks_for_none(bench: Any, within: Within, 
             stop.set()
             asking.join()
     assert b"secret" not in raw.read_bytes()
-    assert not any("password" in line for line in heard(bench))
+    # A name that was torn by noise is asked for a password: an empty line or a probe may answer that, and nothing else.
+    assert not any("secret" in line for line in heard(bench)), heard(bench)
 
 
 @pytest.mark.parametrize("kind", ["kernel", "unknown"])

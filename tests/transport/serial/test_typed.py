@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.transport.serial import requests
-from harness.transport.serial.guest import DIRS, fill, program, readable_program
+from harness.transport.serial.guest import DIRS, fill, packed, program, readable_program
 from harness.transport.serial.plain import analyse
 from harness.transport.serial.requests import Nonce
 from harness.transport.serial.typed import cut, shorten
@@ -212,10 +212,19 @@ def both(folder: str = "/tmp") -> dict[str, str]:
     return {
         "laid out": fill(readable_program(), name=name, hello=hello, inline=1000, dirs=(folder,)),
         "typed": " ".join(program(name=name, hello=hello, inline=1000, dirs=(folder,))),
+        "compressed": " ".join(program(name=name, hello=hello, inline=1000, dirs=(folder,), has_tools=True)),
     }
 
 
-@pytest.mark.parametrize("kind", ["laid out", "typed"])
+def test_what_does_without_gzip_and_base64_is_typed_only_where_they_are_missing() -> None:
+    whole, shorter = readable_program(), readable_program(has_tools=True)
+    assert not re.search(r"\bh_spell\b|\bh_cut_text\b|-d '' -n 1|\bod -An|^ *# [][]", shorter, re.MULTILINE)
+    assert len(re.findall(r"^ *# \[ only", whole, re.MULTILINE)) == whole.count("# ]\n") == 4
+    pieces = program(name="harness-abcd2345", hello=("abcd", "efgh"), inline=256, dirs=DIRS, has_tools=True)
+    assert sum(map(len, packed(pieces))) < 6500
+
+
+@pytest.mark.parametrize("kind", ["laid out", "typed", "compressed"])
 @pytest.mark.parametrize("shell", SHELLS)
 def test_the_program_is_well_formed(shell: str, kind: str, tmp_path: Path) -> None:
     text = both()[kind]
