@@ -68,6 +68,7 @@ class EventLog:
         `patience` is had with a disk that takes nothing at present. Raises UsageError where another process writes this
         record."""
         self.path = path
+        self._name = str(path)  # made once, and not with each event
         self._clock = clock
         self._lock = threading.RLock()
         # While a line is being written whoever has an event of his own waits: no deadline counts that.
@@ -202,7 +203,7 @@ class EventLog:
         try:
             if len(line) > LONG:
                 record, line, waited = self._cut(record)
-            waited += self._patience.write(partial(self._writer.write, line, record["event.sequence"]), str(self.path))
+            waited += self._patience.write(partial(self._writer.write, line, record["event.sequence"]), self._name)
         except OSError as error:
             self._failed = RecordWriteError(
                 f"cannot write the record {self.path}: {error.strerror}",
