@@ -148,7 +148,16 @@ class EventLog:
             if self._failed is None and not self._closed:
                 self._look_at_place()
             self._closed = True
-            self._writer.close()
+            try:
+                self._writer.close()
+            except OSError as error:
+                self._failed = self._failed or RecordWriteError(
+                    f"the record {self.path} was written, but cannot be brought to the disk: {error.strerror}",
+                    hint="Its last events may be lost in a power cut. Check the disk (`dmesg`), and run again.",
+                )
+                if self._on_failure is None:
+                    raise self._failed from error
+                self._on_failure(self._failed)
 
     def _emit(
         self, logger: Any, action: str, message: str, level: Level, fields: dict[str, Any], loose: tuple[str, ...]

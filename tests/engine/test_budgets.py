@@ -9,6 +9,7 @@ import ctypes
 import errno
 import os
 import re
+import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -394,20 +395,20 @@ def test_memory_that_is_not_enough_is_fitted_or_refused_with_the_figure(
     bound: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack, used = 8 << 20, int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    unlimited = limits.resource.RLIM_INFINITY
+    unlimited = resource.RLIM_INFINITY
     monkeypatch.setattr(limits, "_free_threads", lambda: None)
 
     def leave(size: int) -> Limits:
         most = size + limits.RESERVED_MEMORY
-        given = {limits.resource.RLIMIT_STACK: stack, limits.resource.RLIMIT_NOFILE: unlimited}
+        given = {resource.RLIMIT_STACK: stack, resource.RLIMIT_NOFILE: unlimited}
         if bound == "address space":
-            given[limits.resource.RLIMIT_AS] = used + most
+            given[resource.RLIMIT_AS] = used + most
         else:
             (tmp_path / "memory.max").write_text(f"{most + (300 << 20)}\n")
             (tmp_path / "memory.current").write_text(f"{400 << 20}\n")
             (tmp_path / "memory.stat").write_text(f"anon 5\nactive_file {60 << 20}\ninactive_file {40 << 20}\n")
             monkeypatch.setattr(limits, "_control_groups", lambda: [tmp_path])
-        monkeypatch.setattr(limits.resource, "getrlimit", lambda which: (given.get(which, unlimited),) * 2)
+        monkeypatch.setattr(resource, "getrlimit", lambda which: (given.get(which, unlimited),) * 2)
         return limits.limits_now()
 
     few = fit(leave(40 << 20), [SSH] * 100, 100, 4, 512)
