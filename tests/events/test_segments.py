@@ -95,7 +95,7 @@ def test_names_sort_as_their_numbers_do(first: int) -> None:
     assert first >= 10**11 or rotated_name(first) < rotated_name(first + 1)
 
 
-@given(st.text(), st.integers(1, 2**62))
+@given(st.text(), st.integers(1, 10**18 - 2))
 def test_a_message_cannot_pose_as_the_sequence(text: str, sequence: int) -> None:
     text += f'"event.sequence":{sequence + 1},'
     assert sequence_of(line(sequence, text=text)) == sequence
