@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.pattern:
         raise UsageError("no PATTERN was given", hint="Name hosts or groups, such as: harness collect -i INVENTORY all")
     _make(arguments.output)
-    with reach(arguments, arguments.pattern, verb="collect") as reached:
+    with reach(arguments, arguments.pattern, verb="collect", visible=True) as reached:
         found = reached.each(lambda host: _collect(reached, host, recipe, arguments))
         code = 0
         rows = []

@@ -49,6 +49,7 @@ def plan_of(
         playbook_dirs=folders,
         vault_password_file=arguments.vault_password_file,
         untrusted=arguments.untrusted,
+        outputs=getattr(arguments, "program_outputs", None),
     )
     hosts = inventory.select("all", limit=arguments.limit)
     for warning in inventory.warnings:

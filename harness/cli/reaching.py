@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class Reach:
         closing: contextlib.ExitStack,
     ) -> None:
         self.hosts = tuple(hosts)
+        self.logs = Path(arguments.logs)
+        """The folder with the runs."""
         self.folder = folder
         self.log = log
         self.cancellation = cancellation
@@ -129,7 +132,7 @@ class Reach:
             run=self.folder.run,
             secrets=self.log,
             keyring=self._keyring,
-            ups=self.folder.path.parent / UP,
+            ups=self.logs / UP,
             hears=hears,
             lock_wait=self._lock_wait(),
         )
@@ -164,14 +167,13 @@ class Reach:
 
 
 @contextlib.contextmanager
-def reach(arguments: argparse.Namespace, pattern: str | None, *, verb: str) -> Iterator[Reach]:
+def reach(arguments: argparse.Namespace, pattern: str | None, *, verb: str, visible: bool = False) -> Iterator[Reach]:
     """Everything that can be wrong with what was typed is told before any target is touched. The first SIGINT, SIGTERM
-    or SIGHUP ends all waits, the second leaves at once. The sessions are closed at the end.
+    or SIGHUP ends all waits, the second leaves at once. The sessions are closed at the end. `visible` puts the record
+    among the runs.
 
     Raises UsageError, NothingSelected.
     """
-    from pathlib import Path
-
     from harness import __version__
     from harness.deadline import Cancellation, Deadline
     from harness.errors import ExitCode, HarnessError, UsageError
@@ -198,7 +200,7 @@ def reach(arguments: argparse.Namespace, pattern: str | None, *, verb: str) -> I
         print(f"harness: warning: {warning}", file=sys.stderr)
     for host in hosts:
         target_spec(host)
-    folder = run_folder.create(Path(arguments.logs), time.time(), latest=False)
+    folder = run_folder.create_operated(Path(arguments.logs), time.time(), visible=visible)
     cancellation = Cancellation()
     log = EventLog(folder.events, run=folder.run, on_failure=lambda error: cancellation.cancel(error.message))
     for host in hosts:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from harness.report.read import Run
     from harness.soak.compare import Comparison
     from harness.soak.figures import Demand
@@ -104,25 +106,25 @@ def _one(found: Run, form: str, demand: Demand, output: str | None) -> int:
 
     summary = summarise(found.trials, found.exposure, found.iterations, demand)
     if form == "html":
-        from harness.report.html import report_html
+        from harness.report.html import report_pieces as html_pieces
 
-        text = report_html(found, summary)
+        text = html_pieces(found, summary)
     elif form == "markdown":
         from harness.report.markdown import report_markdown
 
-        text = report_markdown(found, summary)
+        text = iter([report_markdown(found, summary)])
     elif form == "json":
-        from harness.report.document import report_json
+        from harness.report.document import report_pieces
 
-        text = report_json(found, summary)
+        text = report_pieces(found, summary)
     elif form == "junit":
-        from harness.report.junit_cases import render_cases
+        from harness.report.junit_cases import case_pieces
 
-        text = render_cases(found)
+        text = case_pieces(found)
     else:
-        from harness.report.ctrf import render
+        from harness.report.ctrf import pieces
 
-        text = render(found, summary, time.time())
+        text = pieces(found, summary, time.time())
     path = _write(text, output, found.folder / "report.html" if form == "html" else None)
     told = sys.stdout if path else sys.stderr
     if path:
@@ -148,17 +150,17 @@ def _two(first: Run, second: Run, form: str, demand: Demand, arguments: argparse
 
     found = compare(first.trials, second.trials, demand, arguments.margin)
     if form == "html":
-        from harness.report.html import comparison_html
+        from harness.report.html import comparison_pieces
 
-        text = comparison_html(first, second, found)
+        text: Iterable[str] = comparison_pieces(first, second, found)
     elif form == "markdown":
         from harness.report.markdown import comparison_markdown
 
-        text = comparison_markdown(first, second, found)
+        text = [comparison_markdown(first, second, found)]
     else:
         from harness.report.document import comparison_json
 
-        text = comparison_json(first, second, found)
+        text = [comparison_json(first, second, found)]
     default = second.folder / f"against-{first.folder.name}.html" if form == "html" else None
     path = _write(text, arguments.output, default)
     if path:
@@ -187,7 +189,7 @@ def _tell(first: Run, second: Run, found: Comparison, path: Path) -> None:
     print(visible(f"report: {path}"))
 
 
-def _write(text: str, output: str | None, default: Path | None) -> Path | None:
+def _write(text: Iterable[str], output: str | None, default: Path | None) -> Path | None:
     """Writes to the file, or to stdout (None). The file is whole or absent, and its owner's only: it holds what
     consoles printed."""
     from harness.cli.printing import write_document
@@ -195,7 +197,8 @@ def _write(text: str, output: str | None, default: Path | None) -> Path | None:
     from harness.report.folder import write_private
 
     if output == "-" or (output is None and default is None):
-        write_document(text)
+        for piece in text:
+            write_document(piece)
         return None
     path = Path(output) if output is not None else default
     assert path is not None

@@ -131,10 +131,12 @@ def _run(arguments: argparse.Namespace, document: IO[str]) -> int:
     from harness.cli.planning import list_plan, plan_of
     from harness.cli.shipping import sinks_of, without_passwords
     from harness.errors import UsageError
+    from harness.inventory.script import ProgramOutputs
     from harness.soak.metrics import check_address
 
     folder: RunFolder | None = None
     changed: list[str] = []
+    arguments.program_outputs = ProgramOutputs()
     typed = arguments
     if arguments.resume is not None:
         typed, folder = _resumed(arguments)
@@ -152,6 +154,7 @@ def _run(arguments: argparse.Namespace, document: IO[str]) -> int:
             "nothing says when the soak ends", hint="Give --iterations N, --for 8h, --until-fail or --max-failures K."
         )
     sinks = sinks_of(arguments, [target.host for target in plan.targets])
+    typed.ship_timeout = arguments.ship_timeout  # which is the settings' where none was given
     without_passwords(sinks)
     return _execute(plan, terms, ending, known, sinks, recipe_of(arguments), typed, folder, changed, document)
 
@@ -208,6 +211,7 @@ def _kept(typed: argparse.Namespace, folder: RunFolder) -> tuple[argparse.Namesp
     arguments.inventory = [inputs.source(each) for each in typed.inventory]
     arguments.checks = [inputs.selector(each) for each in typed.checks]
     arguments.extra_vars = [f"@{inputs.file(each[1:])}" if each.startswith("@") else each for each in typed.extra_vars]
+    arguments.program_outputs = inputs.outputs()
     if typed.known_flakes:
         arguments.known_flakes = inputs.file(typed.known_flakes)
     return arguments, changed
@@ -397,7 +401,9 @@ def _carry_out(
         for secret in target.host.secret_values:
             log.add_secret(secret)
     if resumed is None:
-        Inputs(folder.path).keep(arguments.inventory, arguments.checks, _other_files(arguments))
+        inputs = Inputs(folder.path)
+        inputs.keep(arguments.inventory, arguments.checks, _other_files(arguments))
+        inputs.keep_outputs(arguments.program_outputs)
         write_begun(folder.path, Begun(tuple(sys.argv[1:]), str(Path.cwd()), __version__))
     tail, findings, befallen = ConsoleTail(), Findings(), Befallen()
     for reader in (tail, findings, befallen):

@@ -80,7 +80,7 @@ def _start(reached: Reach, host: Host, seconds: float | None, typed: list[str]) 
     session = reached.unattached(host)
     if session.spec.machine is None:
         return {"state": "not ours", "message": "runs by itself: there is no machine to start"}
-    index = reached.folder.path.parent / UP
+    index = reached.logs / UP
     index.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = reached.folder.target(host.name)
     deadline = reached.deadline.clamp(session.start_timeout)

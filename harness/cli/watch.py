@@ -55,7 +55,7 @@ def watch_run(reached: Reach, host: Host, arguments: argparse.Namespace, error: 
     from harness.report.folder import folders
 
     name = reached.folder.target(host.name).name
-    for folder in reversed(folders(reached.folder.path.parent)):
+    for folder in reversed(folders(reached.logs)):
         log = folder / "targets" / name / "console.log"
         if folder != reached.folder.path and log.exists() and has_writer(folder):
             told = f"held by the run {folder.name}; watching only"
@@ -66,11 +66,12 @@ def watch_run(reached: Reach, host: Host, arguments: argparse.Namespace, error: 
 def past(reached: Reach, session: TargetSession) -> ConsoleLog:
     """Where what a console said before stands: its machine's log; of a board, the newest that any run has left."""
     from harness.operate.console_log import ConsoleLog
-    from harness.report.folder import folders
+    from harness.report.folder import OPERATED, folders
 
     own = session.console_log_path
     if session.machine is None:
-        for folder in reversed(folders(reached.folder.path.parent)):
+        found = [*folders(reached.logs), *folders(reached.logs / OPERATED)]
+        for folder in sorted(found, key=lambda path: path.name, reverse=True):
             log = folder / "targets" / own.parent.name / own.name
             if folder != reached.folder.path and log.exists() and log.stat().st_size:
                 return ConsoleLog(log)

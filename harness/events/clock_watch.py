@@ -77,7 +77,8 @@ def read_times() -> Times:
 
 
 class ClockWatch:
-    """Records what happens to the clock, from a thread of its own, as long as the `with` block lasts."""
+    """Records what happens to the clock, from a thread of its own, as long as the `with` block lasts,
+    or from `start` to `stop`."""
 
     def __init__(self, events: Emitter, read: Callable[[], Times] = read_times, interval: float = INTERVAL) -> None:
         self._events = events
@@ -87,16 +88,24 @@ class ClockWatch:
         self._thread = threading.Thread(target=self._watch, name="clock", daemon=True)
         self._comparison = ClockComparison(read())
 
-    def __enter__(self) -> ClockWatch:
+    def start(self) -> None:
+        """Begin to watch; to be called once."""
         self._thread.start()
+
+    def stop(self) -> None:
+        """Look a last time, and end the thread."""
+        self._end.set()
+        self._thread.join()
+        self.look()
+
+    def __enter__(self) -> ClockWatch:
+        self.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._end.set()
-        self._thread.join()
-        self.look()
+        self.stop()
 
     def look(self) -> None:
         """Compare the clocks now."""

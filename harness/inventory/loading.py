@@ -11,6 +11,7 @@ from harness.inventory.inventory import Inventory
 from harness.inventory.merge import Merger, bases
 from harness.inventory.model import Model
 from harness.inventory.places import Book
+from harness.inventory.script import ProgramOutputs
 from harness.inventory.sources import Reader, expand_source
 from harness.inventory.templates import Templater
 from harness.inventory.varsfiles import VarsFiles
@@ -34,6 +35,7 @@ def load(
     vault_password_file: str | None = None,
     validate: bool = True,
     untrusted: bool = False,
+    outputs: ProgramOutputs | None = None,
 ) -> Inventory:
     """Reads inventory sources, in order, as Ansible does.
 
@@ -41,13 +43,14 @@ def load(
     `playbook_dirs`: the folders of check modules; their group_vars and host_vars count as Ansible's
     playbook-adjacent ones.
     With `untrusted`, nothing of it is run and nothing outside its folders is read: no programs, no lookups, no links.
+    `outputs` remembers what programs print, and is asked before one is run.
     With `validate`, the variables that have a meaning here are checked on all hosts as well.
 
     Raises UsageError with path, line, column and the line's text for whatever cannot be used.
     """
     vault = load_vault(vault_password_file)
     model = Model(Book())
-    reader = Reader(model, vault)
+    reader = Reader(model, vault, outputs=outputs or ProgramOutputs())
     paths = [expand_source(source) for source in sources if source]
     if untrusted:
         model.inside = tuple(dict.fromkeys(_folder_of(path) for path in (*paths, *playbook_dirs)))

@@ -25,6 +25,28 @@ Run = Callable[[list[str]], str]
 """Runs the script with these arguments; returns what it printed. Raises UsageError."""
 
 
+class ProgramOutputs:
+    """What inventory programs printed, by path and arguments: it is remembered, and what is given is not asked for
+    again, so that a later load has the same inventory."""
+
+    def __init__(self, known: Mapping[str, Mapping[str, str]] | None = None) -> None:
+        self.by_path: dict[str, dict[str, str]] = {path: dict(texts) for path, texts in (known or {}).items()}
+
+    def runner(self, path: str, run: Run) -> Run:
+        """Return `run`, which runs the program at `path`, with this memory."""
+
+        def remembered(arguments: list[str]) -> str:
+            key = json.dumps(arguments)
+            texts = self.by_path.get(path, {})
+            if key not in texts:
+                text = run(arguments)
+                texts = self.by_path.setdefault(path, {})
+                texts[key] = text
+            return texts[key]
+
+        return remembered
+
+
 class NotAScriptError(Exception):
     """The file's executable bit is set, but it is neither a program nor has a `#!` line."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.bounded import read_file
 from harness.errors import Source, UsageError
@@ -14,7 +14,7 @@ from harness.inventory.draft import AddHosts, Draft
 from harness.inventory.ini import decode_lines, read_ini
 from harness.inventory.model import Model
 from harness.inventory.places import Notice, Place
-from harness.inventory.script import NotAScriptError, read_script, script_runner
+from harness.inventory.script import NotAScriptError, ProgramOutputs, read_script, script_runner
 from harness.inventory.tree import read_tree
 from harness.inventory.vault import Vault, VaultError, is_vaulted, vault_hint
 
@@ -37,11 +37,13 @@ def expand_source(source: str) -> str:
 
 @dataclass(slots=True)
 class Reader:
-    """Reads sources into a model, one after the other. Without `programs` those that are programs are passed over."""
+    """Reads sources into a model, one after the other. Without `programs` those that are programs are passed over;
+    `outputs` remembers what these print."""
 
     model: Model
     vault: Vault
     programs: bool = True
+    outputs: ProgramOutputs = field(default_factory=ProgramOutputs)
 
     def read(self, source: str) -> None:
         """Reads one source. Raises UsageError when it does not exist or cannot be read."""
@@ -100,7 +102,7 @@ class Reader:
                 return
             draft = self._draft(path)
             try:
-                read_script(draft, script_runner(path, self.model.book))
+                read_script(draft, self.outputs.runner(path, script_runner(path, self.model.book)))
             except NotAScriptError:
                 self.model.notices.append(
                     Notice("this file has its executable bit set but is no program; read as text", Source(path))

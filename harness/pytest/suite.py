@@ -23,6 +23,7 @@ from harness.engine.outcome import GOOD, CheckResult, RunResult
 from harness.engine.plan import Options
 from harness.errors import HarnessError, UsageError
 from harness.events import EventLog, Level, Record
+from harness.events.clock_watch import ClockWatch
 from harness.inventory import Host, load
 from harness.printing import harmless, printable
 from harness.pytest.moment import Moment
@@ -97,6 +98,7 @@ class Suite:
         self._folder: RunFolder | None = None
         self._log: EventLog | None = None
         self._targets: Targets | None = None
+        self._clock_watch: ClockWatch | None = None
         self._started = self._began = 0.0
         self._result: RunResult | None = None
         self._not_written = ""
@@ -189,6 +191,8 @@ class Suite:
                 log.add_secret(secret)
         plan = write_plan(self._folder.path, map(log.redact, self._plan()))
         log.emit("run.start", f"{len(self._trials)} tests", argv=sys.argv, version=__version__, plan=plan)
+        self._clock_watch = ClockWatch(log)
+        self._clock_watch.start()
         tests = Counter(trial.target for trial in self._trials)
         hosts = [host for name, host in self._hosts.items() if tests[name]]
         self._targets = Targets(self._options, folder=self._folder, log=log, moment=self._moment)
@@ -217,6 +221,8 @@ class Suite:
                 tell(trial.result, self._log.bind(target=trial.target))
             results.setdefault(trial.target, []).append(trial.result)
         targets = self._targets.stop(results)
+        if self._clock_watch is not None:
+            self._clock_watch.stop()
         duration = time.monotonic() - self._began
         result = RunResult(self._folder.run, self._started, duration, targets, interrupted)
         self._result = result = self._log.redact(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -49,6 +50,11 @@ class Case:
         return f"{len(worst)} of {len(self.trials)} trials {words}; the last: {said}"
 
     @property
+    def warnings(self) -> Counter[str]:
+        """The warnings of all trials, each with how often it was given."""
+        return Counter(warning for trial in self.trials for warning in trial.warnings)
+
+    @property
     def duration(self) -> float:
         return sum(trial.duration for trial in self.trials)
 
@@ -75,6 +81,7 @@ def details(trial: Trial) -> str:
     if trial.faults:
         lines.append(f"faults active: {', '.join(trial.faults)}")
     lines += [f"finding: {finding}" for finding in trial.findings]
+    lines += [f"warning: {warning}" for warning in trial.warnings]
     if trial.console:
         lines += ["console:", *(f"  {line}" for line in trial.console)]
     if trial.repeat:

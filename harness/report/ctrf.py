@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
-
-import orjson
 
 from harness import __version__
 from harness.events.record import plain, timestamp
 from harness.report.case import Case, cases, details
 from harness.report.document import quantile_name
+from harness.report.json_pieces import json_pieces
 from harness.report.read import Run
 from harness.soak.figures import Figures
 from harness.soak.summary import Summary
@@ -28,9 +29,14 @@ _STATUSES = ("passed", "failed", "skipped", "pending", "other")
 def render(run: Run, summary: Summary, now: float) -> str:
     """One test for each check on each target. What is no verdict on the target (unreachable, error, infrastructure,
     internal) is `other`; `rawStatus` has our word. `now` is in seconds since the epoch."""
+    return "".join(pieces(run, summary, now))
+
+
+def pieces(run: Run, summary: Summary, now: float) -> Iterator[str]:
+    """Yield the same in pieces: a test at a time is in memory as text."""
     found = cases(run.trials)
+    statuses = Counter(_STATUS.get(case.outcome, "other") for case in found)
     rows = {(row.target, row.check): row for row in summary.rows}
-    tests = [_test(case, rows[case.first.target, case.first.label], run) for case in found]
     document = {
         "reportFormat": "CTRF",
         "specVersion": SPEC_VERSION,
@@ -41,10 +47,10 @@ def render(run: Run, summary: Summary, now: float) -> str:
         "results": {
             "tool": {"name": "harness", "version": __version__},
             "summary": {
-                "tests": len(tests),
-                **{status: sum(test["status"] == status for test in tests) for status in _STATUSES},
-                "flaky": sum(test["flaky"] for test in tests),
-                "suites": len({tuple(test["suite"]) for test in tests}),
+                "tests": len(found),
+                **{status: statuses[status] for status in _STATUSES},
+                "flaky": sum(map(_is_flaky, found)),
+                "suites": len({(case.first.target, case.first.suite) for case in found}),
                 "start": _milliseconds(run.started),
                 "stop": _milliseconds(run.started + run.duration),
                 "duration": _milliseconds(run.duration),
@@ -56,11 +62,15 @@ def render(run: Run, summary: Summary, now: float) -> str:
                     "iterations": summary.iterations,
                 },
             },
-            "tests": tests,
+            "tests": (_test(case, rows[case.first.target, case.first.label], run) for case in found),
             "environment": {"reportName": run.run, "healthy": summary.verdict.good, "extra": {"command": run.command}},
         },
     }
-    return orjson.dumps(plain(document), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+    return json_pieces(document)
+
+
+def _is_flaky(case: Case) -> bool:
+    return bool(case.flaky) and case.outcome is TrialOutcome.PASSED
 
 
 def _test(case: Case, row: Figures, run: Run) -> dict[str, Any]:
@@ -76,8 +86,8 @@ def _test(case: Case, row: Figures, run: Run) -> dict[str, Any]:
         "start": _milliseconds(first.started),
         "stop": _milliseconds(last.started + last.duration),
         "suite": [first.target, first.suite],
-        "flaky": bool(case.flaky) and outcome is TrialOutcome.PASSED,
-        "extra": _extra(row),
+        "flaky": _is_flaky(case),
+        "extra": _extra(row) | ({"warnings": list(case.warnings)} if case.warnings else {}),
     }
     if case.path:
         test["filePath"] = case.path

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 import orjson
 
 from harness.events.record import plain
+from harness.report.json_pieces import json_pieces
 from harness.report.read import Run
 from harness.soak.clusters import Cluster
 from harness.soak.compare import Comparison, Pair
@@ -24,7 +26,12 @@ COMPARISON_SCHEMA = "harness.comparison/1"
 def report_json(run: Run, summary: Summary) -> str:
     """All figures of a run. Shares are from 0 to 1, times in seconds, points in time in seconds since the epoch; what
     the data cannot tell is null."""
-    return _json(
+    return "".join(report_pieces(run, summary))
+
+
+def report_pieces(run: Run, summary: Summary) -> Iterator[str]:
+    """Yield the same in pieces: a check, a cluster or a mark at a time is in memory as text."""
+    return json_pieces(
         {
             "schema": SCHEMA,
             "run": run.run,
@@ -40,14 +47,14 @@ def report_json(run: Run, summary: Summary) -> str:
             "verdict": {"word": summary.verdict.word, "sentence": summary.verdict.sentence},
             "total": figures_document(summary.total),
             "clean_iterations": {**asdict(summary.clean_iterations), "value": summary.clean_iterations.value},
-            "checks": [figures_document(row) for row in summary.rows],
-            "by_transport": [figures_document(row) for row in summary.split],
-            "clusters": [_cluster(each) for each in summary.clusters],
+            "checks": (figures_document(row) for row in summary.rows),
+            "by_transport": (figures_document(row) for row in summary.split),
+            "clusters": (_cluster(each) for each in summary.clusters),
             "drifts": [asdict(drift) for drift in summary.drifts],
             "worse_targets": [{"check": check, **asdict(outlier)} for check, outlier in summary.worst],
             "recoveries": [_spell(each) for each in spells(run.marks, "recovery", summary.demand.confidence)],
             "resets": [_spell(each) for each in spells(run.marks, "reset", summary.demand.confidence)],
-            "marks": [asdict(mark) for mark in run.marks],
+            "marks": (asdict(mark) for mark in run.marks),
         }
     )
 

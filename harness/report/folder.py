@@ -18,6 +18,8 @@ RESULTS = "results.json"
 UP = "up"
 """The folder in `logs/` with a link for each machine that is up."""
 TRIALS = "trials.jsonl"
+OPERATED = ".operate"
+"""The folder in `logs/` with the records of verbs that are no runs (`exec`, `up`, `why`, …)."""
 _LONGEST_NAME = 100
 
 
@@ -48,21 +50,44 @@ def folder_name(name: str) -> str:
     return safe
 
 
-def create(logs: Path, now: float, *, latest: bool = True) -> RunFolder:
-    """Makes a new run's folder, and points `logs/latest` at it. `now` is in seconds since the epoch. Raises UsageError
+def create(logs: Path, now: float) -> RunFolder:
+    """Make a new run's folder, and point `logs/latest` at it. `now` is in seconds since the epoch. Raises UsageError
     where it cannot be made."""
+    folder = _made(logs, now)
+    try:
+        _point(logs / "latest", folder.run)
+    except OSError as error:
+        raise _not_made(folder.path, error) from error
+    return folder
+
+
+def create_operated(logs: Path, now: float, *, visible: bool = False) -> RunFolder:
+    """Make the folder of a verb that is no run, apart from the runs; `visible` puts it beside these, for a verb whose
+    purpose is the files in it. Raises UsageError where it cannot be made."""
+    if visible:
+        return _made(logs, now)
+    try:
+        (logs / OPERATED).mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_made(logs / OPERATED, error) from error
+    return _made(logs / OPERATED, now)
+
+
+def _made(parent: Path, now: float) -> RunFolder:
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     run = f"{stamp}-{secrets.token_hex(3)}"
-    path = logs / run
+    path = parent / run
     try:
         path.mkdir(mode=0o700, parents=True)
-        if latest:
-            _point(logs / "latest", run)
     except OSError as error:
-        raise UsageError(
-            f"cannot make the run's folder {path}: {error.strerror}", hint="Name another one with --logs DIR."
-        ) from error
+        raise _not_made(path, error) from error
     return RunFolder(run, path)
+
+
+def _not_made(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"cannot make the run's folder {path}: {error.strerror}", hint="Name another one with --logs DIR."
+    )
 
 
 def find(logs: Path, run: str) -> Path:
@@ -86,12 +111,16 @@ def _find(logs: Path, run: str) -> Path:
         )
     if is_run(logs / run):
         return (logs / run).resolve()
-    found = [folder.name for folder in folders(logs)]
-    matching = [name for name in found if name.startswith(run)]
-    if len(matching) == 1:
-        return logs / matching[0]
-    if matching:
-        raise UsageError(f"{len(matching)} runs in {logs} begin with {run!r}", hint=f"They are: {_some(matching)}")
+    runs = folders(logs)
+    found = [folder.name for folder in runs]
+    # The records of other verbs are found too, but a beginning of an id means a run where there is one.
+    for among in (runs, folders(logs / OPERATED)):
+        matching = [folder for folder in among if folder.name.startswith(run)]
+        if len(matching) == 1:
+            return matching[0]
+        if matching:
+            names = [folder.name for folder in matching]
+            raise UsageError(f"{len(names)} runs in {logs} begin with {run!r}", hint=f"They are: {_some(names)}")
     if not found:
         raise UsageError(
             f"there is no record of a run in {logs}", hint="Name a run's folder, or where they are with --logs DIR."

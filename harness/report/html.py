@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -32,6 +33,7 @@ MOST_RESETS = 100
 MOST_TRANSPORTS = 6
 MOST_BEFALLEN = 20
 MOST_DRIFTS = 12
+_BUFFERED = 100  # of the template's pieces, which are a few words each
 COLOURS = 6
 """Curves of that many targets can be told apart; more are drawn as one."""
 
@@ -77,6 +79,11 @@ class _Curves:
 
 def report_html(run: Run, summary: Summary) -> str:
     """The whole page: verdict first, then what did not pass, then all figures."""
+    return "".join(report_pieces(run, summary))
+
+
+def report_pieces(run: Run, summary: Summary) -> Iterator[str]:
+    """Yield the same in pieces."""
     last = max((trial.iteration for trial in run.trials), default=0)
     by_row: dict[tuple[str, str], list[Trial]] = defaultdict(list)
     for trial in run.trials:
@@ -98,6 +105,7 @@ def report_html(run: Run, summary: Summary) -> str:
         clusters=summary.clusters[:MOST_CLUSTERS],
         clusters_left=len(summary.clusters) - MOST_CLUSTERS,
         cases=told[:MOST_ROWS],
+        warned=_warned(run),
         cases_left=len(told) - MOST_ROWS,
         rows=rows[:MOST_ROWS],
         rows_left=len(rows) - MOST_ROWS,
@@ -118,6 +126,11 @@ def report_html(run: Run, summary: Summary) -> str:
 
 def comparison_html(first: Run, second: Run, found: Comparison) -> str:
     """The page of a comparison."""
+    return "".join(comparison_pieces(first, second, found))
+
+
+def comparison_pieces(first: Run, second: Run, found: Comparison) -> Iterator[str]:
+    """Yield the same in pieces."""
     return _page(
         "comparison.html",
         title=f"{second.run} against {first.run}: {found.verdict.value}",
@@ -139,6 +152,12 @@ def comparison_html(first: Run, second: Run, found: Comparison) -> str:
             for pair in found.pairs[:MOST_CURVES]
         ],
     )
+
+
+def _warned(run: Run) -> list[tuple[str, str, int]]:
+    """The check, its warning, and how often it was given; the most frequent first."""
+    found = Counter((f"{trial.label} on {trial.target}", warning) for trial in run.trials for warning in trial.warnings)
+    return [(check, warning, count) for (check, warning), count in found.most_common(MOST_ROWS)]
 
 
 @cache
@@ -164,8 +183,10 @@ def _environment() -> Environment:
     return environment
 
 
-def _page(template: str, **values: Any) -> str:
-    return _environment().get_template(template).render(css=_css(), **values)
+def _page(template: str, **values: Any) -> Iterator[str]:
+    stream = _environment().get_template(template).stream(css=_css(), **values)
+    stream.enable_buffering(_BUFFERED)
+    return stream
 
 
 @cache

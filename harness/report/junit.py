@@ -28,7 +28,7 @@ def render(result: RunResult) -> str:
 def pieces(result: RunResult) -> Iterator[str]:
     """Yield the same in pieces, one for each target."""
     counts = result.counts
-    root = _open(
+    root = opening(
         "testsuites",
         name="harness",
         id=result.run,
@@ -47,7 +47,7 @@ def pieces(result: RunResult) -> Iterator[str]:
 
 def _suite(target: TargetResult, started: float) -> list[str]:
     outcomes = [check.outcome for check in target.checks]
-    suite = _open(
+    suite = opening(
         "testsuite",
         name=target.target,
         hostname=target.target,
@@ -68,7 +68,7 @@ def _suite(target: TargetResult, started: float) -> list[str]:
 
 
 def _case(check: CheckResult, collected: str) -> list[str]:
-    case = _open(
+    case = opening(
         "testcase",
         classname=f"{check.target}.{check.module.replace('/', '.')}",
         name=check.check,
@@ -104,12 +104,12 @@ def _verdict(check: CheckResult, collected: str) -> list[str]:
         return [f"      <skipped message={_attribute(check.message)} />"]
     if check.outcome is Outcome.FAILED or check.outcome in _ERRORS:
         name = "failure" if check.outcome is Outcome.FAILED else "error"
-        opened = _open(name, message=check.message, type=check.outcome.value)
+        opened = opening(name, message=check.message, type=check.outcome.value)
         return [f"      {opened}{_text(details(check, collected))}</{name}>"]
     if not check.flaky:
         return []
     return [
-        f"      {_open('flakyFailure', message='its state changed while it was looked at', type='flaky')}",
+        f"      {opening('flakyFailure', message='its state changed while it was looked at', type='flaky')}",
         f"        <stackTrace>{_text(details(check))}</stackTrace>",
         "      </flakyFailure>",
     ]
@@ -123,8 +123,8 @@ def _warnings(check: CheckResult) -> list[str]:
     return [f"      <system-err>{_text(lines)}</system-err>"]
 
 
-def _open(element: str, /, **attributes: object) -> str:
-    """An element's opening tag."""
+def opening(element: str, /, **attributes: object) -> str:
+    """Return an element's opening tag."""
     return f"<{element} {' '.join(f'{key}={_attribute(value)}' for key, value in attributes.items())}>"
 
 

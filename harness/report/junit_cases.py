@@ -7,9 +7,10 @@ passed in the end (https://maven.apache.org/surefire/maven-surefire-plugin/xsd/s
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Sequence
 
 from harness.report.case import Case, cases, details
-from harness.report.junit import clean, stamp
+from harness.report.junit import clean, opening, stamp
 from harness.report.read import Run
 from harness.soak.trial import TrialOutcome
 
@@ -19,16 +20,23 @@ MOST = 20
 
 def render_cases(run: Run) -> str:
     """One `testsuite` for each target, one `testcase` for each check with all its trials together."""
+    return "".join(case_pieces(run))
+
+
+def case_pieces(run: Run) -> Iterator[str]:
+    """Yield the same in pieces: a test case at a time is in memory as text."""
     found = cases(run.trials)
-    attributes = {"name": "harness", "id": clean(run.run), "time": f"{run.duration:.3f}"}
-    root = ET.Element("testsuites", {**attributes, "timestamp": stamp(run.started), **_counts(found)})
-    for target in dict.fromkeys(case.first.target for case in found):
-        _suite(root, target, [case for case in found if case.first.target == target])
-    ET.indent(root)
-    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+    by_target: dict[str, list[Case]] = {}
+    for case in found:
+        by_target.setdefault(case.first.target, []).append(case)
+    attributes = {"name": "harness", "id": run.run, "time": f"{run.duration:.3f}", "timestamp": stamp(run.started)}
+    yield f"<?xml version='1.0' encoding='utf-8'?>\n{opening('testsuites', **attributes, **_counts(found))}\n"
+    for target, members in by_target.items():
+        yield from _suite(target, members)
+    yield "</testsuites>\n"
 
 
-def _counts(found: list[Case] | tuple[Case, ...]) -> dict[str, str]:
+def _counts(found: Sequence[Case]) -> dict[str, str]:
     outcomes = [case.outcome for case in found]
     fine = (TrialOutcome.PASSED, TrialOutcome.FAILED, TrialOutcome.SKIPPED)
     return {
@@ -39,22 +47,25 @@ def _counts(found: list[Case] | tuple[Case, ...]) -> dict[str, str]:
     }
 
 
-def _suite(root: ET.Element, target: str, found: list[Case]) -> None:
+def _suite(target: str, found: Sequence[Case]) -> Iterator[str]:
     attributes = {
-        "name": clean(target),
-        "hostname": clean(target),
+        "name": target,
+        "hostname": target,
         "time": f"{sum(case.duration for case in found):.3f}",
         "timestamp": stamp(min(case.first.started for case in found)),
     }
-    suite = ET.SubElement(root, "testsuite", {**attributes, **_counts(found)})
+    yield f"  {opening('testsuite', **attributes, **_counts(found))}\n"
     for case in found:
-        _case(suite, case)
+        element = _case(case)
+        ET.indent(element, level=2)
+        yield f"    {ET.tostring(element, encoding='unicode')}\n"
+    yield "  </testsuite>\n"
 
 
-def _case(suite: ET.Element, case: Case) -> None:
+def _case(case: Case) -> ET.Element:
     first, outcome = case.first, case.outcome
-    element = ET.SubElement(
-        suite, "testcase", classname=clean(f"{first.target}.{first.suite.replace('/', '.')}"), name=clean(first.check),
+    element = ET.Element(
+        "testcase", classname=clean(f"{first.target}.{first.suite.replace('/', '.')}"), name=clean(first.check),
         file=clean(case.path), time=f"{case.duration:.3f}",
     )  # fmt: skip
     properties = ET.SubElement(element, "properties")
@@ -67,6 +78,7 @@ def _case(suite: ET.Element, case: Case) -> None:
         ("harness.fallbacks", str(sum(trial.fallbacks for trial in case.trials))),
         ("harness.re_reads", str(sum(trial.re_reads for trial in case.trials))),
         ("harness.reconnects", str(sum(trial.reconnects for trial in case.trials))),
+        ("harness.warnings", str(case.warnings.total())),
     ):
         ET.SubElement(properties, "property", name=name, value=clean(value))
     message = clean(case.message)
@@ -82,6 +94,13 @@ def _case(suite: ET.Element, case: Case) -> None:
             ET.SubElement(flaky, "stackTrace").text = clean(f"iteration {trial.iteration}\n{details(trial)}")
         if len(case.flaky) > MOST:
             ET.SubElement(element, "system-out").text = f"{len(case.flaky) - MOST} more flaky trials are not told here"
+    if case.warnings:
+        lines = [
+            f"warning: {warning}{f' ({count} times)' if count > 1 else ''}"
+            for warning, count in case.warnings.most_common(MOST)
+        ]
+        ET.SubElement(element, "system-err").text = clean("\n".join(lines))
+    return element
 
 
 def _told(case: Case) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 
 from harness.report import words
@@ -40,6 +41,7 @@ def report_markdown(run: Run, summary: Summary) -> str:
     lines += [f"> {text(note)}" for note in run.notes] + [""] * bool(run.notes)
     lines += _total(summary, run.is_soak)
     lines += _failures(summary.clusters)
+    lines += _warned(run)
     lines += _rows(summary, run.is_soak)
     lines += _found(summary)
     return _bounded("\n".join(lines).rstrip() + "\n")
@@ -131,6 +133,15 @@ def _failures(found: Iterable[Cluster]) -> list[str]:
     if len(shown) > MOST_FAILURES:
         lines += [f"{len(shown) - MOST_FAILURES} more kinds of failure are not shown here.", ""]
     return lines
+
+
+def _warned(run: Run) -> list[str]:
+    found = Counter((f"{trial.label} on {trial.target}", warning) for trial in run.trials for warning in trial.warnings)
+    lines = [
+        f"- {text(check)}: {text(warning)}{f' ({count:,} times)' if count > 1 else ''}"
+        for (check, warning), count in found.most_common(MOST_FAILURES)
+    ]
+    return ["### Warnings", "", *lines, ""] if lines else []
 
 
 def _pre(value: str) -> str:

@@ -14,7 +14,7 @@ import orjson
 from harness.errors import UsageError
 from harness.events.lock import WriterLock, has_writer
 from harness.events.segments import LIVE, scan
-from harness.report.folder import UP, folders
+from harness.report.folder import OPERATED, UP, folders
 from harness.ship.checkpoint import acknowledged
 
 OPERATED_KEPT = 50
@@ -74,7 +74,8 @@ def removable(found: Iterable[Kept], policy: Policy, now: float) -> list[Kept]:
 def look_at(logs: Path) -> list[Kept]:
     """Return what is known of each folder in `logs`. Raises UsageError where that cannot be read."""
     used = _machines(logs)
-    return [each for path in folders(logs) if (each := _look(path, used)) is not None]
+    found = [*folders(logs), *folders(logs / OPERATED)]
+    return [each for path in found if (each := _look(path, used)) is not None]
 
 
 def _look(path: Path, used: frozenset[Path]) -> Kept | None:
@@ -131,8 +132,9 @@ def remove(each: Kept) -> bool:
 def tidy(logs: Path) -> None:
     """Finish what a killed removal left, and point `latest` at the newest run that is there. Raises UsageError."""
     try:
-        for left in logs.glob(f"{_REMOVING}*"):
-            shutil.rmtree(left, ignore_errors=True)
+        for place in (logs, logs / OPERATED):
+            for left in place.glob(f"{_REMOVING}*"):
+                shutil.rmtree(left, ignore_errors=True)
         latest = logs / "latest"
         if latest.is_symlink() and not latest.exists():
             runs = [path for path in folders(logs) if not is_operated(path)]
@@ -146,7 +148,9 @@ def tidy(logs: Path) -> None:
 def forget_operated(logs: Path, most: int = OPERATED_KEPT) -> None:
     """Remove the oldest folders of verbs that are no runs, beyond the newest `most`. What cannot be removed stays."""
     with contextlib.suppress(UsageError):
-        mine = [path for path in folders(logs) if is_operated(path)]
+        # Earlier versions left them among the runs.
+        mine = [*(path for path in folders(logs) if is_operated(path)), *folders(logs / OPERATED)]
+        mine.sort(key=lambda path: path.name)
         used = _machines(logs)
         for path in mine[: max(0, len(mine) - most)]:
             found = _look(path, used)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -231,9 +231,13 @@ class _Told:
     run: str = ""
     started: float = 0.0
     last: float = 0.0
+    shifted: float = 0.0
+    """Seconds by which the wall clock was moved, or the machine suspended, as far as the record says."""
     command: str = ""
     ended: bool = True
     checks: list[Trial] = field(default_factory=list)
+    warnings: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
+    """Of checks that have not ended yet, by target, suite and check."""
     marks: tuple[Mark, ...] = ()
     notes: list[str] = field(default_factory=list)
 
@@ -266,7 +270,8 @@ def _record(folder: Path, *, marks: bool = True) -> _Told:
 
 
 _WANTED = tuple(
-    f'"event.action":"{action}"'.encode() for action in ("run.start", "check.end", "run.end", *_TOLD_AS_MARKS)
+    f'"event.action":"{action}"'.encode()
+    for action in ("run.start", "check.warning", "check.end", "run.end", *_TOLD_AS_MARKS)
 )
 
 
@@ -291,13 +296,22 @@ def _take(told: _Told, event: Record, marks: list[Mark]) -> None:
         argv = [str(word) for word in event.get("harness.argv", [])]
         told.command = shlex.join(["harness", *argv[1:]]) if argv else ""
     elif action == "check.end" and event.get("test.suite.name") != WHOLE_TARGET:
-        told.checks.append(_trial_of(event, at))
+        told.checks.append(replace(_trial_of(event, at), warnings=tuple(told.warnings.pop(_check_of(event), ()))))
+    elif action == "check.warning":
+        told.warnings.setdefault(_check_of(event), []).append(str(event["harness.text"]))
     elif action in _TOLD_AS_MARKS:
         if _TOLD_AS_MARKS[action] == CLOCK:
+            slept = action == "clock.suspended"
+            moved = event["event.duration"] / _NANOSECONDS if slept else event["harness.offset"]
+            told.shifted += plausible(moved)
             told.notes.append(f"{when(at)}: {event['message']}")
         name = event.get("harness.finding") or event.get("harness.to_transport") or event.get("harness.fault") or ""
         first = event["message"].partition("\n")[0]
         marks.append(Mark(1, event.get("host.name", ""), _TOLD_AS_MARKS[action], str(name), at, text=first))
+
+
+def _check_of(event: Record) -> tuple[str, str, str]:
+    return event["host.name"], event["test.suite.name"], event["test.case.name"]
 
 
 def _trial_of(event: Record, at: float) -> Trial:
@@ -334,7 +348,7 @@ def _of_events(folder: Path, note: str) -> Run:
         raise UsageError(
             f"{folder} holds no run: its record has no run.start", hint="Was it killed before it began, or moved?"
         )
-    seconds = max(0.0, told.last - told.started)
+    seconds = max(0.0, told.last - told.started - told.shifted)
     targets = list(dict.fromkeys(each.target for each in told.checks))
     return Run(
         run=told.run,

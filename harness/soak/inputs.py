@@ -7,14 +7,19 @@ the same targets, whatever was edited since; what differs is reported.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.inventory.script import ProgramOutputs
+from harness.report.folder import write_private
 
 NAME = "inputs"
+OUTPUTS = "inventory-programs.json"
+"""What the inventory's programs printed when the soak began, by path and arguments; beside `inputs/`."""
 LARGEST = 16 << 20
 """Bytes; a larger file is no inventory and no check, and is not kept."""
 _VARIABLES = ("group_vars", "host_vars")
@@ -45,6 +50,35 @@ class Inputs:
                 kept.chmod(0o700 if os.access(path, os.X_OK) else 0o600)
             except OSError as error:
                 raise UsageError(f"cannot keep a copy of {path} in {self.root}: {error.strerror}") from error
+
+    def keep_outputs(self, outputs: ProgramOutputs) -> None:
+        """Keep what inventory programs printed. Raises UsageError where it cannot be written."""
+        try:
+            write_private(self._outputs, json.dumps(outputs.by_path) + "\n")
+        except OSError as error:
+            raise UsageError(f"cannot write {self._outputs}: {error.strerror}") from error
+
+    def outputs(self) -> ProgramOutputs:
+        """Return what was kept of that, for the copies of the programs; nothing where the soak is of a version that
+        did not keep it. Raises UsageError where it cannot be read."""
+        try:
+            document = json.loads(self._outputs.read_text(encoding="utf-8"))
+            known = {
+                str(self._kept(Path(path))): {str(key): str(text) for key, text in texts.items()}
+                for path, texts in document.items()
+            }
+        except FileNotFoundError:
+            return ProgramOutputs()
+        except (OSError, ValueError, AttributeError) as error:
+            raise UsageError(
+                f"{self._outputs} cannot be read: {error}",
+                hint="Without the file the programs are run again: remove it if their output has not changed.",
+            ) from None
+        return ProgramOutputs(known)
+
+    @property
+    def _outputs(self) -> Path:
+        return self.root.parent / OUTPUTS
 
     def changed(self, sources: Sequence[str], selectors: Sequence[str], files: Iterable[str] = ()) -> list[str]:
         """Return the paths of what has been edited, added or removed since the copies were made."""

@@ -145,7 +145,7 @@ class TargetSoak:
         await shared.ledger.began(iteration, name, began)
         self._events.emit("iteration.start", f"{name}: iteration {iteration}", level="debug")
         self._before, self._reset_took = (), None
-        self._injector.spans, self._injector.missed = [], []
+        self._injector.begin()
         shared.befallen.take(name, iteration)  # what stands there is of no iteration that counts
         session = self._session or shared.open_session(self._plan, self._events, self._scale)
         self._session = session
@@ -167,6 +167,7 @@ class TargetSoak:
         ).carry()
         if shared.limit.cancellation.cancelled:
             return None
+        self._injector.miss_undrawn(iteration, name, self._limit.clock.time(), self._events.bind(target=name))
         broken = await shared.means.life_pool.run(lambda: session.broken)
         trials = trials_of(
             shared.redact(self._with_preparation(result)),

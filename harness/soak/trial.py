@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -59,7 +61,8 @@ class Trial:
     `commands`, `fallbacks`, `re_reads` and `reconnects` are counts. `faults` were active while it ran; `recovery` is
     the time from the end of the last of them to the pass. `signature` is the failure's text without what differs each
     time. `known` is the tracker of the known flake that it is, if it is one. `collected` is the path of what was kept
-    of it, relative to the run's folder. What did not pass cleanly has its last observations, console lines, place and
+    of it, relative to the run's folder. `warnings`: what a person should know of it,
+    whatever its outcome. What did not pass cleanly has its last observations, console lines, place and
     the command that repeats it. `delays` is the time, in seconds by cause, that harness itself took beside `duration`.
     """
 
@@ -92,6 +95,7 @@ class Trial:
     collected: str = ""
     known: str = ""
     delays: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -155,6 +159,7 @@ def trial(
         repeat=result.repeat if told else "",
         collected=collected,
         delays=result.delays,
+        warnings=result.warnings,
     )
 
 
@@ -212,6 +217,20 @@ def _text(value: object) -> str:
     return value
 
 
+def _name(value: object) -> str:
+    """A text that is the same in many trials, and in memory once."""
+    return sys.intern(_text(value))
+
+
+def _names(value: object) -> tuple[str, ...]:
+    return _once(_texts(value))
+
+
+@lru_cache(maxsize=1024)
+def _once(value: tuple[str, ...]) -> tuple[str, ...]:
+    return value
+
+
 def _flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError
@@ -259,11 +278,11 @@ def _observations(value: object) -> tuple[Observation, ...]:
 
 
 _KINDS: dict[str, Any] = {
-    "iteration": _count, "target": _text, "suite": _text, "check": _text, "outcome": TrialOutcome, "started": plausible,
-    "duration": plausible, "check_id": _text, "transports": _texts, "flaky": _flag, "attempts": _count,
+    "iteration": _count, "target": _name, "suite": _name, "check": _name, "outcome": TrialOutcome, "started": plausible,
+    "duration": plausible, "check_id": _name, "transports": _names, "flaky": _flag, "attempts": _count,
     "seconds": _maybe, "settling": Settling, "commands": _count, "fallbacks": _count, "re_reads": _count,
     "reconnects": _count, "faults": _texts, "recovery": _maybe, "message": _text, "signature": _text,
     "observations": _observations, "console": _texts, "findings": _texts, "location": _text, "repeat": _text,
-    "collected": _text, "known": _text, "delays": _seconds,
+    "collected": _text, "known": _text, "delays": _seconds, "warnings": _texts,
 }  # fmt: skip
 _REQUIRED = ("iteration", "target", "suite", "check", "outcome", "started", "duration")

@@ -25,7 +25,7 @@ CHECKS = str(ROOT / "checks" / "pre_nixos")
 SETTLED = "(target)::settled"
 BLOCKED = (
     r"ssh\.service: (re)?start job waiting; ordered after pre-nixos\.service, whose start job has been running for "
-    r"[\d.]+ s \(`/bin/sh /usr/local/sbin/pre-nixos`, PID \d+\); it is itself waiting for "
+    r"[\d.]+ (min \d+ )?s \(`/bin/sh /usr/local/sbin/pre-nixos`, PID \d+\); it is itself waiting for "
     r"`systemctl reload-or-restart ssh\.service` \(PID \d+\), which waits for ssh\.service's (re)?start job: "
     r"a deadlock, which nothing ends"
 )

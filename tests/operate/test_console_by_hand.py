@@ -19,7 +19,7 @@ THERE = b"it is logged in"
 
 def events(folder: Path, action: str) -> list[dict[str, object]]:
     found = []
-    for path in sorted(folder.glob("logs/2*/events.jsonl")):
+    for path in sorted(folder.glob("logs/.operate/2*/events.jsonl")):
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         found += [line for line in lines if line["event.action"] == action]
     return found
@@ -47,7 +47,7 @@ def test_keys_go_there_and_words_come_back(board: PtyGuest, person: People, tmp_
     assert one.finish() == 0
     assert one.is_as_before
     assert b"left the console of board: the escape key was pressed" in one.seen
-    logs = list(tmp_path.glob("logs/2*/targets/board/console.log"))
+    logs = list(tmp_path.glob("logs/.operate/2*/targets/board/console.log"))
     assert len(logs) == 1
     assert b"130 42" in logs[0].read_bytes()
     assert logs[0].stat().st_mode & 0o777 == 0o600
@@ -61,7 +61,7 @@ def test_what_is_typed_does_not_stand_in_the_record(board: PtyGuest, person: Peo
     one.sees(b"14")
     one.type(b"\x1d")
     assert one.finish() == 0
-    for path in tmp_path.glob("logs/2*/**/*"):
+    for path in tmp_path.glob("logs/.operate/2*/**/*"):
         assert path.is_dir() or b"hunter2" not in path.read_bytes(), path
     told = events(tmp_path, "console.attended")
     assert len(told) == 1

@@ -182,7 +182,7 @@ def test_a_password_of_the_inventory_that_is_typed_is_masked_in_the_record(board
     steps += ["--expect", "# $", "--send", r"echo so$((1))\n", "--expect", "^so1$"]
     done = harness(tmp_path, *CONSOLE, *steps)
     assert done.returncode == 0, done.stderr
-    [record] = tmp_path.glob("logs/2*/events.jsonl")
+    [record] = tmp_path.glob("logs/.operate/2*/events.jsonl")
     assert "read -rsp" in record.read_text()
     assert "hunter2" not in record.read_text()
 

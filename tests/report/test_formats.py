@@ -26,6 +26,7 @@ from harness.report.read import Run, TargetStory
 from harness.report.visible import visible
 from harness.soak.compare import compare
 from harness.soak.figures import Demand
+from harness.soak.recovery import all_spells
 from harness.soak.summary import Summary, summarise
 from harness.soak.trial import Trial, TrialOutcome
 from harness.soak.trials import Mark
@@ -138,6 +139,10 @@ def test_a_page_has_the_verdict_first_then_what_did_not_pass() -> None:
     places = [text.index(word, text.index("Soak r1") + 1) for word in order]
     assert places == sorted(places)
     assert "takes longer and longer to settle" in text
+    spell = all_spells(run.marks, "recovery")
+    assert spell is not None
+    assert spell.count > spell.ended > 0, "some did not recover"
+    assert f"median of {spell.count}" in text, "what did not recover counts in the headline"
     assert "Failed to start <b>sshd</b>" in text, "a console's words are shown as they were"
     assert "\x1b" not in page
 

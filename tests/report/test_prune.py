@@ -15,6 +15,7 @@ from harness.cli.main import main
 from harness.errors import Source, UsageError
 from harness.events import EventLog
 from harness.report import prune
+from harness.report.folder import OPERATED, folders
 from harness.report.prune import Kept, Policy, forget_operated, is_operated, look_at, removable
 
 KEPT = st.builds(
@@ -150,3 +151,25 @@ def test_verbs_that_are_no_runs_do_not_pile_up(logs: Path, capsys: pytest.Captur
     assert len(list(logs.glob("2026*"))) == 4
     main(["history", "--logs", str(logs)])
     assert "2027" not in capsys.readouterr().err
+
+
+def test_a_verb_that_is_no_run_leaves_no_folder_among_the_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(3):
+        assert main(["exec", "-i", "127.0.0.1,", "-e", "ansible_port=1", "all", "--", "true"]) != 0
+    logs = tmp_path / "logs"
+    assert [path.name for path in logs.iterdir()] == [OPERATED]
+    assert len(folders(logs / OPERATED)) == 3
+    (record, *_) = folders(logs / OPERATED)
+    assert record.stat().st_mode & 0o077 == 0
+    capsys.readouterr()
+    assert main(["logs", record.name, "--action", "operate.end", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["harness.exit_code"] != 0
+    assert main(["history"]) == 2
+    assert "there are no runs" in capsys.readouterr().err
+    assert main(["prune", "--keep", "1"]) == 0
+    assert len(folders(logs / OPERATED)) == 1
+    forget_operated(logs, most=0)
+    assert folders(logs / OPERATED) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
 
@@ -203,3 +204,24 @@ def test_runs_are_found_by_path_id_beginning_and_latest(tmp_path: Path) -> None:
             find(tmp_path, name)
     with pytest.raises(UsageError, match="no record of a run in"):
         find(tmp_path / "nowhere", "latest")
+
+
+def test_a_killed_run_keeps_its_warnings_and_its_duration_leaves_clock_steps_out(tmp_path: Path) -> None:
+    folder = create(tmp_path, 1e9)
+    log = EventLog(folder.events, run="r1")
+    log.emit("run.start", "1 check", argv=[], version="0", plan={"targets": 1})
+    check = log.bind(target="vm1", module="m", check="c")
+    check.emit("check.warning", "m::c: `false` failed", level="warning", text="`false` failed")
+    check.emit("check.end", "m::c passed", outcome="passed", duration=2.0, attempts=1, check_id="m.py::c")
+    log.emit("clock.stepped", "set", level="warning", offset=-3600.0)
+    log.emit("clock.suspended", "suspended", level="warning", duration=600.0)
+    log.close()
+    read = read_run(folder.path)
+    assert [trial.warnings for trial in read.trials] == [("`false` failed",)]
+    assert 3000.0 <= read.duration < 3100.0  # no time has passed, so what the record says of the clock is left
+    (case,) = ET.fromstring(render_cases(read)).iter("testcase")
+    assert case.findtext("system-err") == "warning: `false` failed"
+    summary = summarise(read.trials, read.exposure, read.iterations, Demand())
+    assert "`false` failed" in report_html(read, summary)
+    assert "### Warnings" in report_markdown(read, summary)
+    assert json.loads(render(read, summary, 1e9))["results"]["tests"][0]["extra"]["warnings"] == ["`false` failed"]

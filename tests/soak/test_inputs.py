@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from harness.api.discovery import discover
+from harness.errors import UsageError
 from harness.inventory import load
-from harness.soak.inputs import Inputs
+from harness.inventory.script import ProgramOutputs
+from harness.soak.inputs import OUTPUTS, Inputs
 
 
 @pytest.fixture
@@ -78,3 +80,28 @@ def test_a_folder_of_inventories_is_kept_whole(lab: Path, tmp_path: Path) -> Non
     names = {host.name for host in load([inputs.source("inventories")], validate=False).select("all")}
     assert "vm8" not in names
     assert "vm7" not in names
+
+
+def test_an_inventory_program_is_not_run_again(tmp_path: Path) -> None:
+    program = tmp_path / "lab.sh"
+    program.write_text(
+        '#!/bin/sh\necho run >> "$0.runs"\necho \'{"all": {"hosts": ["vm1"]}, "_meta": {"hostvars": {}}}\'\n'
+    )
+    program.chmod(0o755)
+    inputs, outputs = Inputs(tmp_path / "run"), ProgramOutputs()
+    inputs.root.parent.mkdir()
+    assert [host.name for host in load([str(program)], outputs=outputs).select("all")] == ["vm1"]
+    inputs.keep([str(program)], [])
+    inputs.keep_outputs(outputs)
+    program.unlink()
+    source = inputs.source(str(program))
+    assert [host.name for host in load([source], outputs=inputs.outputs()).select("all")] == ["vm1"]
+    assert (tmp_path / "lab.sh.runs").read_text() == "run\n"
+    assert not list(inputs.root.rglob("*.runs"))
+    kept = inputs.root.parent / OUTPUTS
+    assert kept.stat().st_mode & 0o077 == 0
+    kept.write_text("[1]")
+    with pytest.raises(UsageError, match="cannot be read"):
+        inputs.outputs()
+    kept.unlink()
+    assert inputs.outputs().by_path == {}

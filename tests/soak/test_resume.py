@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.deadline import AnchoredClock
+from harness.errors import MachineError
 from harness.report.read import read_run
 from harness.soak.ending import Ending
 from harness.soak.state import StateError, StatusWriter, tally_of_trials
@@ -239,3 +240,17 @@ def test_the_status_is_not_written_for_each_iteration(place: Place) -> None:
     (place.folder / "status.json").unlink()
     StatusWriter(place.folder / "gone", dict, failures.append).write()
     assert len(failures) == 1
+
+
+def test_the_faults_of_a_target_that_did_not_come_up_are_missed(place: Place) -> None:
+    def fails() -> None:
+        raise MachineError("no machine")
+
+    place.world.on_start = fails
+    soak = place.carry(a_check("one", fine), ending=Ending(iterations=1), faults=["sshd-stop"])
+    assert soak.tally.targets["a"].missed == {"sshd-stop": 1}
+    (missed,) = place.events("fault.missed")
+    assert missed["harness.fault"] == "sshd-stop"
+    assert missed["host.name"] == "a"
+    assert missed["message"].endswith("the target did not come up")
+    assert tally_of_trials(place.folder).plain() == soak.tally.plain()

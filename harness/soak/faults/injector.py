@@ -11,6 +11,7 @@ from harness.deadline import Cancellation, Deadline
 from harness.engine.life import Life
 from harness.engine.workers import WorkerPool
 from harness.errors import HarnessError
+from harness.events import Emitter
 from harness.soak.faults import injection
 from harness.soak.faults.fault import Due, Fault, draw
 from harness.soak.faults.injection import Victim
@@ -68,11 +69,25 @@ class Injector:
         """Those of the present iteration that are over."""
         self.missed: list[Missed] = []
         """Faults that were drawn for the present iteration and not injected."""
+        self._drawn = False
+
+    def begin(self) -> None:
+        """Forget the iteration before."""
+        self.spans, self.missed, self._drawn = [], [], False
+
+    def miss_undrawn(self, iteration: int, name: str, at: float, events: Emitter) -> None:
+        """Count the faults of an iteration as missed where its checks never began: the target did not come up."""
+        if self._drawn:
+            return
+        self._drawn = True
+        for each in draw(self._faults, seed=self._seed, target=name, iteration=iteration, within=self._within):
+            self._miss(each.fault, name, at, "the target did not come up", events)
 
     @asynccontextmanager
     async def beside(self, life: Life, victim: Victim, iteration: int) -> AsyncIterator[None]:
         """Does the faults of an iteration beside its checks. When it is left, each has ended and is undone."""
-        self.spans, self.missed = [], []
+        self.begin()
+        self._drawn = True
         due = draw(
             self._faults, seed=self._seed, target=life.name, iteration=iteration, within=self._within
         )  # fmt: skip
@@ -117,8 +132,11 @@ class Injector:
             await self._undo(fault, life, victim)
 
     def _is_missed(self, fault: Fault, life: Life, reason: str) -> None:
-        self.missed.append(Missed(fault.name, life.limit.clock.time(), reason))
-        life.events.emit("fault.missed", f"{life.name}: {fault.name} missed: {reason}", fault=fault.name)
+        self._miss(fault, life.name, life.limit.clock.time(), reason, life.events)
+
+    def _miss(self, fault: Fault, name: str, at: float, reason: str, events: Emitter) -> None:
+        self.missed.append(Missed(fault.name, at, reason))
+        events.emit("fault.missed", f"{name}: {fault.name} missed: {reason}", fault=fault.name)
 
     async def _ended(self, fault: Fault, life: Life, victim: Victim, began: float) -> None:
         ended = life.limit.clock.time()

@@ -151,6 +151,7 @@ def test_what_was_carried_by_who_was_killed_is_not_believed(
 
 def test_what_was_ended_leaves_the_pipes_as_they_were(bench: Any, within: Within, tmp_path: Path, own: Path) -> None:
     transport = shell(bench, tmp_path, "dash")
+    is_right(transport, own, "short", 0, within())  # logged in: the short deadlines are for the commands alone
     for number in range(20):
         with pytest.raises(Timeout):
             transport.run(f"{own} short {number}; sleep 50", deadline=within(0.6))
