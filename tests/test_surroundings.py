@@ -54,6 +54,13 @@ os.fsync = fsync
 """
 
 
+FAILING_FSYNC = """import errno, os
+def fsync(fd):
+    raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))  # EIO is waited for, 30 s
+os.fsync = fsync
+"""
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """One line of the table. `{folder}` in words and in the environment is the place's own folder."""
@@ -153,6 +160,7 @@ TABLE = [
     Surroundings("a dumb terminal", RUN, {"TERM": None, "COLUMNS": "none"}, said="1 passed"),
     Surroundings("an odd time zone", "logs --logs old", {"TZ": "Nowhere/Else"}, said="büro"),
     Surroundings("a clock that steps", RUN, {"PYTHONPATH": "{folder}/stepping"}, said="1 passed"),
+    Surroundings("a disk that syncs nothing", RUN, {"PYTHONPATH": "{folder}/failing"}, code=5, said="No such device"),
     Surroundings("a small stack", RUN, before=_limit(resource.RLIMIT_STACK, 512 << 10), said="1 passed"),
     Surroundings(
         "a user without a name, a home and root's rights",
@@ -215,10 +223,11 @@ def sshd_of_the_table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, sshd_of_the_table: Sshd) -> Place:
     folder = tmp_path_factory.mktemp("place")
-    for name in ("home", "configured/.ssh", "a b", "runtime", "stepping", "private", "slow"):
+    for name in ("home", "configured/.ssh", "a b", "runtime", "stepping", "private", "slow", "failing"):
         (folder / name).mkdir(parents=True, mode=0o700)
     (folder / "configured/.ssh/config").write_text("Host *\n  ServerAliveInterval 30\n")
     (folder / "stepping/sitecustomize.py").write_text(STEPPING_CLOCK)
+    (folder / "failing/sitecustomize.py").write_text(FAILING_FSYNC)
     (folder / "slow/sitecustomize.py").write_text(SLOW_FSYNC)
     (folder / "mine.py").write_text(CHECKS.replace("{folder}", str(folder)), encoding="utf-8")
     line = (

@@ -10,10 +10,10 @@ event loop that comes late) is measured by its cause and never part of the sum.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -70,7 +70,9 @@ MakeTarget = Callable[[Deadline, Emitter, Callable[[Result], None]], Target]
 class Workers(Protocol):
     """The bounded pool of threads that checks run on."""
 
-    free: asyncio.Semaphore
+    @property
+    def free(self) -> AbstractAsyncContextManager[object]:
+        """Held by an attempt, from before it asks for a thread until it is over."""
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Runs a call on one of its threads."""
@@ -88,9 +90,12 @@ class _Tally:
     re_reads: int = 0
     reconnects: int = 0
     fallbacks: list[str] = field(default_factory=list)
+    is_asked: bool = False
+    probes: list[str] = field(default_factory=list)
     failed: list[TrackedResult] = field(default_factory=list)
 
     def count(self, result: Result) -> None:
+        self.is_asked = True
         self.reconnects += result.damage.reconnects
         if isinstance(result, FailedCall):
             return
@@ -233,6 +238,7 @@ class CheckRun:
             delays=delays,
             warnings=self._warnings,
             misconfigured=self._misconfigured,
+            is_pure=self._error_type == AssertionError.__name__ and not self._tally.is_asked,
             output=self._output,
         )
         tell_warnings(result, self._events)
@@ -388,6 +394,7 @@ class CheckRun:
         def begin() -> Target:
             deadline = sight.begin()
             made = self._make_target(deadline, self._events.bind(attempt=number), self._tally.count)
+            self._tally.probes = made.probes
             insisted = self._check.transport or self._transport
             return made if insisted is None else made.over(insisted)
 
@@ -412,6 +419,7 @@ class CheckRun:
         except InfrastructureError as error:
             look = _Look(error=error)
         self._warnings = look.warnings
+        self._tally.is_asked |= bool(self._tally.probes)
         self._admitted |= look.admitted
         self._error_type = "" if look.error is None else type(look.error).__name__
         if look.error is not None:

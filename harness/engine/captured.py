@@ -45,6 +45,8 @@ class Capture:
     @property
     def text(self) -> str:
         """What was printed so far."""
+        if not self._size:
+            return ""
         with self._lock:
             text = "".join(self._parts)
             self._parts = [text] if text else []

@@ -80,6 +80,8 @@ class CheckResult:
     findings: tuple[str, ...] = ()
     timed_out: bool = False
     reconnects: int = 0
+    is_pure: bool = False
+    """Whether an assertion failed in it although it asked the target nothing: diagnostics cannot explain it."""
     warnings: tuple[str, ...] = ()
     misconfigured: bool = False
     output: str = ""

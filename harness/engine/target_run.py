@@ -288,10 +288,10 @@ _BLAMED = frozenset((Outcome.FAILED, Outcome.UNREACHABLE))
 
 
 def _can_be_explained(result: CheckResult) -> bool:
-    """Whether the target's diagnostics may say why: not of a check's own mistake before it asked the target anything,
-    of a target that was never reached, nor of what the harness itself could not do."""
+    """Whether the target's diagnostics may say why: not of a check's own mistake, or an assertion that failed, where it
+    asked the target nothing, of a target that was never reached, nor of what the harness itself could not do."""
     if result.outcome in (Outcome.INFRASTRUCTURE, Outcome.NOT_RUN):
         return False
     if result.outcome in (Outcome.UNREACHABLE, Outcome.ERROR):
         return bool(result.transports)
-    return True
+    return not result.is_pure

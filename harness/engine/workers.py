@@ -28,9 +28,15 @@ TICK = 0.001
 """Seconds between two looks at what waits, while something does: the shortest that an event loop knows."""
 FEW = 32
 """Threads up to which more are made for what waits. Beyond that a thread costs short calls more than it gives, so more
-are made only when all of these are held up."""
+are made only when all of these are held up: twice as many each time."""
 HELD_UP = 0.2
 """Seconds in which no call was taken, after which the threads count as held up: by calls that wait for a target."""
+QUEUED = 2
+"""Places for each of these threads: so many calls are on one or wait for one, enough to see that the threads are held
+up. A long queue would have more threads woken than short calls are worth."""
+LONGEST_TURN = 0.02
+"""Seconds that one turn of the event loop counts for in that. A loop that comes later was kept from running itself, by
+threads that compute or a busy machine: that says nothing about calls, and more threads would make it worse."""
 TICKS_TO_WAIT = 5
 """What the threads that are awake will have taken after so many more of them is left to them."""
 
@@ -61,16 +67,55 @@ class _Call:
             self.future.set_exception(self.error)
 
 
+class Places:
+    """A fair semaphore whose hand-over takes constant time. asyncio's own looks at all that were woken but have not run
+    yet with each release, which is quadratic where hundreds of attempts end in one turn of the loop."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def __aenter__(self) -> None:
+        if self._left and not self._waiting:
+            self._left -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self._release()  # cancelled in the moment in which it got its place
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._release()
+
+    def add(self, more: int) -> None:
+        """Let so many more in."""
+        for _ in range(more):
+            self._release()
+
+    def _release(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._left += 1
+
+
 class WorkerPool:
     """A bounded pool of worker threads for blocking calls, used from one event loop at a time."""
 
     def __init__(self, size: int) -> None:
-        self.free = asyncio.Semaphore(size)
-        """Held while a thread is asked for, so that those who wait for one hold no more than a place in a queue, and
-        their time begins when it is there."""
         self._most = size
         self._few = min(size, FEW)
-        self._progress = 0.0  # when a call was last taken, in the loop's time
+        self._places = min(size, QUEUED * self._few)
+        self.free = Places(self._places)
+        """Held while a thread is asked for, so that those who wait for one hold no more than a place in a queue."""
+        self._held_up = 0.0  # seconds since a call was last taken, as far as the loop ran
+        self._tended = 0.0  # when that was looked at, in the loop's time
         self._threads = 0
         self._resting = 0
         self._lock = threading.Lock()  # over the two counts
@@ -93,7 +138,7 @@ class WorkerPool:
             self._loop, self._turn, self._tick, self._told = loop, False, False, False
         call = _Call(lambda: function(*args, **kwargs))
         if not self._asked:
-            self._progress = loop.time()
+            self._held_up, self._tended = 0.0, loop.time()
         self._asked.append(call)
         if not self._turn:
             self._turn = True
@@ -109,6 +154,8 @@ class WorkerPool:
         with self._lock:
             self._most += 1
             self._few += 1
+        self._places += 1
+        self.free.add(1)
 
     def shutdown(self) -> None:
         """Takes no more work and begins none; a thread that is stuck in a call is not waited for."""
@@ -133,11 +180,24 @@ class WorkerPool:
         self._tell()
         taken, self._taken = self._taken, 0
         assert self._loop is not None
-        if taken:
-            self._progress = self._loop.time()
+        self._count_held_up(taken)
         left = len(self._asked)
         self._wake(left, unless_awake=left <= taken * TICKS_TO_WAIT)
         self._tend_later()
+
+    def _count_held_up(self, taken: int) -> None:
+        """Allow twice as many threads as there are where those have taken nothing for a while."""
+        assert self._loop is not None
+        now = self._loop.time()
+        self._held_up = 0.0 if taken else self._held_up + min(now - self._tended, LONGEST_TURN)
+        self._tended = now
+        if self._held_up >= HELD_UP:
+            self._held_up = 0.0
+            with self._lock:
+                self._few = min(self._most, max(self._few, 2 * self._threads))
+            places = min(self._most, QUEUED * self._few)
+            self.free.add(places - self._places)
+            self._places = places
 
     def _tend_later(self) -> None:
         """As long as there is something to tend to."""
@@ -157,7 +217,7 @@ class WorkerPool:
                 return
             woken = min(wanted, self._resting)
             self._resting -= woken
-            made = max(0, min(wanted - woken, self._allowed() - self._threads))
+            made = max(0, min(wanted - woken, self._few - self._threads))
             self._threads += made
         for _ in range(woken):
             self._bell.put(True)
@@ -167,11 +227,6 @@ class WorkerPool:
             except (RuntimeError, MemoryError) as error:  # the system gives no more of them
                 self._refused(made - number, error)
                 return
-
-    def _allowed(self) -> int:
-        """How many threads there may be now."""
-        assert self._loop is not None
-        return self._most if self._loop.time() - self._progress >= HELD_UP else self._few
 
     def _refused(self, missing: int, error: Exception) -> None:
         """Go on with the threads that there are. Without any, what was asked for fails: nobody would ever do it."""

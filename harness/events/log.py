@@ -68,6 +68,7 @@ class EventLog:
         `patience` is had with a disk that takes nothing at present. Raises UsageError where another process writes this
         record."""
         self.path = path
+        self._name = str(path)  # made once, and not with each event
         self._clock = clock
         self._lock = threading.RLock()
         # While a line is being written whoever has an event of his own waits: no deadline counts that.
@@ -147,7 +148,16 @@ class EventLog:
             if self._failed is None and not self._closed:
                 self._look_at_place()
             self._closed = True
-            self._writer.close()
+            try:
+                self._writer.close()
+            except OSError as error:
+                self._failed = self._failed or RecordWriteError(
+                    f"the record {self.path} was written, but cannot be brought to the disk: {error.strerror}",
+                    hint="Its last events may be lost in a power cut. Check the disk (`dmesg`), and run again.",
+                )
+                if self._on_failure is None:
+                    raise self._failed from error
+                self._on_failure(self._failed)
 
     def _emit(
         self, logger: Any, action: str, message: str, level: Level, fields: dict[str, Any], loose: tuple[str, ...]
@@ -202,7 +212,7 @@ class EventLog:
         try:
             if len(line) > LONG:
                 record, line, waited = self._cut(record)
-            waited += self._patience.write(partial(self._writer.write, line, record["event.sequence"]), str(self.path))
+            waited += self._patience.write(partial(self._writer.write, line, record["event.sequence"]), self._name)
         except OSError as error:
             self._failed = RecordWriteError(
                 f"cannot write the record {self.path}: {error.strerror}",

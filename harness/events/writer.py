@@ -39,6 +39,10 @@ class Rotation:
         return size > 0 and (size + more > self.size or age >= self.age)
 
 
+_NO_DISK = (errno.EINVAL, errno.EROFS, errno.ENOTSUP)
+"""What fsync(2) says of a pipe, a socket or a device, which have nothing to be brought to."""
+
+
 class RecordWriter:
     """Appends lines to `events.jsonl`. Not thread-safe: its one caller holds a lock of its own.
 
@@ -188,15 +192,19 @@ class RecordWriter:
             self._keeper.close()
 
     def close(self) -> None:
-        """Ends the writing."""
+        """End the writing. Raises OSError where the disk does not take what was written; it is closed then, too."""
         if self._fd < 0:
             return
         self.settle()
-        with contextlib.suppress(OSError):  # a pipe or a device has nothing to be brought to
+        try:
             os.fsync(self._fd)
-        os.close(self._fd)
-        self._fd = -1
-        self._release()
+        except OSError as error:
+            if error.errno not in _NO_DISK:
+                raise
+        finally:
+            os.close(self._fd)
+            self._fd = -1
+            self._release()
 
     def _release(self) -> None:
         if self._lock:

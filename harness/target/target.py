@@ -72,6 +72,8 @@ class Target:
     shared: SharedQuestions | None = None
     console: ConsoleLines | None = None
     active_faults: ActiveFaults | None = None
+    probes: list[str] = field(default_factory=list, repr=False, compare=False)
+    """What was asked of the target without a command: its network service, its console."""
     _hosts: list[Any] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
@@ -130,6 +132,7 @@ class Target:
         """sshd as seen from outside. Skips the check when the host names no SSH endpoint."""
         if self.endpoint is None:
             raise Skip("the host has no SSH endpoint")
+        self.probes.append("ssh")
         return self.endpoint
 
     @property
@@ -257,6 +260,7 @@ class Target:
         """
         if self.console is None:
             raise Skip("the host has no console")
+        self.probes.append("console")
         found = self.console.last(pattern)
         if found is None:
             raise NotYet(f"the console has not said {pattern!r}; its last line is {self.console.newest!r}")

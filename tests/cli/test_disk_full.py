@@ -84,3 +84,35 @@ def test_a_disk_without_room(place: Path) -> None:
     done = run(place, [*unshare, "sh", "-c", script, "sh"])
     (folder,) = [path for path in (place / "left").iterdir() if not path.is_symlink()]
     holds(done, folder, "No space left on device")
+
+
+def test_a_scratch_disk_without_room_is_infrastructure_and_named(tmp_path: Path) -> None:
+    """QEMU's tool cannot make the machine's disk: no guest is booted, and no verdict is given."""
+    if shutil.which("qemu-img") is None or shutil.which("qemu-system-x86_64") is None:
+        pytest.skip("QEMU is not installed")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    mount = f"mount -t tmpfs -o size=64k tmpfs '{scratch}'"
+    unshare = ["unshare", "-m", "--propagation=private", "sh", "-c"]
+    if subprocess.run([*unshare, mount], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no file system can be mounted here")
+    (tmp_path / "kernel").write_bytes(bytes(4096))
+    (tmp_path / "inv.ini").write_text(f"vm1 qemu_kernel={tmp_path}/kernel qemu_disks=64M\n")
+    (tmp_path / "mine.py").write_text(CHECKS)
+    script = f"""{mount}; head -c 60k /dev/zero > '{scratch}/fill'; exec "$@" """
+    words = [sys.executable, "-m", "harness", "run", "-i", "inv.ini", "mine.py", "--logs", "logs"]
+    done = subprocess.run(
+        [*unshare, script, "sh", *words],
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(scratch), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=scaled(100),
+        check=False,
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 7, said
+    assert "a disk of this machine is full" in said
+    assert f"{scratch}/" in said
+    assert "boot_stall" not in said
+    assert "Traceback" not in said

@@ -8,7 +8,10 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
+import resource
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
@@ -387,6 +390,34 @@ def test_what_is_done_at_once_is_fitted_to_what_there_is() -> None:
     assert refused.value.exit_code is ExitCode.INFRASTRUCTURE
 
 
+@pytest.mark.parametrize("bound", ["address space", "control group"])
+def test_memory_that_is_not_enough_is_fitted_or_refused_with_the_figure(
+    bound: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack, used = 8 << 20, int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    unlimited = resource.RLIM_INFINITY
+    monkeypatch.setattr(limits, "_free_threads", lambda: None)
+
+    def leave(size: int) -> Limits:
+        most = size + limits.RESERVED_MEMORY
+        given = {resource.RLIMIT_STACK: stack, resource.RLIMIT_NOFILE: unlimited}
+        if bound == "address space":
+            given[resource.RLIMIT_AS] = used + most
+        else:
+            (tmp_path / "memory.max").write_text(f"{most + (300 << 20)}\n")
+            (tmp_path / "memory.current").write_text(f"{400 << 20}\n")
+            (tmp_path / "memory.stat").write_text(f"anon 5\nactive_file {60 << 20}\ninactive_file {40 << 20}\n")
+            monkeypatch.setattr(limits, "_control_groups", lambda: [tmp_path])
+        monkeypatch.setattr(resource, "getrlimit", lambda which: (given.get(which, unlimited),) * 2)
+        return limits.limits_now()
+
+    few = fit(leave(40 << 20), [SSH] * 100, 100, 4, 512)
+    assert 1 <= few.forks < 40
+    assert re.search(r"of memory are left and a target needs \d+", few.told)
+    with pytest.raises(InfrastructureError, match=r"no room for one target: 0 MiB of memory are left"):
+        fit(leave(1 << 19), [SSH] * 100, 100, 4, 512)
+
+
 def test_the_soft_limit_of_descriptors_is_raised_to_the_hard_one(monkeypatch: pytest.MonkeyPatch) -> None:
     had: list[tuple[int, int]] = []
     monkeypatch.setattr("resource.getrlimit", lambda _which: (1024, 4096))
@@ -467,6 +498,36 @@ def test_a_check_that_holds_the_interpreter_is_charged_to_nobody(trial: Trial, m
     result = trial.carry("a,b,", *checks, brief("holds", holds), options=Options(settle=False, at_once=5))
     assert result.counts["passed"] == 10, [check.message for check in result.checks]
     assert sum(result.stalls.values()) > 2
+
+
+def test_an_endless_loop_of_python_in_one_check_changes_no_verdict_of_others(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[bool] = []
+    looked: Counter[str] = Counter()
+
+    def loops(target: Target) -> str:
+        while target.name == "a" and not ends:  # it pays no heed to its deadline
+            pass
+        return "fine"
+
+    def third(target: Target) -> str:
+        target.deadline.sleep(0.05)
+        target.deadline.check("looking")
+        looked[target.name] += 1
+        assert looked[target.name] % 3 == 0
+        return "fine"
+
+    monkeypatch.setattr("harness.engine.attempts.GRACE", 1.0)
+    checks = [replace(brief("loops", loops), settings=Settings(budget=0.5, attempt_timeout=0.5))]
+    checks += [a_check("third", third)]
+    try:
+        result = trial.carry("a,b,c,", *checks, options=Options(settle=False, at_once=2))
+    finally:
+        ends.append(True)
+    verdicts = {(check.target, check.check): check.outcome for check in result.checks}
+    assert verdicts.pop(("a", "loops")) is Outcome.ERROR
+    assert set(verdicts.values()) == {Outcome.PASSED}, [check.message for check in result.checks]
 
 
 def test_the_deadline_of_the_run_says_so_and_nothing_is_unreachable(trial: Trial) -> None:

@@ -6,12 +6,13 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.api.check import Check, Never
+from harness.api.check import Check, Never, Settings
 from harness.deadline import Cancellation, Deadline
 from harness.engine.console import ConsoleTail
 from harness.engine.failed import Failed
@@ -96,6 +97,22 @@ def test_what_never_came_up_is_not_asked(run: Run) -> None:
 
     run.carry(a_check("one", bad_on_b), start=start)
     assert run.asked == []
+
+
+def test_a_failed_assertion_that_asked_the_target_nothing_is_not_collected_for(run: Run) -> None:
+    def pure(_target: Target) -> None:
+        assert [1, 2] == [3], "nothing on the target explains this"
+
+    def probes(target: Target) -> None:
+        target.probes.append("ssh")
+        assert target.name == "a"
+
+    settings = Settings(budget=0.0)
+    result = run.carry(replace(a_check("pure", pure), settings=settings))
+    assert [check.outcome.value for check in result.checks] == ["failed", "failed"]
+    assert run.asked == []
+    run.carry(replace(a_check("probes", probes), settings=settings))
+    assert run.asked == [("b", ["probes"], "")]
 
 
 def test_an_interrupted_run_asks_nobody(run: Run) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.engine.workers import NAME, WorkerPool
+from harness.engine.workers import FEW, HELD_UP, LONGEST_TURN, NAME, Places, WorkerPool
 from tests.patience import scaled
 
 
@@ -179,3 +179,78 @@ def test_a_ring_that_an_ended_loop_did_not_hear_is_not_waited_for() -> None:
     assert asyncio.run(asyncio.wait_for(pool.run(takes_a_while), 20)) == "heard"
     loop.close()
     pool.shutdown()
+
+
+def test_threads_that_are_held_up_are_joined_by_as_many_as_there_are_calls_for() -> None:
+    """Places and threads double until all the calls, which wait for each other, are carried out at once."""
+    all_here = threading.Barrier(150)
+
+    async def work(pool: WorkerPool) -> None:
+        async def one() -> None:
+            async with pool.free:
+                await pool.run(all_here.wait, 50)
+
+        await asyncio.gather(*(one() for _ in range(150)))
+
+    carried(work, 400)
+
+
+def test_an_event_loop_that_was_kept_from_running_asks_for_no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second between two turns of the loop says nothing about the calls; as many turns as make up a moment do."""
+
+    async def work(pool: WorkerPool) -> None:
+        loop, now = asyncio.get_running_loop(), 1000.0
+        monkeypatch.setattr(loop, "time", lambda: now)
+        pool._loop, pool._tended, pool._threads = loop, now, FEW
+        allowed = []
+        for _ in range(round(HELD_UP / LONGEST_TURN) + 1):
+            now += 1.0
+            pool._count_held_up(0)
+            allowed.append(pool._few)
+        assert allowed[:-2] == [FEW] * (len(allowed) - 2)
+        assert allowed[-1] == 2 * FEW
+        pool._held_up = HELD_UP / 2
+        pool._count_held_up(1)
+        assert pool._held_up == 0.0
+        monkeypatch.undo()
+        pool._threads = 0
+
+    carried(work, 400)
+
+
+@settings(max_examples=30, deadline=None)
+@given(places=st.integers(1, 3), steps=st.lists(st.sampled_from(["enter", "leave", "cancel", "turn"]), max_size=30))
+def test_no_place_is_lost_or_given_twice_whoever_is_cancelled(places: int, steps: list[str]) -> None:
+    async def main() -> None:
+        free = Places(places)
+        inside: list[asyncio.Event] = []
+
+        async def one() -> None:
+            async with free:
+                left = asyncio.Event()
+                inside.append(left)
+                assert len(inside) <= places
+                try:
+                    await left.wait()
+                finally:
+                    inside.remove(left)
+
+        tasks: list[asyncio.Task[None]] = []
+        for step in steps:
+            match step:
+                case "enter":
+                    tasks.append(asyncio.create_task(one()))
+                case "leave" if inside:
+                    inside[0].set()
+                case "cancel" if tasks:
+                    tasks[-1].cancel()
+                case "turn":
+                    await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for task in tasks:
+            assert task.cancelled() or task.exception() is None
+        await asyncio.wait_for(asyncio.gather(*(free.__aenter__() for _ in range(places))), scaled(30))
+
+    asyncio.run(main())

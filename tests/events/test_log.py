@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shlex
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -274,3 +276,35 @@ def test_what_is_no_json_leaves_no_gap(tmp_path: Path) -> None:
 def test_a_stamp_is_the_times_own(seconds: float) -> None:
     told = datetime.fromisoformat(Stamps()(seconds))
     assert abs((told - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() - seconds) < 2e-6
+
+
+def test_a_record_that_cannot_be_brought_to_the_disk_is_reported_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(number: int) -> Callable[[int], None]:
+        def fsync(_fd: int) -> None:
+            raise OSError(number, os.strerror(number))
+
+        return fsync
+
+    for folder, number in (("pipe", errno.EINVAL), ("told", errno.EIO), ("raised", errno.EIO)):
+        (tmp_path / folder).mkdir()
+        told: list[RecordWriteError] = []
+        log = EventLog(
+            tmp_path / folder / "events.jsonl", run="r", on_failure=None if folder == "raised" else told.append
+        )
+        log.emit("run.note", "begins")
+        with monkeypatch.context() as patch:
+            patch.setattr("harness.events.writer.os.fsync", fails(number))
+            if folder == "raised":
+                with pytest.raises(RecordWriteError, match="cannot be brought to the disk: Input/output error"):
+                    log.close()
+            else:
+                log.close()
+        assert [str(each.message) for each in told] == (
+            [f"the record {log.path} was written, but cannot be brought to the disk: Input/output error"]
+            if folder == "told"
+            else []
+        )
+        log.close()
+        assert b"run.note" in log.path.read_bytes()
