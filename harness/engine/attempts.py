@@ -236,6 +236,7 @@ class CheckRun:
             timed_out=self._verdict is None,
             reconnects=self._tally.reconnects,
             delays=delays,
+            elapsed=max(0.0, self._clock.time() - started_at),
             warnings=self._warnings,
             misconfigured=self._misconfigured,
             is_pure=self._error_type == AssertionError.__name__ and not self._tally.is_asked,

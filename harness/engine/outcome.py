@@ -86,10 +86,14 @@ class CheckResult:
     misconfigured: bool = False
     output: str = ""
     delays: dict[str, float] = field(default_factory=dict)
+    elapsed: float | None = None
+    """Seconds from its start to its end, everything included; `duration` is what its budget counts of them."""
 
     @property
     def ended(self) -> float:
         """When it ended, in seconds since the epoch."""
+        if self.elapsed is not None:
+            return self.started + self.elapsed
         return self.started + self.duration + sum(self.delays.values())
 
     @property

@@ -179,15 +179,21 @@ class Console:
         self._events.emit("console.opened", f"the console {self.name} is open", console=self.name, address=self.address)
 
     def reopen(self, deadline: Deadline) -> None:
-        """Connects again, waiting until the other end is back. Raises as `open` once the deadline has passed."""
+        """Connect again, waiting until the other end is back. Raises as `open` once the deadline has passed."""
         rest = 0.02
+        refused: Unavailable | None = None
         while True:
             try:
                 before = self._port
                 self.open(deadline)
+            except DeadlineExpired:
+                if refused is None:
+                    raise
+                raise refused from None  # the pause took until the deadline: what was seen before it is the reason
             except Unavailable as error:
                 if error.cause is not Cause.REFUSED or deadline.remaining() <= rest:
                     raise
+                refused = error
                 deadline.sleep(rest)
                 rest = min(rest * 1.6, 1.0)
                 continue
