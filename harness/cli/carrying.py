@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from threading import Thread
     from typing import Any
 
 
@@ -23,22 +24,29 @@ def until_done(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     return asyncio.run(main())
 
 
-def leave(code: int) -> int:
-    """Returns the exit code, unless a check that pays no heed to its deadline still holds a thread: then everything
-    is written, and the process ends without waiting for it."""
+def worker_threads() -> frozenset[Thread]:
+    """Return the threads that run attempts of checks at present."""
+    import threading
+
+    from harness.engine import workers
+
+    return frozenset(thread for thread in threading.enumerate() if thread.name.startswith(workers.NAME))
+
+
+def leave(code: int, earlier: frozenset[Thread]) -> int:
+    """Return the exit code, unless a check that ignores its deadline still holds a thread: then everything is written,
+    and the process ends without waiting for it. `earlier` are the threads of others, from before the run."""
     import gc
     import os
-    import threading
     import time
 
     from harness.cli.streams import give_up_streams
-    from harness.engine import workers
 
     # The interpreter, as it ends, would go through all that there is in search of cycles: a tenth of a second for some
     # hundred checks.
     gc.freeze()
     end = time.monotonic() + 1.0
-    stuck = [thread for thread in threading.enumerate() if thread.name.startswith(workers.NAME)]
+    stuck = worker_threads() - earlier
     for thread in stuck:
         thread.join(max(0.0, end - time.monotonic()))
     if any(thread.is_alive() for thread in stuck):

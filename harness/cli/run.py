@@ -123,7 +123,7 @@ def _carry_out(
     from pathlib import Path
 
     from harness import __version__
-    from harness.cli.carrying import leave, until_done
+    from harness.cli.carrying import leave, until_done, worker_threads
     from harness.cli.collecting import collector
     from harness.cli.options import rotation_of
     from harness.cli.planning import repeat_command
@@ -146,6 +146,7 @@ def _carry_out(
     from harness.transport.ssh.keyring import Keyring
     from harness.transport.ssh.tty import Tty
 
+    earlier = worker_threads()
     fit = fit_plan(plan)
     if fit.told:
         print(f"harness: warning: {fit.told}", file=sys.stderr)
@@ -231,7 +232,7 @@ def _carry_out(
         give_up_streams(document)
     if escort is not None:
         escort.finish()
-    return leave(int(result.exit_code))
+    return leave(int(result.exit_code), earlier)
 
 
 def _go_on_with(result: RunResult, arguments: argparse.Namespace, stream: TextIO) -> None:

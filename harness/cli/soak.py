@@ -355,7 +355,7 @@ def _carry_out(
     from pathlib import Path
 
     from harness import __version__
-    from harness.cli.carrying import leave, until_done
+    from harness.cli.carrying import leave, until_done, worker_threads
     from harness.cli.collecting import collections_of, collector
     from harness.cli.options import rotation_of
     from harness.cli.planning import repeat_command
@@ -385,6 +385,7 @@ def _carry_out(
     from harness.transport.ssh.keyring import Keyring
     from harness.transport.ssh.tty import Tty
 
+    earlier = worker_threads()
     fit_plan(plan, all_open=True)  # refused before anything is written
     folder = resumed or run_folder.create(Path(arguments.logs), time.time())
     patience = DiskPatience(RECORD_PATIENCE, tell_waiting, is_over=lambda: cancellation.cancelled)
@@ -530,7 +531,7 @@ def _carry_out(
         give_up_streams(document)
     if escort is not None:
         escort.finish()
-    return leave(int(code))
+    return leave(int(code), earlier)
 
 
 def _count(text: str) -> int:
