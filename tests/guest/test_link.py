@@ -21,7 +21,7 @@ from harness.transport.errors import Cause, TransportError, TransportLost
 from harness.transport.link import Link
 from tests.patience import factor, scaled
 
-from .conftest import RESTORED
+from .conftest import INVENTORIES
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(600)]
 
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.guest, pytest.mark.timeout(600)]
 class Guest:
     """A machine that is up, and a way to look at it that counts what was met."""
 
-    def __init__(self, folder: Path, inventory: Path = RESTORED) -> None:
+    def __init__(self, folder: Path, inventory: Path = INVENTORIES / "local.ini") -> None:
         host = load([str(inventory)]).host("vm1")
         self.log = EventLog(folder / "events.jsonl", run="r")
         self.results: list[Result] = []

@@ -134,6 +134,8 @@ class Dialogue:
         self._refusals_seen = 0
         self._drains = 0
         self._reading = 0  # the number of the request to read lines that is not answered yet
+        self._reading_at = now  # when that one was typed
+        self._slow_reads = 0  # how much longer such an answer is waited for, because earlier ones were only slow
         self._stuck = 0
         self._hurt = 0
         self._hurt_at = 0.0
@@ -234,6 +236,11 @@ class Dialogue:
         patience = min(longest, max(_SHORTEST_PATIENCE, self.patience or _FIRST_POLL, self._delay))
         return min(longest, patience * 1.5 ** min(self._unanswered, 12))
 
+    def _wait_for_lines(self) -> float:
+        """How long the next of the lines that are read again is waited for."""
+        longest = _LONGEST_PATIENCE + self._delay
+        return min(longest, self._wait_for_answer() * 1.5**self._slow_reads)
+
     # -- hearing -----------------------------------------------------------------------------------------------
 
     def _take_news(self, exchange: Exchange, now: float) -> Failure | None:
@@ -290,6 +297,7 @@ class Dialogue:
             self._next_poll = 0.0
         elif verb == "L" and rest == str(self._reading):
             self._reading = 0
+            self._slow_reads = max(0, self._slow_reads - 1)
             self._script = min(self._longest_script, self._script * 2)
         elif verb == "S":
             self._running = True
@@ -380,21 +388,23 @@ class Dialogue:
         """Ask for the lines that did not hold, few enough for one request that is likely to arrive."""
         self._running = self._ended = True
         if self._reading:
-            due = max(self._asked_at, self._lines_at) + self._wait_for_answer()
+            # A busy guest says the lines one by one: who asks again meanwhile makes it say them twice.
+            due = max(self._reading_at, self._lines_at) + self._wait_for_lines()
             if exchange.refused > self._refusals_seen:
                 due = heard + _QUIET
-            due = max(due, min(heard + _QUIET, self._asked_at + _LONGEST_PATIENCE + self._delay))
+            due = max(due, min(heard + _QUIET, self._reading_at + _LONGEST_PATIENCE + self._delay))
             if now < due:
                 # A command that has ended is not ended once more, however late it is.
                 return Wait(min(due, self._deadline, max(self._first_asked_at, self.answered_at) + _DEAD_AFTER))
-            if self._lines_at <= self._asked_at:
+            if self._lines_at <= self._reading_at:
                 self._script = max(_SHORTEST_SCRIPT, self._script // 2)
+            self._slow_reads = min(self._slow_reads + 1, 12)
         if self._may_say_anew() and (self._stuck >= 4 or any(_is_large(part) for part in missing)):
             return self._say_anew(now)
         self._stuck += 1
         self.re_reads += 1
         self._damage_seen, self._refusals_seen = exchange.damaged, exchange.refused
-        self._reading = self.re_reads
+        self._reading, self._reading_at = self.re_reads, now
         part = missing[0]
         script = lines_script(part.indices, self._script)
         return self._ask("L", now, part.stream, str(self._reading), script)
