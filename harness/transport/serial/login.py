@@ -23,25 +23,40 @@ from harness.events.emitter import Emitter
 from harness.transport.errors import Cause, Unavailable
 from harness.transport.serial.console import Console, strip_ansi
 from harness.transport.serial.echo import await_echo, echo_is_off
-from harness.transport.serial.prompts import Prompt, booting, classify, refusal, timed_out, unexpected
+from harness.transport.serial.prompts import (
+    Prompt,
+    booting,
+    classify,
+    ends_with_shell_prompt,
+    refusal,
+    timed_out,
+    unexpected,
+)
 from harness.transport.serial.reader import Reader
 from harness.transport.serial.requests import Nonce, request
 from harness.transport.serial.sieve import Sieved
 
 _QUIET = 0.12
+_PROMPT_QUIET = 0.04  # the same where a prompt for a name or a password stands at the end: it is complete
 _SLICE = 0.6  # seconds: in a flood a prompt is soon out of what is kept
 _FIRST_WORD = 4.5  # seconds, beyond the first half one, that a console is given to say anything at all
+_AFTER_ECHO = 1.0  # seconds, from the echo of a newline to what answers it
+_UNFINISHED = 0.4  # seconds without a word after which a line that does not end as a prompt does is complete
 _MEASURABLE = 8  # bytes that tell something of a line's rate
 _PROBE_WAIT = 1.5
 _BURST = 4.0
-_ECHO_QUIET, _ECHO_AT_MOST = 0.4, 5.0  # seconds for an echo: without a word from the console, and with many
-_ECHO_DOUBT = 1.5  # the first of them in doubt: a shell's line editor echoes nothing until it is scheduled
+# Seconds for an echo: at least, and with many words from the console. A line editor echoes once it is scheduled, which
+# takes as long as any other answer of the machine, so the longest of those that were measured counts that many times.
+_ECHO_QUIET, _ECHO_AT_MOST, _ECHO_SPARE = 0.08, 5.0, 4
+_ECHO_MACHINE = 0.4  # seconds, at most, that count of what the machine took from the name to the password's prompt
+_ECHO_DOUBT, _ECHO_DOUBT_LONGEST, _ECHO_DOUBT_SPARE = 0.7, 1.5, 20  # the same in doubt
 _TURNS_DOWN_AGAIN = 4  # times that a refusal is looked at, where others write login prompts all the while
 _LATE_LOGINS = 3  # logins that the machine may end before they are through
 _PASSWORD_PROMPT = 5.0  # and that long from the name to the password's prompt, when that seemed to be there
 _AFTER_LOGIN = 20.0  # a slow machine may take that long from the password to the first prompt
 # A newline, and before it what takes back a line that somebody typed by half (Ctrl-E, Ctrl-U): it must not be run.
 _WAKE = b"\x05\x15\n"
+_ONLY_WAKE = re.compile(rb"(?:\^[EU]|\s)*")
 _CTRL_C = b"\x03"
 # What may be open on the console, gentlest first: a command or an open quote; a pager; vi; a stopped output; nano; a
 # program that ignores interrupts; one that waits for the end of its input; one that can only be put aside. Strokes are
@@ -91,6 +106,8 @@ class Login:
         self._asked = False  # what stands there answers a newline of ours, behind an echo of ours
         self._refusals = 0
         self._echo_took = 0.0
+        self._typed_at = 0.0
+        self._prompt_took = 0.0  # from the name to the password's prompt
         self._amid = False  # somebody wrote all the while that we waited for a quiet
         self._calm_at = 0.0
         self._timed_out_at = -1
@@ -124,6 +141,8 @@ class Login:
                 self._ask_again(deadline)
                 continue
             if prompt is Prompt.OTHER:
+                if self._is_unfinished(deadline):
+                    continue
                 if rested:
                     deadline.sleep(_PROBE_WAIT)
                 if self._probe(deadline):
@@ -185,11 +204,28 @@ class Login:
             if self._reader.total > self._place:
                 timing.note_answer(max(0.0, self._reader.first_after(self._place) - began))
             self._settle(deadline, 0.5)
+        if self._is_only_wake():
+            # The terminal has echoed it; who reads it takes a while on a busy machine.
+            self._reader.wait_for_more(self._reader.total, deadline, at_most=timing.window(_AFTER_ECHO))
+            self._settle(deadline, 0.5)
         heard, seconds = self._reader.total - self._place, self._reader.last - self._reader.first_after(self._place)
         if heard and not self._amid:
             timing.note_answer(max(0.0, self._reader.first_after(self._place) - began))
             if heard >= _MEASURABLE and seconds > 0:
                 timing.note_bytes(heard, seconds)
+
+    def _is_unfinished(self, deadline: Deadline) -> bool:
+        """Whether more is heard of a line that may be the beginning of a prompt, on a machine that is slow to print."""
+        seen, total = self._reader.since(self._place), self._reader.total
+        if self._amid or not seen.split(b"\n")[-1].strip() or ends_with_shell_prompt(seen):
+            return False
+        self._hush(self._place, deadline, self._console.timing.window(2 * _UNFINISHED), quiet=_UNFINISHED)
+        return self._reader.total > total
+
+    def _is_only_wake(self) -> bool:
+        """Whether nothing was heard but the terminal's echo of what wakes a login."""
+        seen = self._reader.since(self._place)
+        return bool(seen) and _ONLY_WAKE.fullmatch(strip_ansi(seen)) is not None
 
     def _wait_out_a_burst(self, deadline: Deadline) -> None:
         """What pours out for a few seconds (a console server's old text, the end of a boot) is not typed into."""
@@ -230,7 +266,12 @@ class Login:
         return self._who.user.encode() in strip_ansi(self._reader.since(self._place))
 
     def _echo_wait(self) -> float:
-        return self._console.timing.window(max(_ECHO_DOUBT if self._doubt else _ECHO_QUIET, 4 * self._echo_took))
+        took = max(self._console.timing.latency, self._echo_took)
+        if self._doubt:
+            least = max(_ECHO_DOUBT, min(_ECHO_DOUBT_LONGEST, _ECHO_DOUBT_SPARE * took))
+        else:
+            least = max(_ECHO_QUIET, min(_ECHO_MACHINE, self._prompt_took))
+        return self._console.timing.window(max(least, _ECHO_SPARE * took))
 
     def _ask_again(self, deadline: Deadline) -> None:
         """Types a newline, and has only what was written after it for an answer."""
@@ -324,6 +365,7 @@ class Login:
         self._type(f"{self._who.user}\n".encode(), deadline, expected=(Prompt.PASSWORD,))
         # The name is echoed at once; the password's prompt takes its time on a slow machine.
         self._settle_for_prompt(deadline, 15.0, echoed=self._who.user)
+        self._prompt_took = max(0.0, self._reader.last - self._typed_at)
 
     def _give_password(self, deadline: Deadline) -> bool:
         if not self._names:  # a login that somebody else began
@@ -426,6 +468,7 @@ class Login:
         self._place, self._lines = self._reader.total, self._heard.count
         self._expected, self._asked = expected, False
         self._console.write(data, deadline=deadline, secret=secret)
+        self._typed_at = deadline.clock.monotonic()
 
     def _settle(self, deadline: Deadline, at_most: float) -> None:
         self._hush(self._place, deadline, self._console.timing.window(at_most))
@@ -440,13 +483,18 @@ class Login:
     def _settle_for_prompt(self, deadline: Deadline, at_most: float, *, echoed: str) -> None:
         """Waits for a prompt that is known, or for anything that is more than the echo and then a longer quiet."""
         end = deadline.clamp(self._console.timing.window(at_most))
-        quiet = _QUIET
+        quiet = _PROMPT_QUIET
         while not end.expired:
             deadline.check("waiting for the login to answer")
             rest = max(0.05, min(_SLICE, end.remaining()))
             self._hush(self._place, deadline, rest, quiet=quiet)
             seen = self._reader.since(self._place)
-            if self._classify() is not Prompt.OTHER:
+            if quiet < _QUIET:
+                if self._is_only_answer():
+                    break
+                quiet = _QUIET
+                continue
+            if self._classify() is not Prompt.OTHER or (not self._amid and ends_with_shell_prompt(seen)):
                 break
             more = strip_ansi(seen).decode("utf-8", "replace").replace("\r", "\n").strip() not in ("", echoed)
             if more and quiet > _QUIET and not self._amid:
@@ -455,6 +503,14 @@ class Login:
                 deadline.sleep(0.05)
             quiet = 0.5 if more else _QUIET
         self._answer_queries(deadline)
+
+    def _is_only_answer(self) -> bool:
+        """Whether what was heard is a prompt for a name or a password that was expected, and nobody has written but the
+        login: then it is complete."""
+        seen = self._reader.since(self._place)
+        if self._doubt or self._amid or self._heard.count > self._lines or unexpected(seen, *self._expected):
+            return False
+        return self._classify() in (Prompt.NAME, Prompt.PASSWORD)
 
     def _answer_queries(self, deadline: Deadline) -> None:
         """Answers a shell that asks its terminal something and would wait; each question once."""
