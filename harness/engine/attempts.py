@@ -58,6 +58,11 @@ QUEUE_PATIENCE = 600.0
 WORTH_TELLING = 0.01
 """Seconds from which on a delay is told."""
 _ROUNDING = 1e-6
+OWN_END = 0.5
+"""Seconds before its deadline from which on an attempt that ends with a time-out is taken to have ended by it, or a
+tenth of its time where that is shorter: a transport needs a moment to end the command."""
+LONGEST_REMARK = 300
+"""Characters of an attempt's words that are added to what another one saw."""
 UNCHANGED_ATTEMPTS = 5
 UNCHANGED_SECONDS = 10.0
 """With `fail_fast_unchanged`: so many attempts in a row, over so many seconds, must have seen the same."""
@@ -115,8 +120,8 @@ class CheckRun:
         "_admitted", "_attempts", "_capture", "_changes", "_check", "_clock", "_delays", "_died", "_error_type",
         "_events", "_first_look", "_held", "_held_since", "_is_last", "_jitter", "_limit", "_longest", "_looked",
         "_lost", "_make_target", "_misconfigured", "_observations", "_observed", "_output", "_pause", "_pool",
-        "_refusals", "_retry", "_same_since", "_seen", "_settings", "_short_since", "_spent", "_still", "_tally",
-        "_target_name", "_transport", "_unreached", "_verdict", "_waits", "_warnings",
+        "_refusals", "_retry", "_same_since", "_seen", "_settings", "_short_since", "_spent", "_still", "_strongest",
+        "_tally", "_target_name", "_transport", "_unreached", "_verdict", "_waits", "_warnings",
     )  # fmt: skip
 
     def __init__(
@@ -166,6 +171,8 @@ class CheckRun:
         self._observations: tuple[Observation, ...] = ()
         # The last attempt that saw the target, and where in the check that was.
         self._seen: tuple[Observation, str] | None = None
+        # The attempt that no transport served and that says most of the target: its strength, and as above.
+        self._strongest: tuple[int, Observation, str] | None = None
         self._attempts = 0
         self._lost = 0
         self._tally = _Tally()
@@ -308,14 +315,17 @@ class CheckRun:
         whole, seen = seen, shortened(seen)
         observation = Observation(self._attempts, self._spent, outcome, seen)
         self._observations = (*self._observations[1 - KEPT_OBSERVATIONS :], observation)
-        if outcome in (Outcome.PASSED, Outcome.FAILED) and not sight.cut_off:
+        answered = outcome in (Outcome.PASSED, Outcome.FAILED) and not sight.cut_off
+        if answered:
             self._seen = observation, where
             self._longest = max(self._longest, self._looked)
+        elif self._strongest is None or sight.strength >= self._strongest[0]:
+            self._strongest = sight.strength, observation, where
         if not final and outcome is Outcome.PASSED:
             final = self._holds(began, ended)
-        elif not final and outcome is Outcome.FAILED and self._is_unchanged(observation):
+        elif not final and answered and self._is_unchanged(observation):
             final, seen = True, f"{seen} ({self._unchanged_for(observation)})"
-        self._pause = self._next_pause(outcome)
+        self._pause = self._next_pause(outcome, answered)
         self._events.emit(
             "attempt.end",
             f"{self._check.label} attempt {self._attempts}: {seen}",
@@ -325,6 +335,7 @@ class CheckRun:
             duration=self._looked,
             seen=whole,
             final=final,
+            answered=answered,
         )
         if final:
             self._verdict = (outcome, seen, where)
@@ -447,14 +458,17 @@ class CheckRun:
             case AssertionError():
                 return Outcome.FAILED, explain(error, code), False, location(error, code)
             case Timeout() | DeadlineExpired():
-                # The end of the budget or of the run, not the attempt's own time-out: what was seen before counts.
-                sight.cut_off = sight.seconds < self._settings.attempt_timeout or self._limit.expired
+                # A time-out that the check itself chose is an observation; the end of our own time is none.
+                sight.cut_off = (
+                    sight.seconds < self._settings.attempt_timeout or self._limit.expired or sight.ended_with_its_time
+                )
                 return Outcome.FAILED, error.message, False, location(error, code)
             case TransportError():
                 self._misconfigured = _is_misconfigured(error)
                 if self._misconfigured:
                     return Outcome.ERROR, str(error), True, location(error, code)
                 sight.cut_off = True
+                sight.strength = _strength(error, in_time=not sight.ended_with_its_time)
                 given_up = self._is_refused(error) or self._unreached(error)
                 return Outcome.UNREACHABLE, error.message, given_up, location(error, code)
             case UsageError():
@@ -523,11 +537,12 @@ class CheckRun:
             "--fail-fast-unchanged"
         )
 
-    def _next_pause(self, outcome: Outcome) -> float:
+    def _next_pause(self, outcome: Outcome, answered: bool) -> float:
         """The interval, growing with jitter; within a window, at most what is left of it."""
         if outcome is Outcome.INFRASTRUCTURE:
             return max(1.0, self._settings.interval)
-        if outcome is not Outcome.PASSED and self._held_since is not None:
+        # An attempt without an answer is no change: the next one that is answered says whether there was any.
+        if outcome is not Outcome.PASSED and answered and self._held_since is not None:
             self._changes.append(self._spent)
             self._held_since = None
         longest = max(self._settings.interval, self._settings.interval_max)
@@ -539,14 +554,17 @@ class CheckRun:
         return max(pause, SHORTEST_PAUSE)
 
     def _budget_spent(self) -> tuple[Outcome, str, str]:
-        """The verdict when time is up: what was observed last. That outweighs attempts that could not be made."""
+        """Return the verdict when time is up: the last observation that was answered. Where there is none, what says
+        most of the target of that which was met instead: our own deadline says nothing of it."""
         last, where, more = self._observations[-1], "", ""
-        if self._seen is not None:
-            seen, where = self._seen
-            if seen is not last and last.attempt > seen.attempt:
-                what = "was cut off" if last.outcome is Outcome.FAILED else "could not be made"
-                more = f"; attempt {last.attempt} {what}: {last.seen.splitlines()[0] if last.seen else last.outcome}"
-                last = seen
+        best = self._seen or (self._strongest[1:] if self._strongest is not None else None)
+        if best is not None and best[0].attempt != last.attempt:
+            seen, where = best
+            what = "was cut off" if last.outcome is Outcome.FAILED else "could not be made"
+            more = f"; attempt {last.attempt} {what}: {_one_line(last.seen) or last.outcome}"
+            last = seen
+        elif best is not None:
+            where = best[1]
         spent = f"{self._spent:.1f} s and {self._attempts} attempt{'s' if self._attempts != 1 else ''}"
         if self._limit.expired or self._limit.remaining() <= self._pause:
             spent = f"{self._spent:.1f} s, at the end of the time for this run"
@@ -556,13 +574,13 @@ class CheckRun:
             times = ", ".join(f"{at:.1f} s" for at in self._changes[-5:])
             return (
                 Outcome.FAILED,
-                f"did not settle in {spent}: it changed at {times}; last seen: {last.seen or 'as it should be'}",
+                f"did not settle in {spent}: it changed at {times}; last seen: {last.seen or 'as it should be'}{more}",
                 "",
             )
         if last.outcome is Outcome.PASSED:
             return (
                 Outcome.FAILED,
-                f"held, but not for its window of {self._settings.window:g} s within {spent}",
+                f"held, but not for its window of {self._settings.window:g} s within {spent}{more}",
                 "",
             )
         return last.outcome, f"{last.seen} (after {spent}){more}", where
@@ -571,7 +589,7 @@ class CheckRun:
 class _Sight:
     """One attempt's times. Its deadline begins when it has a thread, so it is made there."""
 
-    __slots__ = ("_clock", "_limit", "allowance", "began", "cut_off", "deadline", "ended", "seconds")
+    __slots__ = ("_clock", "_limit", "allowance", "began", "cut_off", "deadline", "ended", "seconds", "strength")
 
     def __init__(self, clock: Clock, limit: Deadline, seconds: float) -> None:
         self._clock = clock
@@ -583,6 +601,15 @@ class _Sight:
         self.allowance: Allowance | None = None
         self.cut_off = False
         """Whether it ended for want of time, or of a transport, and not by an observation."""
+        self.strength = 0
+        """How much an attempt that no transport served says of the target; see `_strength`."""
+
+    @property
+    def ended_with_its_time(self) -> bool:
+        """Whether it ended because its own deadline passed, or so shortly before that it had no time left."""
+        if self.deadline is None or self.ended is None or self.deadline.end == math.inf:
+            return False
+        return self.ended >= self.deadline.end - min(OWN_END, self.seconds / 10)
 
     def begin(self) -> Deadline:
         """Start the attempt's time; on the worker thread."""
@@ -656,6 +683,27 @@ def _is_misconfigured(error: TransportError) -> bool:
     """Whether no transport can ever serve: each one's own error is one of its configuration."""
     errors = error.errors if isinstance(error, Unreachable) else (error,)
     return bool(errors) and all(each.cause is Cause.CONFIG for each in errors)
+
+
+# What the other end said in words: it does not change by waiting, and no silence takes it back.
+_DECIDED = frozenset(
+    (Cause.HOST_KEY, Cause.AUTH, Cause.LOGIN, Cause.PASSWORD_EXPIRED, Cause.BECOME, Cause.PANIC, Cause.CONFIG)
+)
+
+
+def _strength(error: TransportError, *, in_time: bool) -> int:
+    """Return how much an error of the transports says of the target: 0 nothing, for our own deadline ended it; 1 that
+    it gave no answer, or a passing one (refused, lost); 2 what it decided, in its own words."""
+    errors = error.errors if isinstance(error, Unreachable) else (error,)
+    if any(each.cause in _DECIDED for each in errors):
+        return 2
+    return int(in_time)
+
+
+def _one_line(text: str) -> str:
+    """The lines of a text as one, shortened."""
+    line = "; ".join(part.strip() for part in text.splitlines() if part.strip())
+    return line if len(line) <= LONGEST_REMARK else f"{line[:LONGEST_REMARK]}…"
 
 
 def _same(one: object, other: object) -> bool:

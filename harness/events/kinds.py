@@ -307,7 +307,7 @@ KINDS: dict[str, Kind] = dict(
         _kind("collect.failed", "A target that failed could not be collected from; the message says why."),
         # checks
         _kind("check.start", "A check begins on a target.", f"{_CHECK} check_id"),
-        _kind("attempt.end", "A check has looked once.", f"{_CHECK} attempt outcome duration seen final"),
+        _kind("attempt.end", "A check has looked once.", f"{_CHECK} attempt outcome duration seen final", "answered"),
         _kind("check.output", "What an attempt of a check printed, on stdout and stderr.", f"{_CHECK} attempt text"),
         _kind(
             "check.end",
