@@ -103,6 +103,11 @@ KINDS: dict[str, Kind] = dict(
             "target error_type cause",
         ),
         _kind(
+            "target.restarts_unknown",
+            "At the end of a run the target's journal could not be asked for restarts of its units.",
+            "target",
+        ),
+        _kind(
             "target.not_followed",
             "The target's journal is not followed, so that waits look again by the clock only.",
             "target",

@@ -210,8 +210,8 @@ def test_a_failed_unit_whose_file_is_gone_has_failed() -> None:
 # -- a log's fields may hold anything
 
 FIELD = st.sampled_from(
-    ["MESSAGE", "MESSAGE_ID", "UNIT", "USER_UNIT", "JOB_ID", "JOB_TYPE", "JOB_RESULT", "UNIT_RESULT", "INVOCATION_ID"]
-    + ["_SYSTEMD_INVOCATION_ID", "PRIORITY", "_PID", "_COMM", "__MONOTONIC_TIMESTAMP", "__REALTIME_TIMESTAMP"]
+    "MESSAGE MESSAGE_ID UNIT USER_UNIT JOB_ID JOB_TYPE JOB_RESULT UNIT_RESULT INVOCATION_ID _SYSTEMD_INVOCATION_ID "
+    "PRIORITY _PID _COMM __MONOTONIC_TIMESTAMP __REALTIME_TIMESTAMP".split()
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("9" * 400),
@@ -236,12 +236,12 @@ def test_no_field_of_a_log_costs_the_cause(entries: list[dict[str, object] | str
 @settings(deadline=None, max_examples=60)
 def test_no_field_of_a_log_is_an_internal_error(entries: list[dict[str, object]]) -> None:
     parsed = parse_journal("\n".join(json.dumps(entry) for entry in entries))
-    assert [str(entry) for entry in parsed] and len(parsed) == len(entries) or not entries
+    assert len([str(entry) for entry in parsed]) == len(entries)
 
 
 def test_a_unit_of_which_nothing_was_answered_is_asked_again() -> None:
     target, _ = a_target("== states\n== jobs\n== clock\nup 1\n")
-    with pytest.raises(NotYet, match="did not answer for a.service"):
+    with pytest.raises(NotYet, match=r"did not answer for a\.service"):
         target.why("a.service")
     with pytest.raises(IncompleteAnswer):
         parse_look("== jobs\n")
