@@ -163,8 +163,8 @@ class Terminal:
             self._why_not_yet(target, record)
 
     def _why_not_yet(self, target: str, record: Record) -> None:
-        """Print why a check has to wait, at its first answer and whenever another reason comes; each reason once for all
-        checks of a target that wait for it."""
+        """Print why a check has to wait: at its first answer, and whenever another reason comes. Each reason is printed
+        once for all checks of a target that wait for it."""
         if record["harness.outcome"] != Outcome.FAILED.value or not record["harness.seen"]:
             return
         seen = _short(record["harness.seen"])

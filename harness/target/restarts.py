@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def restarted_units(
     for unit, times in ago.items():
         times.sort(reverse=True)
         recent = [each for each in times if each < within]
-        gaps = [before - after for before, after in zip(times, times[1:], strict=False)]
+        gaps = [before - after for before, after in itertools.pairwise(times)]
         if is_getty(unit):
             short = [gap for gap in gaps[-LOGOUTS:] if gap < NOBODY_LOGS_OUT]
             if not recent or len(short) < LOGOUTS:

@@ -8,7 +8,7 @@ from typing import Any
 from harness.report.terminal import Terminal
 
 
-def attempt(seen: str, number: int = 1, **changes: Any) -> dict[str, Any]:
+def attempt(seen: str, number: Any = 1, **changes: Any) -> dict[str, Any]:
     return {
         "event.action": "attempt.end", "message": "", "host.name": "vm1", "test.suite.name": "sshd/inside",
         "test.case.name": "unit_settled", "harness.attempt": number, "harness.outcome": "failed",

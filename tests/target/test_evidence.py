@@ -209,10 +209,11 @@ def test_a_failed_unit_whose_file_is_gone_has_failed() -> None:
 
 # -- a log's fields may hold anything
 
-FIELD = st.sampled_from(
-    "MESSAGE MESSAGE_ID UNIT USER_UNIT JOB_ID JOB_TYPE JOB_RESULT UNIT_RESULT INVOCATION_ID _SYSTEMD_INVOCATION_ID "
-    "PRIORITY _PID _COMM __MONOTONIC_TIMESTAMP __REALTIME_TIMESTAMP".split()
-)
+FIELDS = """
+MESSAGE MESSAGE_ID UNIT USER_UNIT JOB_ID JOB_TYPE JOB_RESULT UNIT_RESULT INVOCATION_ID _SYSTEMD_INVOCATION_ID PRIORITY
+_PID _COMM __MONOTONIC_TIMESTAMP __REALTIME_TIMESTAMP
+"""
+FIELD = st.sampled_from(FIELDS.split())
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("9" * 400),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),

@@ -6,8 +6,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-
-# What differs where the same is said again: process ids, addresses, times, counters. The number of a device or of a unit
+# What differs where the same is said again: process ids, addresses, times, counters. The number of a device or a unit
 # (tty1, vda2) is none of it.
 _VARIES = re.compile(
     r"\[\d+\]|\bPID:? \d+|\bpid[ =]\d+|0x[0-9a-f]+|\b[0-9a-f]{8,}\b|\b\d{5,}\b|\b\d+(?:\.\d+)? ?(?:ms|s|min)\b|"
