@@ -42,7 +42,7 @@ KEPT_OBSERVATIONS = 3
 # A check that pays no heed to its deadline (an endless loop of its own) is given up this long after it.
 GRACE = 5.0
 REFUSALS = frozenset({Cause.LOGIN, Cause.PASSWORD_EXPIRED})
-# One may come of a line that was damaged while the password was typed.
+# The link types a refused password once a minute: the second attempt is given the first one's answer.
 REFUSALS_BELIEVED = 2
 SHORTAGE_PATIENCE = 60.0
 """Seconds for which an attempt is made again that could not be made for want of descriptors, threads or memory."""
