@@ -67,10 +67,12 @@ def sshd_units(target: Target) -> SshdUnits:
     return SshdUnits(service, socket)
 
 
-def _rank(state: UnitState) -> tuple[bool, int]:
-    """Which of several units is the one that serves: the one that is up, else the one that should have been."""
+def _rank(state: UnitState) -> tuple[int, int]:
+    """Which of several units is the one that serves: the one that is up, else the one that should have been. A masked
+    one serves for no other, and its alias, which cannot be loaded for that, says less of it."""
     order = (Standing.UP, Standing.COMING, Standing.NEVER, Standing.IDLE)
-    return (state.load_state == "masked", order.index(state.standing))
+    alias = state.load_state == "error" and state.file_state.startswith("masked")
+    return (2 if alias else int(state.load_state == "masked"), order.index(state.standing))
 
 
 def sshd_up(target: Target) -> SshdUnits:

@@ -24,6 +24,7 @@ from harness.engine.outcome import CheckResult, Observation, Outcome, reason_of
 from harness.engine.retry import Retry
 from harness.engine.stability import StabilityWindow, UnchangedFailure
 from harness.engine.time_account import AttemptTimer, TimeAccount
+from harness.engine.unanswered import ended_with_its_time, one_line, strength
 from harness.engine.waiting import FirstLook, Waits
 from harness.errors import Cancelled, DeadlineExpired, HarnessError, InfrastructureError, UsageError
 from harness.events import Emitter
@@ -41,7 +42,7 @@ KEPT_OBSERVATIONS = 3
 # A check that pays no heed to its deadline (an endless loop of its own) is given up this long after it.
 GRACE = 5.0
 REFUSALS = frozenset({Cause.LOGIN, Cause.PASSWORD_EXPIRED})
-# One may come of a line that was damaged while the password was typed.
+# The link types a refused password once a minute: the second attempt is given the first one's answer.
 REFUSALS_BELIEVED = 2
 SHORTAGE_PATIENCE = 60.0
 """Seconds for which an attempt is made again that could not be made for want of descriptors, threads or memory."""
@@ -76,8 +77,8 @@ class CheckRun:
         "_admitted", "_attempts", "_capture", "_check", "_clock", "_counts", "_cut_off", "_died", "_error_type",
         "_events", "_first_look", "_is_last", "_is_outlier", "_jitter", "_limit", "_looked", "_lost", "_make_target",
         "_misconfigured", "_observations", "_observed", "_output", "_pause", "_pool", "_refusals", "_retry", "_seen",
-        "_settings", "_short_since", "_target_name", "_time", "_transport", "_unchanged", "_unreached", "_verdict",
-        "_waits", "_warnings", "_window",
+        "_settings", "_short_since", "_strength", "_strongest", "_target_name", "_time", "_transport", "_unchanged",
+        "_unreached", "_verdict", "_waits", "_warnings", "_window",
     )  # fmt: skip
 
     def __init__(
@@ -127,6 +128,9 @@ class CheckRun:
         self._observations: tuple[Observation, ...] = ()
         # The last attempt that saw the target, and where in the check that was.
         self._seen: tuple[Observation, str] | None = None
+        # The attempt without an answer that says most of the target: its strength, and as above.
+        self._strongest: tuple[int, Observation, str] | None = None
+        self._strength = 0
         self._attempts = 0
         self._lost = 0
         self._counts = CallCounts()
@@ -270,18 +274,21 @@ class CheckRun:
         whole, seen = seen, shortened(seen)
         observation = Observation(self._attempts, self._time.spent, outcome, seen)
         self._observations = (*self._observations[1 - KEPT_OBSERVATIONS :], observation)
-        if outcome in (Outcome.PASSED, Outcome.FAILED) and not self._cut_off:
+        answered = outcome in (Outcome.PASSED, Outcome.FAILED) and not self._cut_off
+        if not answered and (self._strongest is None or self._strength >= self._strongest[0]):
+            self._strongest = self._strength, observation, where
+        if answered:
             self._seen = observation, where
             self._time.longest = max(self._time.longest, self._looked)
         if not final and outcome is Outcome.PASSED:
             began = handled if timer.began is None else timer.began
             ended = handled if timer.ended is None else timer.ended
             final = self._window.holds(self._observed, began, ended, self._time.spent)
-        elif not final and outcome is Outcome.FAILED and self._unchanged is not None:
+        elif not final and answered and self._unchanged is not None:
             before = self._observations[-2] if len(self._observations) > 1 else None
             if unchanged := self._unchanged.note(observation, before):
                 final, seen = True, f"{seen} ({unchanged})"
-        self._pause = self._next_pause(outcome)
+        self._pause = self._next_pause(outcome, answered)
         self._events.emit(
             "attempt.end",
             f"{self._check.label} attempt {self._attempts}: {seen}",
@@ -291,6 +298,7 @@ class CheckRun:
             duration=self._looked,
             seen=whole,
             final=final,
+            answered=answered,
         )
         if final:
             self._verdict = (outcome, seen, where)
@@ -314,7 +322,7 @@ class CheckRun:
 
     async def _once(self, number: int, timer: AttemptTimer, asked: float) -> tuple[Outcome, str, bool, str]:
         """(outcome, what was seen, whether that is final, where in the check)."""
-        self._cut_off = False
+        self._cut_off, self._strength = False, 0
         patience = max(QUEUE_PATIENCE, 10 * self._settings.budget)
 
         def left() -> float:
@@ -379,14 +387,17 @@ class CheckRun:
             case AssertionError():
                 return Outcome.FAILED, explain(error, code), False, location(error, code)
             case Timeout() | DeadlineExpired():
-                # The end of the budget or of the run, not the attempt's own time-out: what was seen before counts.
-                self._cut_off = timer.seconds < self._settings.attempt_timeout or self._limit.expired
+                # A time-out that the check itself chose is an observation; the end of our own time is none.
+                self._cut_off = (
+                    timer.seconds < self._settings.attempt_timeout or self._limit.expired or ended_with_its_time(timer)
+                )
                 return Outcome.FAILED, error.message, False, location(error, code)
             case TransportError():
                 self._misconfigured = _is_misconfigured(error)
                 if self._misconfigured:
                     return Outcome.ERROR, str(error), True, location(error, code)
                 self._cut_off = True
+                self._strength = strength(error, in_time=not ended_with_its_time(timer))
                 given_up = self._is_refused(error) or self._unreached(error)
                 return Outcome.UNREACHABLE, error.message, given_up, location(error, code)
             case UsageError():
@@ -422,11 +433,12 @@ class CheckRun:
             self._refusals += 1
         return self._refusals >= REFUSALS_BELIEVED
 
-    def _next_pause(self, outcome: Outcome) -> float:
+    def _next_pause(self, outcome: Outcome, answered: bool) -> float:
         """The interval, growing with jitter; within a window, at most what is left of it."""
         if outcome is Outcome.INFRASTRUCTURE:
             return max(1.0, self._settings.interval)
-        if outcome is not Outcome.PASSED:
+        # An attempt without an answer is no change: the next one that is answered says whether there was any.
+        if outcome is not Outcome.PASSED and answered:
             self._window.close(self._time.spent)
         longest = max(self._settings.interval, self._settings.interval_max)
         growth = min(self._settings.interval * 1.5 ** min(self._attempts - 1, 40), longest)
@@ -437,13 +449,15 @@ class CheckRun:
         return max(pause, SHORTEST_PAUSE)
 
     def _budget_spent(self) -> tuple[Outcome, str, str]:
-        """The verdict when time is up: what was observed last. That outweighs attempts that could not be made."""
+        """Return the verdict when time is up: the last observation that was answered. Where there is none, what says
+        most of the target of that which was met instead: our own deadline says nothing of it."""
         last, where, more = self._observations[-1], "", ""
-        if self._seen is not None:
-            seen, where = self._seen
-            if seen is not last and last.attempt > seen.attempt:
+        best = self._seen or (self._strongest[1:] if self._strongest is not None else None)
+        if best is not None:
+            seen, where = best
+            if last.attempt > seen.attempt:
                 what = "was cut off" if last.outcome is Outcome.FAILED else "could not be made"
-                more = f"; attempt {last.attempt} {what}: {last.seen.splitlines()[0] if last.seen else last.outcome}"
+                more = f"; attempt {last.attempt} {what}: {one_line(last.seen) or last.outcome}"
                 last = seen
         spent = f"{self._time.spent:.1f} s and {self._attempts} attempt{'s' if self._attempts != 1 else ''}"
         if self._limit.expired or self._limit.remaining() <= self._pause:
@@ -454,13 +468,13 @@ class CheckRun:
             times = ", ".join(f"{at:.1f} s" for at in self._window.changes[-5:])
             return (
                 Outcome.FAILED,
-                f"did not settle in {spent}: it changed at {times}; last seen: {last.seen or 'as it should be'}",
+                f"did not settle in {spent}: it changed at {times}; last seen: {last.seen or 'as it should be'}{more}",
                 "",
             )
         if last.outcome is Outcome.PASSED:
             return (
                 Outcome.FAILED,
-                f"held, but not for its window of {self._settings.window:g} s within {spent}",
+                f"held, but not for its window of {self._settings.window:g} s within {spent}{more}",
                 "",
             )
         return last.outcome, f"{last.seen} (after {spent}){more}", where

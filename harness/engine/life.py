@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from harness.api.assertion import stack
-from harness.api.check import Check, Settings
+from harness.api.check import Check, Settings, Skip
 from harness.deadline import Deadline
 from harness.engine.attempts import CheckRun, MakeTarget, Workers, tell_warnings
 from harness.engine.console import ConsoleTail
@@ -40,6 +40,8 @@ from harness.transport.link import Unreachable
 
 FOLLOW_WITHIN = 10.0
 """Seconds within which the target's own words can be followed, or are not waited for."""
+RESTARTS_WITHIN = 10.0
+"""Seconds that the question for restarts may take, at the end of a run."""
 FOLLOW_AGAIN = 5.0
 """Seconds after which what is followed is looked after, and begun again where it has ended."""
 
@@ -249,6 +251,36 @@ class Life:
         if self._settling is None:
             self._settling = asyncio.create_task(self._settle())
         return await asyncio.shield(self._settling)
+
+    async def look_for_restarts(self) -> None:
+        """Record a finding for each unit that systemd has restarted by itself during this life, or that it restarts
+        again and again: a window is too short for one that runs for twenty seconds at a time. One question, where the
+        target is run by systemd; that it cannot be asked any more is no verdict."""
+        settling = self._settle_result
+        if settling is None or settling.outcome not in (Outcome.PASSED, Outcome.FAILED) or not settling.transports:
+            return
+        if self.trouble is not None or self.limit.expired or self.limit.cancellation.cancelled:
+            return
+        from harness.target.restarts import look_for_restarts
+        from harness.target.settle import expected_to_fail
+
+        lived = self._clock.monotonic() - self._began
+        deadline = self.limit.clamp(RESTARTS_WITHIN * scale_for(self.host, self._options))
+
+        def ask() -> tuple[str, ...]:
+            target = self.session.target(deadline, self.events, lambda _result: None)
+            return tuple(map(str, look_for_restarts(target, lived, expected_to_fail(target.vars))))
+
+        try:
+            found = await self._means.life_pool.run(ask)
+        except Cancelled:
+            return
+        except (HarnessError, AssertionError, Skip, ValueError) as error:
+            words = f"{self.name}: its units' restarts could not be asked for: {error}"
+            self.events.emit("target.restarts_unknown", words, level="debug")
+            return
+        for words in found:
+            self.events.emit("finding", f"{self.name}: {words}", level="warning", finding="unit_restarted")
 
     async def carry(
         self,

@@ -42,7 +42,7 @@ class StabilityWindow:
         return began - self._since >= self._window
 
     def close(self, spent: float) -> None:
-        """Note an attempt that did not pass: where a window was open, that is a change."""
+        """Note an attempt that was answered and did not pass: where a window was open, that is a change."""
         if self._since is not None:
             self.changes.append(spent)
             self._since = None

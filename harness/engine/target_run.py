@@ -145,6 +145,7 @@ class TargetRun:
             if self._beside is not None:
                 await stack.enter_async_context(self._beside(self._life))
             await self._checks()
+            await self._life.look_for_restarts()
 
     async def _checks(self) -> None:
         wanted = self._life.wants_settling

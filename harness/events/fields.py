@@ -108,6 +108,7 @@ FIELDS: dict[str, Field] = dict(
         _field("fallbacks", COUNT, "how often the link left a transport"),
         _field("fell_back_from", TEXTS, "the transports that were tried before, and left"),
         _field("final", TRUTH, "whether it was the last attempt"),
+        _field("answered", TRUTH, "whether an attempt saw the target: it was not cut off, and a transport served it"),
         _field("fault", NAME, "the fault, as it is written: `link-down`, `kill:cron`"),
         _field(
             "finding",

@@ -103,6 +103,11 @@ KINDS: dict[str, Kind] = dict(
             "target error_type cause",
         ),
         _kind(
+            "target.restarts_unknown",
+            "At the end of a run the target's journal could not be asked for restarts of its units.",
+            "target",
+        ),
+        _kind(
             "target.not_followed",
             "The target's journal is not followed, so that waits look again by the clock only.",
             "target",
@@ -307,7 +312,7 @@ KINDS: dict[str, Kind] = dict(
         _kind("collect.failed", "A target that failed could not be collected from; the message says why."),
         # checks
         _kind("check.start", "A check begins on a target.", f"{_CHECK} check_id"),
-        _kind("attempt.end", "A check has looked once.", f"{_CHECK} attempt outcome duration seen final"),
+        _kind("attempt.end", "A check has looked once.", f"{_CHECK} attempt outcome duration seen final", "answered"),
         _kind("check.output", "What an attempt of a check printed, on stdout and stderr.", f"{_CHECK} attempt text"),
         _kind(
             "check.end",

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.machine.boot_signs import (
+    BOOTED,
+    CAUSE_SIGNS,
     FAILURE_SIGNS,
     LOGIN_PROMPT,
     LOGIN_WITH_NOISE,
@@ -31,6 +33,8 @@ _MAX_RESTARTS = 3
 _ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-Z\\^-~])")
 _ANSI_CUT = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*\x1b?|[ -/]*)$")
 _CONTROLS = bytes(c for c in range(32) if c != 9) + b"\x7f"
+
+_STAMP = re.compile(r"^\[ *\d+\.\d{6}\] ")
 
 Prompt = Literal["login", "shell", ""]
 
@@ -60,6 +64,9 @@ class BootWatcher:
         """A kernel message was seen right behind what looks like a shell's prompt: asked again, it will say."""
         self._any_byte = started
         self._failing: tuple[BootFailure, float] | None = None
+        self._cause: tuple[int, str] | None = None
+        self.booted_at: float | None = None
+        """When systemd said that it has reached multi-user.target or graphical.target; None where it has not."""
         self._stage: Stage | None = None
         self._restarts = 0
         self.stages: list[StageSeen] = []
@@ -70,6 +77,11 @@ class BootWatcher:
     def stage(self) -> Stage | None:
         """The stage it is in; None before anything was recognised."""
         return self._stage
+
+    @property
+    def cause(self) -> str:
+        """The gravest line so far that names a cause, and of equally grave ones the first; empty where none does."""
+        return self._cause[1] if self._cause is not None else ""
 
     @property
     def done(self) -> bool:
@@ -125,10 +137,18 @@ class BootWatcher:
             self._lines.append(text)
         if RESTART.search(text) and self._stage is not None and self._stage.rank > Stage.KERNEL.rank:
             self._restarts += 1
-            self._stage = None
+            self._stage = self._cause = self.booted_at = None
             if self._restarts >= _MAX_RESTARTS and self._failing is None:
                 self._failing = (BootFailure.RESET_LOOP, at)
         self._classify(text, at)
+        if not self.done and self.booted_at is None:
+            self._note_cause(text)
+
+    def _note_cause(self, text: str) -> None:
+        for sign in CAUSE_SIGNS:
+            if sign.pattern.search(text) and (self._cause is None or sign.grade > self._cause[0]):
+                self._cause = sign.grade, _STAMP.sub("", text).strip()
+                return
 
     def _classify(self, text: str, at: float) -> None:
         if self._failing is None and not self.done:
@@ -140,6 +160,8 @@ class BootWatcher:
             if sign.pattern.search(text):
                 self._reached(sign.stage, at, text)
                 break
+        if self.booted_at is None and BOOTED.search(text):
+            self.booted_at = at
         if self._failing is None and not self.done and LOGIN_WITH_NOISE.search(text):
             self._at_prompt("login", at, text)
         if SHELL_WITH_NOISE.search(text):

@@ -99,6 +99,50 @@ FAILURE_SIGNS = (
     FailureSign(BootFailure.NO_BOOT, re.compile(r"^No bootable device|No bootable option or device was found")),
 )
 
+# systemd has started all that belongs to an ordinary boot, whatever becomes of the login prompt.
+BOOTED = re.compile(
+    r"Reached target (?:\S+ - )?(?:multi-user\.target|graphical\.target|Multi-User System|Graphical Interface)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CauseSign:
+    """A line that names the cause of a failure that comes later. Of several the gravest one counts, and of equally
+    grave ones the first. `grade`: 3 what is to be booted cannot be read, 2 a disk, a file system or a program of the
+    boot fails, 1 what may be a consequence."""
+
+    grade: int
+    pattern: re.Pattern[str]
+
+
+_STATUS = r"(?:\[FAILED\] |\[ TIME \] |systemd\[1\]: )"
+CAUSE_SIGNS = (
+    # The kernel's init/initramfs.c and init/main.c, block/ and fs/; GRUB's loader.
+    CauseSign(
+        3,
+        re.compile(
+            r"Initramfs unpacking failed: .+|Failed to execute /\S* \(error -?\d+\)|Requested init \S+ failed|"
+            r"VFS: Cannot open root device .+|^error: (?!no suitable video).+|Starting init: .+ couldn't execute it.*|"
+            r"Target filesystem doesn't have requested \S+|run-init: .+|No working init found|No init found\. Try.*|"
+            r"/init: .*(?:not found|syntax error|can't open).*|Invalid magic|Wrong Image Format.*|"
+            r"Failed to mount API filesystems.*|systemd\[1\]: .*, freezing\.?$|Freezing execution"
+        ),
+    ),
+    CauseSign(
+        2,
+        re.compile(
+            r"(?:EXT[234]|XFS|BTRFS|JBD2)\b.*(?:error|corrupt|[Uu]nable|[Ff]ailed|can't find|bad geometry).*|"
+            r"I/O error, dev (?!fd\d|sr\d|loop\d).+|Buffer I/O error on dev (?!fd\d|sr\d|loop\d).+|"
+            r"mount: mounting \S+ on \S+ failed.*|UNEXPECTED INCONSISTENCY.*|fsck.*exit (?:status|code) [4-9].*|"
+            r"Out of memory: Kill.*|System is deadlocked on memory|No space left on device.*|"
+            r"ALERT! .*does not exist.*|Warning: .*does not exist$|"
+            rf"{_STATUS}(?:\S+: )?(?:Timed out waiting for device|Failed to (?:start|mount|activate swap)).*|"
+            r"Cannot open access to console, the root account is locked.*|modprobe: FATAL: .*"
+        ),
+    ),
+    CauseSign(1, re.compile(r"(?:\[DEPEND\] |systemd\[1\]: )Dependency failed for .*|Gave up waiting for .*device.*")),
+)
+
 # A start anew, where the words cannot stand in an ordinary message.
 RESTART = re.compile(r"SeaBIOS \(version|^\[ *0\.0+\] Linux version \d")
 

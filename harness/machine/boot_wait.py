@@ -23,6 +23,12 @@ _SSH_POLL = 1.0
 _POKE_AFTER = 5.0
 _POKE_ATTACHED = 0.5
 _DYING = 3.0
+LOGIN_PATIENCE = 20.0
+"""Seconds of silence on the console of a machine that has booted, after which no prompt is waited for any longer."""
+_WITH_CAUSE = frozenset(
+    {BootFailure.PANIC, BootFailure.EMERGENCY, BootFailure.INITRAMFS, BootFailure.STALL, BootFailure.RESET_LOOP}
+    | {BootFailure.TIMEOUT, BootFailure.NO_BOOT}
+)
 
 
 class BootConsole(Protocol):
@@ -50,9 +56,10 @@ class BootFailed(MachineError):
 
 @dataclass(frozen=True, slots=True)
 class BootReport:
-    """A boot that came through: what ended the wait, after how many seconds, and the stages with theirs."""
+    """A boot that came through: what ended the wait, after how many seconds, and the stages with theirs. `target`: its
+    console reached multi-user.target and showed no prompt; whether it can be reached is another question."""
 
-    ended_by: Literal["login", "shell", "ssh"]
+    ended_by: Literal["login", "shell", "ssh", "target"]
     elapsed: float
     stages: tuple[tuple[str, float], ...]
 
@@ -85,7 +92,8 @@ def wait_for_boot(
     attached: bool = False,
     ready: Callable[[], None] = lambda: None,
 ) -> BootReport:
-    """Returns once `name` shows a login or shell prompt, or `ssh_answers()` is true (asked in a thread of its own).
+    """Returns once `name` shows a login or shell prompt, or `ssh_answers()` is true (asked in a thread of its own). A
+    machine that has reached multi-user.target has booted, also where neither comes within `LOGIN_PATIENCE`.
 
     `started`: the monotonic time of the start. `stall`: the longest silence in seconds. `alive`, `last_words`: of
     QEMU, where it is ours. `attached`: it may have been up long ago, so its console is asked at once. `ready` is called
@@ -108,7 +116,7 @@ def wait_for_boot(
         error = _failure(name, reason, watcher, elapsed, detail)
         events.emit(
             "boot.failed",
-            f"{name}: {MEANING[reason]}",
+            f"{name}: {_what_happened(watcher, reason)}",
             level="error",
             target=name,
             cause=str(reason),
@@ -135,6 +143,10 @@ def wait_for_boot(
                     "boot.stage", words, target=name, stage=str(seen.stage), duration=seen.seconds, seen=seen.line
                 )
             stages = tuple((str(seen.stage), seen.seconds) for seen in watcher.stages)
+            booted = watcher.booted_at is not None
+            silent = watcher.silent_for(now) >= min(LOGIN_PATIENCE, stall / 2)
+            if booted and (watcher.failure is BootFailure.STALL or (watcher.failure is None and silent)):
+                return BootReport("target", max(0.0, now - started), stages)
             if watcher.failure is not None:
                 raise failed(watcher.failure)
             if watcher.prompt:
@@ -155,6 +167,8 @@ def wait_for_boot(
             try:
                 deadline.check(f"waiting for {name} to boot")
             except DeadlineExpired:
+                if booted:
+                    return BootReport("target", max(0.0, now - started), stages)
                 raise failed(BootFailure.TIMEOUT) from None
     finally:
         unsubscribe()
@@ -204,9 +218,16 @@ def _failure(name: str, reason: BootFailure, watcher: BootWatcher, elapsed: floa
     stage = f"in the stage {watcher.stage}" if watcher.stage else "before any stage was recognised"
     shown = "\n".join(f"    {line}" for line in lines)
     said = f"the console's last lines:\n{shown}" if lines else "its console said nothing at all"
-    parts = [f"{name} did not boot: {MEANING[reason]} ({elapsed:.1f} s after the start, {stage})", detail, said]
+    what = f"{name} booted, and then " if watcher.booted_at is not None else f"{name} did not boot: "
+    parts = [f"{what}{_what_happened(watcher, reason)} ({elapsed:.1f} s after the start, {stage})", detail, said]
     message = "; ".join(part for part in parts if part)
     return BootFailed(message, reason=reason, lines=lines, stage=watcher.stage, elapsed=elapsed)
+
+
+def _what_happened(watcher: BootWatcher, reason: BootFailure) -> str:
+    """Return the meaning of a failure, and before it the line that names its cause, where one was seen earlier."""
+    cause = watcher.cause if reason in _WITH_CAUSE and watcher.booted_at is None else ""
+    return f"{cause}: {MEANING[reason]}" if cause else MEANING[reason]
 
 
 class _SshPoll:

@@ -13,7 +13,7 @@ from harness.api.check import Never, NotYet, Skip
 from harness.errors import ExitCode, HarnessError, NothingSelected
 from harness.operate.questions import SERVICES, unit_name
 from harness.target.look import Look
-from harness.target.settle import expected_to_fail, is_expected, judge_target
+from harness.target.settle import expected_to_fail, is_expected, judge_target, lacks_ssh, without_logouts
 from harness.target.standing import Standing
 from harness.target.target import Target
 from harness.target.units import IncompleteAnswer, UnitState
@@ -114,11 +114,12 @@ def _named(target: Target, words: Sequence[str]) -> Explanation:
 def _everything(target: Target) -> Explanation:
     try:
         look = _patiently(target.systemd.look_at_all)
-        standing, told = judge_target(look, expected_to_fail(target.vars))
+        standing, told = judge_target(look, expected_to_fail(target.vars), lacks_ssh=lacks_ssh(target))
     except Skip:
         return _services(target)
     except (NotYet, IncompleteAnswer, Timeout) as error:
         return Explanation(Standing.COMING, _words(error))
+    look = without_logouts(look)
     queued = [_reason(explain(look, _state(look, job.unit))) for job in look.jobs]
     queued.sort(key=lambda reason: (not reason.knot, _GRAVEST.index(reason.standing)))
     others = _without_a_job(look, expected_to_fail(target.vars))
@@ -130,7 +131,7 @@ def _everything(target: Target) -> Explanation:
             state = look.states[name]
             reasons.append(Reason(name, state.standing, f"{name} {state.reason}"))
     failed = [reason.sentence for reason in reasons if reason.standing is Standing.NEVER]
-    if standing is Standing.NEVER and not queued and failed:
+    if standing is Standing.NEVER and not queued and failed and not lacks_ssh(target):
         told = "; ".join(failed)  # with the units' own last words, which the look at all does not have
     return Explanation(standing, told, tuple(reasons), more=len(queued) + len(others) - len(reasons))
 

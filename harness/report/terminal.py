@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from harness.api.check import WHOLE_TARGET
-from harness.engine.findings.finding import Finding, Ruling, Severity
+from harness.engine.findings.finding import Finding, Ruling, Severity, without_variables
 from harness.engine.outcome import CheckResult, Outcome, RunResult, TargetResult
 from harness.events import Record
 from harness.printing import styled
@@ -35,6 +36,10 @@ _WITHOUT_ATTEMPTS = (Outcome.UNREACHABLE, Outcome.INFRASTRUCTURE, Outcome.NOT_RU
 """Outcomes that many checks of a target have for one reason, which is told once."""
 _AT_THE_TERMINAL = ("ssh.passphrase_wanted", "ssh.passphrase_done")
 _NANOSECONDS = 1_000_000_000
+_REASONS = 40
+"""Reasons for waiting that are printed for a target; the record has all of them."""
+# A wait's reason is the same as before where only its times, counters and process ids differ.
+_NUMBER = re.compile(r"\d+(?:\.\d+)?(?: (?:min|s|ms|h|d)\b)?(?: \d+ s\b)?")
 
 
 @dataclass
@@ -68,6 +73,8 @@ class Terminal:
                 self._lines = self._styled = styled_lines
         self._lock = threading.Lock()
         self._rows: dict[str, _Row] = {}
+        self._findings: set[tuple[str, str]] = set()
+        self._waiting: dict[str, set[str]] = {}
         self._live: Live | None = None
 
     def __enter__(self) -> Terminal:
@@ -152,6 +159,20 @@ class Terminal:
                 f"{record['test.case.name']} {row.attempt - 1}: {_short(row.seen) or 'holds so far'}",
                 "dim",
             )
+        elif not record.get("harness.final") and record.get("harness.answered"):
+            self._why_not_yet(target, record)
+
+    def _why_not_yet(self, target: str, record: Record) -> None:
+        """Print why a check has to wait: at its first answer, and whenever another reason comes. Each reason is printed
+        once for all checks of a target that wait for it."""
+        if record["harness.outcome"] != Outcome.FAILED.value or not record["harness.seen"]:
+            return
+        seen = _short(record["harness.seen"])
+        told = self._waiting.setdefault(target, set())
+        if (same := _NUMBER.sub("#", seen)) in told or len(told) >= _REASONS:
+            return
+        told.add(same)
+        self._line(target, "waiting", f"{record['test.suite.name']}::{record['test.case.name']}: {seen}", "yellow")
 
     def _command(self, target: str, row: _Row, record: Record) -> None:
         row.transport = record.get("harness.transport", "")
@@ -202,6 +223,10 @@ class Terminal:
 
     def _finding(self, target: str, row: _Row, record: Record) -> None:
         told = record["message"].partition("\n")[0].removeprefix(f"{target}: ")
+        same = target, without_variables(told)
+        if same in self._findings and self._verbosity < 2:
+            return  # the summary has it with its count
+        self._findings.add(same)
         if record["log.level"] == "error":
             self._line(target, "finding", told, "bold red")
         else:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.events import Emitter
 from harness.target.tracked_result import TrackedResult
-from harness.transport.contract import CommandResult, FailedCall, FileResult, Result
+from harness.transport.contract import CommandResult, FailedCall, Fallback, FileResult, Result
 from harness.transport.errors import TransportError
 from harness.transport.link import Link
 
@@ -58,6 +58,11 @@ class CountedLink:
             result = self._link.get(path, deadline=deadline, transport=transport, events=self._events)
         self._on_result(result)
         return result
+
+    @property
+    def left(self) -> Mapping[str, Fallback]:
+        """The transports that the link has left, and why."""
+        return self._link.left
 
     @contextmanager
     def _counting_failures(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from harness import tolerant
 from harness.target.jobs import Job, parse_jobs
-from harness.target.processes import Process, parse_processes
+from harness.target.processes import Process, parse_processes, without_sessions
 from harness.target.units import PROPERTIES, IncompleteAnswer, UnitState, parse_block, parse_show
 
 WAITING_SHOWN = 12
@@ -21,14 +21,19 @@ PROCESSES_SHOWN = 60
 LONGEST_COMMAND = 2000
 ENTRIES = 40
 RESTARTS = 20
+RESTARTS_KEPT = 100
+ERRORS = 12
 STARTED = "39f53479d3a045ac8e11786248231fbf"
 RESTART_SCHEDULED = "5eb03494b6584870a536b337290809b3"
 """Message ids of `sd-messages(3)`: a start that is done, and an automatic restart."""
 
+SSHD_UNITS = ("ssh.service", "sshd.service", "ssh.socket", "sshd.socket")
+"""OpenSSH's units, under Debian's and everybody else's name: a look at the system shows them in any case."""
+
 _SYSTEM = ("SystemState", "NFailedUnits", "NJobs", "FinishTimestampMonotonic")
 _FIELDS = (
     *("MESSAGE", "MESSAGE_ID", "UNIT", "USER_UNIT", "JOB_ID", "JOB_TYPE", "JOB_RESULT", "UNIT_RESULT"),
-    *("INVOCATION_ID", "SYSLOG_IDENTIFIER", "PRIORITY", "_PID", "_COMM"),
+    *("INVOCATION_ID", "_SYSTEMD_INVOCATION_ID", "SYSLOG_IDENTIFIER", "PRIORITY", "_PID", "_COMM"),
 )
 _SECTION = re.compile(r"^== (\w+)\n", re.MULTILINE)
 
@@ -36,7 +41,8 @@ _SECTION = re.compile(r"^== (\w+)\n", re.MULTILINE)
 @dataclass(frozen=True, slots=True)
 class Entry:
     """An entry of the journal about or of a unit; `at_us` on the target's monotonic clock. `job_result` and `job_type`
-    stand in what the manager says when a job ends; `priority` is syslog's, 6 where it is not told."""
+    stand in what the manager says when a job ends; `priority` is syslog's, 6 where it is not told. `invocation` is the
+    start of the unit that it belongs to, empty where that is not known."""
 
     message: str
     at_us: int
@@ -126,15 +132,17 @@ _SHOW_SYSTEM = r"""
 a=$(s show -p @SYSTEM@) || exit
 o system "$a"
 f=$(s list-units --all --full --plain --no-legend --state=failed,activating,deactivating,reloading,maintenance) || exit
-d=; IFS=$n; for x in $f; do d="$d ${x%% *}"; done; IFS=$b
+d=@ALWAYS@; IFS=$n; for x in $f; do d="$d ${x%% *}"; done; IFS=$b
 a=; [ -z "$d$r" ] || a=$(s show -p "$p" -- $d $r) || exit
 z=$a; d=
 """
 _NEAR = r"""
-d=; k=; IFS=$n
+d=; k=; i=; e=; IFS=$n
 for x in ${a%%"$n$n"*}; do
-case $x in Requires=*|Requisite=*|BindsTo=*|TriggeredBy=*) d="$d ${x#*=}";; Id=*) k=${x#*=};; esac
+case $x in Requires=*|Requisite=*|BindsTo=*|TriggeredBy=*) d="$d ${x#*=}";; Id=*) k=${x#*=};;
+InvocationID=*) i=${x#*=};; ActiveState=failed) e=1;; esac
 done
+[ -z "$e" ] || e=$i
 IFS=$b
 case $d in *\"*) d=$(printf %s "$d" | sed 's/"//g; s/\\\\/\\/g');; esac
 """
@@ -142,6 +150,7 @@ _STATES = r"""
 o states "$z"
 set -- $d $w; [ $# = 0 ] || { echo; s show -p "$p" -- "$@"; }
 o jobs "$q"
+o self "$$"
 o processes
 c=0; l=; IFS=$n
 for x in $z; do
@@ -161,6 +170,10 @@ IFS=$b
 _JOURNAL = r"""
 o entries; j -n @ENTRIES@ @MATCH@
 """
+# A failed unit may have said much since its first error: the errors of its last start are asked for apart.
+_ERRORS = r"""
+o errors; [ -z "$e" ] || j -p 3 -n @ERRORS@ "_SYSTEMD_INVOCATION_ID=$e"
+"""
 _BEGUN = r"""
 o begun; [ -z "$v" ] || j -n @ENTRIES@ $v "$m"
 """
@@ -170,15 +183,26 @@ def unit_command(unit: str, user: str | None = None) -> str:
     """The script of a look at one unit and what it may wait for."""
     kind = "UNIT" if user is None else "USER_UNIT"
     match = f'{kind}="$k" "$m" + _SYSTEMD_{kind}="$k"'
-    parts = (_HEAD, _CLOCK, _manager(user), _QUEUE, _SHOW_UNIT, _NEAR, _STATES, _JOURNAL, _BEGUN)
+    # journald knows the starts of the system's units only.
+    errors = () if user is not None else (_ERRORS,)
+    parts = (_HEAD, _CLOCK, _manager(user), _QUEUE, _SHOW_UNIT, _NEAR, _STATES, _JOURNAL, *errors, _BEGUN)
     return _filled(parts, UNIT=shlex.quote(unit), MATCH=match, USER=shlex.quote(user or ""))
 
 
 def system_command(user: str | None = None) -> str:
     """The script of a look at the manager as a whole: its state, its queue, what failed or is on its way, restarts."""
     match = f'MESSAGE_ID={RESTART_SCHEDULED} MESSAGE_ID={STARTED} "$m"'
+    always = "" if user is not None else shlex.quote(" ".join(SSHD_UNITS))
     parts = (_HEAD, _CLOCK, _manager(user), _QUEUE, _SHOW_SYSTEM, _STATES, _JOURNAL, _BEGUN)
-    return _filled(parts, MATCH=match, USER=shlex.quote(user or ""), ENTRIES=str(RESTARTS))
+    return _filled(parts, MATCH=match, USER=shlex.quote(user or ""), ENTRIES=str(RESTARTS), ALWAYS=always)
+
+
+def restarts_command(user: str | None = None) -> str:
+    """The script that asks for the automatic restarts of this boot, and the clock."""
+    match = f'MESSAGE_ID={RESTART_SCHEDULED} "$m"'
+    return _filled(
+        (_HEAD, _CLOCK, _manager(user), _JOURNAL), MATCH=match, USER=shlex.quote(user or ""), ENTRIES=str(RESTARTS_KEPT)
+    )
 
 
 def show_command(units: Sequence[str], user: str | None = None) -> str:
@@ -226,6 +250,7 @@ def _filled(parts: tuple[str, ...], **values: str) -> str:
         "PROCESSES": str(PROCESSES_SHOWN),
         "LONGEST": str(LONGEST_COMMAND),
         "ENTRIES": str(ENTRIES),
+        "ERRORS": str(ERRORS),
         **values,
     }
     return re.sub("@([A-Z]+)@", lambda match: values[match[1]], text)
@@ -250,18 +275,39 @@ def parse_look(text: str, *, of_user: bool = False) -> Look:
         for name in (*state.names, state.name):
             states.setdefault(name, state)
     now_us, up = _clock(parts["clock"])
+    processes = parse_processes(parts.get("processes", ""), parts.get("commands", ""))
+    mains = {pid for state in states.values() for pid in (state.main_pid, state.control_pid) if pid}
     return Look(
         asked=asked,
         states=states,
         jobs=parse_jobs(parts["jobs"]),
-        processes=parse_processes(parts.get("processes", ""), parts.get("commands", "")),
-        entries=_entries(parts.get("entries", "")),
+        processes=without_sessions(processes, tolerant.count(parts.get("self", "").strip()), mains),
+        entries=_together(_entries(parts.get("entries", "")), _entries(parts.get("errors", ""))),
         begun=_entries(parts.get("begun", "")),
         now_us=now_us,
         up=up,
         of_user=of_user,
         system=parse_block(parts.get("system", "")),
     )
+
+
+def parse_restarts(text: str) -> tuple[tuple[Entry, ...], int]:
+    """Read what `restarts_command` printed: the entries, and the target's monotonic clock in microseconds.
+
+    Raises :class:`~harness.target.units.IncompleteAnswer` where the clock or the journal is missing.
+    """
+    pieces = _SECTION.split(text)
+    parts = dict(zip(pieces[1::2], pieces[2::2], strict=True))
+    if "clock" not in parts or "entries" not in parts:
+        raise IncompleteAnswer("the journal's restarts came without their clock")
+    return _entries(parts["entries"]), _clock(parts["clock"])[0]
+
+
+def _together(entries: tuple[Entry, ...], errors: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """The entries with those errors that are not among them, by time."""
+    had = {(entry.at_us, entry.message) for entry in entries}
+    more = [entry for entry in errors if (entry.at_us, entry.message) not in had]
+    return tuple(sorted((*entries, *more), key=lambda entry: entry.at_us)) if more else entries
 
 
 def _clock(text: str) -> tuple[int, float]:
@@ -284,20 +330,22 @@ def _entries(text: str) -> tuple[Entry, ...]:
             continue  # journalctl's own words: that there is no journal, or that it may not be read
         try:
             fields = tolerant.fields(line)
-        except ValueError as error:
-            raise IncompleteAnswer(f"the journal could not be read: {error}") from error
+        except ValueError:
+            continue  # one entry that cannot be read must not cost what is known of the units
+        by_manager = _is_by_manager(fields)
         found.append(
             Entry(
                 message=tolerant.text(fields.get("MESSAGE")).strip(),
                 at_us=tolerant.count(fields.get("__MONOTONIC_TIMESTAMP")),
-                by_manager=_is_by_manager(fields),
+                by_manager=by_manager,
                 units=tolerant.texts(fields.get("UNIT") or fields.get("USER_UNIT")),
                 message_id=tolerant.text(fields.get("MESSAGE_ID")),
                 job=tolerant.count(fields.get("JOB_ID")),
                 job_type=tolerant.text(fields.get("JOB_TYPE")),
                 job_result=tolerant.text(fields.get("JOB_RESULT")),
                 unit_result=tolerant.text(fields.get("UNIT_RESULT")),
-                invocation=tolerant.text(fields.get("INVOCATION_ID")),
+                # A program may set the first one to anything, the second one is journald's own.
+                invocation=tolerant.text(fields.get("INVOCATION_ID" if by_manager else "_SYSTEMD_INVOCATION_ID")),
                 priority=tolerant.count(fields.get("PRIORITY"), 6, most=7),
             )
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.tolerant import count
@@ -138,6 +138,35 @@ def innermost(processes: Iterable[Process], root: int) -> Process | None:
     while process is not None and len(children := tree.children.get(process.pid, [])) == 1:
         process = children[0]
     return process
+
+
+_SESSION = re.compile(r"sshd(?:-session|-auth)?: ")
+"""The titles that OpenSSH gives to the processes of its connections (`setproctitle` in session.c)."""
+
+
+def without_sessions(processes: Sequence[Process], own: int, mains: Collection[int]) -> tuple[Process, ...]:
+    """Return the processes without those of login sessions: `own` (our shell on the target) with all above it, up to
+    the main or control process of a unit, and the connections of sshd; each with what was started below it.
+
+    A session runs in the unit that accepted it where no PAM module moves it, and is no part of what the unit does.
+    """
+    tree = _Tree(processes)
+    tops = {process.pid for process in processes if process.argv and _SESSION.match(process.argv[0])} - set(mains)
+    top = tree.by_pid.get(own)
+    if top is not None and own not in mains:
+        while (parent := tree.by_pid.get(top.parent)) is not None and parent.pid not in mains and parent.pid != top.pid:
+            top = parent
+        tops.add(top.pid)
+    if not tops:
+        return tuple(processes)
+    left_out: set[int] = set()
+    todo = list(tops)
+    while todo:
+        pid = todo.pop()
+        if pid not in left_out:
+            left_out.add(pid)
+            todo += [child.pid for child in tree.children.get(pid, []) if child.pid not in mains]
+    return tuple(process for process in processes if process.pid not in left_out)
 
 
 class _Tree:

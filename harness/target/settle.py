@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from harness.api.check import WHOLE_TARGET, Check, Never, NotYet, Settings
 from harness.errors import Source
 from harness.inventory.variables import TABLE
-from harness.target.look import RESTART_SCHEDULED, STARTED, Look
+from harness.target.look import RESTART_SCHEDULED, SSHD_UNITS, STARTED, Look
 from harness.target.standing import Standing
 from harness.target.target import Target
 from harness.target.units import IncompleteAnswer, UnitState
 from harness.target.values import listed, seconds
-from harness.target.why import explain_queue, restarted_within, restarts_told
+from harness.target.why import explain_queue, is_after_logout, is_getty, restarted_within, restarts_told
 
 WINDOW = 2.0
 """Seconds that the state must hold: a unit between two automatic restarts shows no job for at most RestartSec, 100
@@ -30,14 +31,18 @@ _UNFINISHED = {
 }
 
 
-def judge_target(look: Look, expected: Sequence[str] = (), window: float = WINDOW) -> tuple[Standing, str]:
+def judge_target(
+    look: Look, expected: Sequence[str] = (), window: float = WINDOW, *, lacks_ssh: bool = False
+) -> tuple[Standing, str]:
     """Where a target stands, in words. `expected` are patterns of units that may fail, or restart again and again.
+    `lacks_ssh`: it should serve SSH and does not, so a masked sshd is a fault.
 
     Pure. Raises :class:`~harness.target.units.IncompleteAnswer` where the manager did not tell its state.
     """
     word = look.system.get("SystemState", "")
     if not word:
         raise IncompleteAnswer("systemctl show did not say SystemState")
+    look = without_logouts(look)
     pending = explain_queue(look)
     if pending is not None:
         return pending.standing, str(pending)
@@ -56,6 +61,9 @@ def judge_target(look: Look, expected: Sequence[str] = (), window: float = WINDO
         units = listed([f"{name} is flapping{restarts_told(look, name)}" for name in flapping], 3)
         return Standing.COMING, f"{units}; all has to hold for {seconds(window)}"
     failed = [state for state in others if state.active_state == "failed"]
+    if lacks_ssh and (masked := masked_sshd(look)):
+        told = "; ".join(f"{state.name} {state.reason}" for state in failed)
+        return Standing.NEVER, f"{masked} is masked, so nothing serves SSH{f'; {told}' if told else ''}"
     if failed:  # `systemctl reset-failed` or a start by somebody else may yet come, for a window's time
         told = "; ".join(f"{state.name} {state.reason}" for state in failed)
         lately = [since for state in failed if (since := look.since(state.changed_us)) is not None and since < window]
@@ -68,6 +76,36 @@ def judge_target(look: Look, expected: Sequence[str] = (), window: float = WINDO
     if word != "running":
         return Standing.COMING, "the system is degraded, but names no unit that failed"
     return Standing.UP, "running, no jobs queued"
+
+
+def lacks_ssh(target: Target) -> bool:
+    """Return whether the target's link has left SSH for another transport."""
+    return "ssh" in getattr(target.link, "left", ())
+
+
+def masked_sshd(look: Look) -> str:
+    """Return the unit of sshd that is masked, where none of its units is up or on its way; else nothing."""
+    states = {state.name: state for name in SSHD_UNITS if (state := look.states.get(name)) is not None}.values()
+    if any(state.standing in (Standing.UP, Standing.COMING) for state in states):
+        return ""
+    return next((state.name for state in states if state.load_state == "masked"), "")
+
+
+def without_logouts(look: Look) -> Look:
+    """Return the look without what the end of a login on a console causes: its getty, which is started anew, and that
+    one's job."""
+    states = {
+        name: state
+        for name, state in look.states.items()
+        if state.standing is not Standing.COMING or not is_after_logout(look, state)
+    }
+    gone = {state.name for name, state in look.states.items() if name not in states}
+    jobs = tuple(
+        job for job in look.jobs if job.unit not in gone and not (is_getty(job.unit) and job.unit not in look.states)
+    )
+    if len(states) == len(look.states) and len(jobs) == len(look.jobs):
+        return look
+    return replace(look, states=states, jobs=jobs)
 
 
 def settled(target: Target) -> str:
@@ -86,13 +124,13 @@ def settled_for(window: float) -> Callable[[Target], str]:
         expected = expected_to_fail(target.vars)
         look = target.systemd.look_at_all()
         try:
-            standing, told = judge_target(look, expected, window)
+            standing, told = judge_target(look, expected, window, lacks_ssh=lacks_ssh(target))
         except IncompleteAnswer as error:
             raise NotYet(str(error)) from error
         if standing is Standing.NEVER:
             failed = [state.name for state in _distinct(look) if state.active_state == "failed"]
             unexpected = [name for name in failed if not is_expected(name, expected)]
-            if look.jobs or not 0 < len(unexpected) <= EXPLAINED:
+            if look.jobs or lacks_ssh(target) or not 0 < len(unexpected) <= EXPLAINED:
                 raise Never(told)
             raise Never("; ".join(str(target.why(name)) for name in unexpected))
         if standing is not Standing.UP:

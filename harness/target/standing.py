@@ -39,6 +39,8 @@ _RESULTS = {
     "trigger-limit-hit": "it was triggered too often",
     "service-start-limit-hit": "the service that it starts was started too often",
 }
+# What became of the file of a unit that was loaded when it started.
+_LOST = {"not-found": "; its unit file is gone since", "masked": "; it is masked since"}
 _PASSING = frozenset({"activating", "reloading", "deactivating", "maintenance"})
 # From systemd 254: what a restart passes through on its way to `auto-restart`.
 _BEFORE_RESTART = frozenset({"dead-before-auto-restart", "failed-before-auto-restart"})
@@ -59,7 +61,7 @@ def judge(unit: UnitState) -> Judgement:
         return Standing.COMING, f"is waiting for its automatic restart (Result={unit.result}, {restarts(unit)})"
     if unit.active_state in _PASSING:
         return Standing.COMING, f"is {state}"
-    return _not_loaded(unit) or _failed(unit) or _inactive(unit, state)
+    return _failed(unit) or _not_loaded(unit) or _inactive(unit, state)
 
 
 def _not_loaded(unit: UnitState) -> Judgement | None:
@@ -67,6 +69,9 @@ def _not_loaded(unit: UnitState) -> Judgement | None:
         return Standing.NEVER, "is not installed (LoadState=not-found)"
     if unit.load_state == "masked":
         return Standing.NEVER, "is masked"
+    if unit.load_state == "error" and unit.file_state.startswith("masked"):
+        # systemd cannot load it, because the file that it is a link to is masked: "File exists".
+        return Standing.NEVER, "is masked, as an alias of a unit that is masked"
     if unit.load_state in ("bad-setting", "error"):
         words = f": {unit.load_error}" if unit.load_error else ""
         return Standing.NEVER, f"cannot be loaded (LoadState={unit.load_state}{words})"
@@ -75,17 +80,16 @@ def _not_loaded(unit: UnitState) -> Judgement | None:
 
 def _failed(unit: UnitState) -> Judgement | None:
     if unit.result == "start-limit-hit":
-        return (
-            Standing.NEVER,
-            f"failed, and systemd gave up restarting it (Result=start-limit-hit, {restarts(unit)})",
-        )
+        words = f"failed, and systemd gave up restarting it (Result=start-limit-hit, {restarts(unit)})"
+        return Standing.NEVER, words + _LOST.get(unit.load_state, "")
     if unit.active_state != "failed":
         return None
     words = f": {_RESULTS[unit.result]}" if unit.result in _RESULTS else ""
     words = f"failed (Result={unit.result}{_exit(unit)}{words})"
+    lost = _LOST.get(unit.load_state, "")
     if unit.restarts:
-        return Standing.NEVER, f"{words} after {restarts(unit)}, and no other is pending"
-    return Standing.NEVER, f"{words} and no restart is pending"
+        return Standing.NEVER, f"{words} after {restarts(unit)}, and no other is pending{lost}"
+    return Standing.NEVER, f"{words} and no restart is pending{lost}"
 
 
 def _inactive(unit: UnitState, state: str) -> Judgement:

@@ -64,7 +64,10 @@ class Manager:
     def look(self, name: str) -> Look:
         """One look at a unit and at all that it may wait for."""
         _check_name(name)
-        return self._look(unit_command(name, self.user))
+        look = self._look(unit_command(name, self.user))
+        if not look.asked:
+            raise NotYet(f"systemctl show did not answer for {name}") from IncompleteAnswer(name)
+        return look
 
     def look_at_all(self) -> Look:
         """One look at the manager: its state and queue, the units that failed or are on their way, and restarts."""

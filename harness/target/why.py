@@ -16,6 +16,16 @@ from harness.target.values import listed, seconds, span
 
 _LAST_WORDS = 4
 _ERROR = 3
+# Of programs that give their words no priority: what an error looks like.
+_ERROR_WORDS = re.compile(
+    r"\b(?:error|fatal|failed|failure|cannot|can't|could not|unable|denied|no such|not found|refused|invalid|"
+    r"unknown|exception|panic|already in use|out of memory|no space left|read-only)\b",
+    re.IGNORECASE,
+)
+# A login on a console ends with its getty, which systemd then starts anew: no fault, and often our own doing.
+_GETTY = re.compile(r"(?:(?:serial-|console-|container-)?getty(?:@.*)?|autologin(?:@.*)?)\.service")
+LOGOUTS = 2
+"""Restarts of a getty, within a window, that logouts explain; more of them nobody types."""
 # What a start of this Type= still lacks while its `start` step runs (systemd.service(5)).
 _LACKS = {
     "notify": "it has not said READY=1 yet",
@@ -68,7 +78,7 @@ def explain(look: Look, state: UnitState | None = None) -> Why:
     if state.sub_state.startswith("auto-restart"):
         words += restarts_told(look, state.name)
     if state.active_state == "failed":
-        words += _given_up(look)
+        words += _given_up(look, state)
     words += _triggers(look, state)
     if standing is Standing.NEVER:
         words += _last_words(look, state)
@@ -102,13 +112,27 @@ def restarts_told(look: Look, unit: str) -> str:
 
 
 def restarted_within(look: Look, unit: str, window: float) -> bool:
-    """Whether the journal tells of an automatic restart of a unit, or of two starts, in so many last seconds."""
+    """Whether the journal has an automatic restart of a unit, or two starts, in so many last seconds. A getty is
+    restarted by each logout, ours included, so it takes more than two restarts there."""
     recent = [
         entry.message_id
         for entry in look.entries
         if unit in entry.units and (since := look.since(entry.at_us)) is not None and since < window
     ]
+    if is_getty(unit):
+        return max(recent.count(RESTART_SCHEDULED), recent.count(STARTED)) > LOGOUTS
     return RESTART_SCHEDULED in recent or recent.count(STARTED) > 1
+
+
+def is_getty(unit: str) -> bool:
+    """Return whether a unit waits for logins on a console."""
+    return _GETTY.fullmatch(unit) is not None
+
+
+def is_after_logout(look: Look, state: UnitState) -> bool:
+    """Return whether a unit is only on its way because a login on its console has ended: a getty that ended well and
+    is started anew."""
+    return is_getty(state.name) and state.result == "success" and not restarted_within(look, state.name, math.inf)
 
 
 # -- a job in the queue -----------------------------------------------------------------------------------------
@@ -297,9 +321,10 @@ def _condition(look: Look) -> str:
     return f": {unmet[-1]}" if unmet else ""
 
 
-def _given_up(look: Look) -> str:
+def _given_up(look: Look, state: UnitState) -> str:
     """systemd 252 keeps the last Result= when it hits the start limit; only the journal tells."""
-    return "; systemd gave up: its start limit is hit" if any(_TOO_QUICKLY in e.message for e in look.entries) else ""
+    hit = any(_TOO_QUICKLY in e.message and e.at_us >= state.inactive_exit_us for e in look.entries)
+    return "; systemd gave up: its start limit is hit" if hit else ""
 
 
 def _triggers(look: Look, state: UnitState) -> str:
@@ -331,11 +356,28 @@ def _next(look: Look, timer: UnitState) -> str:
 
 
 def _last_words(look: Look, state: UnitState) -> str:
-    """What the unit itself said last, as against what systemd said of it; of one that cannot be loaded, the latter.
-    Where it says itself what is an error, its errors and its last word count, and not what it said in between."""
+    """What the unit itself said in its last start, as against what systemd said of it; of one that cannot be loaded,
+    the latter. Its errors stand first, and behind them its last word."""
     by_manager = state.load_state == "bad-setting"
-    said = [entry for entry in look.entries if entry.by_manager is by_manager and entry.message]
-    if any(entry.priority <= _ERROR for entry in said):
-        said = [entry for entry in said[:-1] if entry.priority <= _ERROR] + said[-1:]
-    unique = list(dict.fromkeys(entry.message for entry in said))[-_LAST_WORDS:]
-    return f"; {'systemd' if by_manager else 'it'} said: {' | '.join(unique)}" if unique else ""
+    said = [
+        entry
+        for entry in look.entries
+        if entry.by_manager is by_manager and entry.message and (by_manager or _is_of_last_start(state, entry))
+    ]
+    errors = [entry.message for entry in said if entry.priority <= _ERROR]
+    errors = errors or [entry.message for entry in said if _ERROR_WORDS.search(entry.message)]
+    errors = list(dict.fromkeys(errors))
+    if len(errors) >= _LAST_WORDS:
+        # The first ones name the cause; of what came of it the last one is enough.
+        errors = [*errors[: _LAST_WORDS - 1], errors[-1]]
+    last = [entry.message for entry in said]
+    shown = list(dict.fromkeys([*errors, *last[-1:]])) if errors else list(dict.fromkeys(last))[-_LAST_WORDS:]
+    return f"; {'systemd' if by_manager else 'it'} said: {' | '.join(shown)}" if shown else ""
+
+
+def _is_of_last_start(state: UnitState, entry: Entry) -> bool:
+    """Return whether an entry belongs to the unit's last start: by its invocation, or, where journald does not know
+    that, by its time."""
+    if entry.invocation and state.invocation:
+        return entry.invocation == state.invocation
+    return not state.inactive_exit_us or not entry.at_us or entry.at_us >= state.inactive_exit_us

@@ -38,6 +38,7 @@ from harness.transport.contract import (
 from harness.transport.errors import Cause, TransportError, TransportLost, Unavailable
 from harness.transport.link_ledger import Ledger
 from harness.transport.link_recovery import Backoff, Recovery, note
+from harness.transport.link_refusals import RefusedLogins
 from harness.transport.ssh.hostkeys import HostKey, read_host_keys
 
 __all__ = ["Backoff", "Link", "Unreachable"]
@@ -136,6 +137,7 @@ class Link:
             name=name,
         )
         self._ledger = Ledger()
+        self._refusals = RefusedLogins(clock)
 
     # -- what is asked of every transport
 
@@ -331,6 +333,7 @@ class Link:
             if errors and deadline.expired:
                 break
             try:
+                self._refusals.check(one.name)
                 self._open(one, deadline, others)
                 calls += 1
                 answer = self._call_again_once(call, one, deadline, repeatable and len(order) == 1)
@@ -338,6 +341,7 @@ class Link:
                 if deadline.cancellation.cancelled:
                     raise Cancelled(deadline.cancellation.reason) from None
                 errors.append(error)
+                self._refusals.note(one.name, error)
                 if deadline.expired and error.cause is Cause.TIMEOUT:
                     break  # Too little time was given; that is no fault of the transport.
                 heir = order[index + 1].name if others else ""
@@ -347,6 +351,7 @@ class Link:
                 notes[one.name] = note(error)
                 continue
             self._recovery.back(one)
+            self._refusals.forget(one.name)
             notes.pop(one.name, None)
             return answer, calls, tuple(notes.values())
         raise Unreachable(self._name, errors)
@@ -365,8 +370,14 @@ class Link:
     def _attempt(self, one: Transport) -> None:
         """One try in the background."""
         deadline = Deadline.after(PROBE_BOUND, cancellation=self._cancel)
-        self._open(one, deadline, 0)
-        one.run(":", deadline=deadline)
+        self._refusals.check(one.name)
+        try:
+            self._open(one, deadline, 0)
+            one.run(":", deadline=deadline)
+        except TransportError as error:
+            self._refusals.note(one.name, error)
+            raise
+        self._refusals.forget(one.name)
 
     def _open(self, one: Transport, deadline: Deadline, others: int) -> None:
         opener = self._openers.get(one.name)

@@ -284,7 +284,7 @@ def test_an_interrupt_is_an_interrupt(trial: Trial) -> None:
 
 
 def test_a_flood_is_counted_and_bounded_and_hides_nothing(trial: Trial) -> None:
-    lines = [f"[{n:5d}.000000] perl[{n}]: segfault at 1 ip 1 sp 1 error 4 in x[1+1]" for n in range(1, 501)]
+    lines = [f"[{n:5d}.000000] perl-{n}[{n}]: segfault at 1 ip 1 sp 1 error 4 in x[1+1]" for n in range(1, 501)]
     lines.insert(300, "[  300.500000] init[1]: segfault at 1 ip 1 sp 1 error 4 in x[1+1]")
     result = trial.carry([check("one", says(trial, *lines))], variables="findings_forbidden='~init'")
     target = result.targets[0]
@@ -337,3 +337,23 @@ def test_reports_tell_them(trial: Trial, capsys: pytest.CaptureFixture[str]) -> 
     assert "0 attempts" not in printed
     Terminal(sys.stdout, verbosity=-1).summary(result, "logs/r")
     assert "FINDING a  oops" in capsys.readouterr().out
+
+
+def test_the_same_again_is_one_finding_with_a_count(trial: Trial, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [f"[{n:5d}.000000] sshd[{n}]: segfault at 1 ip 1 sp 1 error 4 in sshd[1+1]" for n in range(1, 15)]
+    lines += ["[   20.000000] cron[99]: segfault at 1 ip 1 sp 1 error 4 in cron[1+1]"]
+    result = trial.carry([check("one", says(trial, *lines[:7])), check("two", says(trial, *lines[7:]))])
+    found = result.targets[0].findings
+    assert [each.count for each in found if each.name == "segfault"] == [14, 1]
+    assert found[0].checks == ("m.py::one", "m.py::two")
+    assert len([each for each in trial.events("finding") if each["harness.finding"] == "segfault"]) == 2
+    Terminal(sys.stdout).summary(result, "logs/r")
+    printed = capsys.readouterr().out
+    assert printed.count("FINDING a  segfault") == 2
+    assert "error 4 in sshd[1+1] (14 times)" in printed
+
+
+def test_units_and_devices_that_differ_by_a_number_are_not_the_same(trial: Trial) -> None:
+    lines = [f"[    1.000000] systemd[1]: getty@tty{n}.service: Failed with result 'exit-code'." for n in range(1, 4)]
+    result = trial.carry([check("one", says(trial, *lines))])
+    assert [each.count for each in result.targets[0].findings] == [1, 1, 1]

@@ -177,7 +177,7 @@ NOT_BOOTED = "System has not been booted with systemd as init system (PID 1). Ca
         ((1, "", "Failed to connect to bus: No such file or directory"), "joe", NotYet, "joe has no systemd manager"),
         ("nothing that can be understood", None, NotYet, "came without its states, jobs, clock"),
         ("== asked\nId=a\n== states\n== jobs\n== clock\n", None, NotYet, "did not say LoadState"),
-        ("== states\n== jobs\n== clock\nup 1\n== entries\n{half", None, NotYet, "journal could not be read"),
+        ("== states\n== jobs\n== clock\nup 1\n== entries\n{half", None, NotYet, "did not answer for a.service"),
     ],
 )
 def test_what_no_verdict_can_be_made_of(said: Said, user: str | None, error: type[Exception], words: str) -> None:

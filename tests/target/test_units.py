@@ -42,7 +42,7 @@ CASES = [
     ({"ActiveState": "failed", "SubState": "failed-before-auto-restart", "Result": "signal"}, Standing.COMING, "automatic restart (Result=signal"),
     ({"ActiveState": "inactive", "SubState": "dead-before-auto-restart"}, Standing.COMING, "automatic restart"),
     ({"LoadState": "not-found"}, Standing.NEVER, "not installed"),
-    ({"LoadState": "not-found", "ActiveState": "failed", "SubState": "failed"}, Standing.NEVER, "not installed"),
+    ({"LoadState": "not-found", "ActiveState": "failed", "SubState": "failed"}, Standing.NEVER, "its unit file is gone since"),
     ({"LoadState": "masked"}, Standing.NEVER, "masked"),
     ({"LoadState": "bad-setting", "LoadError": 'org.x "no ExecStart"'}, Standing.NEVER, "LoadState=bad-setting: no ExecStart)"),
     ({"LoadState": "error", "LoadError": "plain"}, Standing.NEVER, "LoadState=error: plain)"),

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+
+# What differs where the same is said again: process ids, addresses, times, counters. The number of a device or a unit
+# (tty1, vda2) is none of it.
+_VARIES = re.compile(
+    r"\[\d+\]|\bPID:? \d+|\bpid[ =]\d+|0x[0-9a-f]+|\b[0-9a-f]{8,}\b|\b\d{5,}\b|\b\d+(?:\.\d+)? ?(?:ms|s|min)\b|"
+    r"\bcounter is at \d+|\b\d+\.\d{3,}\b|\b\d+ times\b",
+    re.IGNORECASE,
+)
+
+
+def without_variables(text: str) -> str:
+    """Return a report's words without what differs each time that the same is reported."""
+    return _VARIES.sub("#", text)
 
 
 class Severity(StrEnum):
@@ -37,7 +51,8 @@ class Finding:
 
     `name` is its kind's, `title` its first line without the time stamp, `text` all its lines as they came. `checks` are
     the ids of those that ran when it began, or had just ended: a console lags behind. `first_line` and `last_line` are
-    the `event.sequence` of its first and last `console.line` in the record.
+    the `event.sequence` of its first and last `console.line` in the record. `count`: how often the same was said, up to
+    times, addresses and process ids; the text is that of the first time.
     """
 
     name: str
@@ -48,9 +63,11 @@ class Finding:
     checks: tuple[str, ...]
     first_line: int
     last_line: int
+    count: int = 1
 
     @property
     def short(self) -> str:
         """In one line."""
         odd = "" if self.ruling is Ruling.REPORTED else f", {self.ruling}"
-        return f"{self.name} ({self.severity}{odd}): {self.title}"
+        times = f" ({self.count} times)" if self.count > 1 else ""
+        return f"{self.name} ({self.severity}{odd}): {self.title}{times}"

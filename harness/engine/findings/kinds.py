@@ -326,6 +326,10 @@ SEEN: tuple[FindingKind, ...] = (
         "host_key_changed", ERROR, "SSH shows another host key than the known one: seen by harness, on no console",
         "(?!)", "https://man7.org/linux/man-pages/man8/sshd.8.html#SSH_KNOWN_HOSTS_FILE_FORMAT", printk=False,
     ),
+    _kind(
+        "unit_restarted", WARNING, "systemd restarted a unit by itself during the run: seen in its journal",
+        "(?!)", _DEBUG, printk=False,
+    ),
 )  # fmt: skip
 
 BY_NAME: dict[str, FindingKind] = {kind.name: kind for kind in (*KINDS, *SEEN)}

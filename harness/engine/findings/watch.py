@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from harness.deadline import Cancellation
-from harness.engine.findings.finding import Finding, Ruling, Severity
+from harness.engine.findings.finding import Finding, Ruling, Severity, without_variables
 from harness.engine.findings.rules import FindingRules
 from harness.events import Emitter, Level, Record
 
@@ -85,6 +85,7 @@ class TargetWatch:
         self._skipped = 0
         self._timer: asyncio.TimerHandle | None = None
         self._found: list[Finding] = []
+        self._same: dict[tuple[str, Ruling, str], int] = {}
         self._counts: Counter[str] = Counter()
         self._kept: Counter[tuple[str, Ruling]] = Counter()
         self._unmet = list(rules.required)
@@ -187,6 +188,13 @@ class TargetWatch:
         ruling = self._rules.ruling(kind, text)
         self._unmet = [selector for selector in self._unmet if not selector.picks(kind, text)]
         self._counts[kind.name] += 1
+        same = kind.name, ruling, without_variables(report.title)
+        if (index := self._same.get(same)) is not None:
+            first = self._found[index]
+            checks = tuple(dict.fromkeys((*first.checks, *report.first.checks)))
+            last = max(first.last_line, report.last.sequence)
+            self._found[index] = replace(first, count=first.count + 1, checks=checks, last_line=last)
+            return
         self._kept[kind.name, ruling] += 1
         count = self._kept[kind.name, ruling]
         if count <= KEPT:
@@ -194,6 +202,7 @@ class TargetWatch:
                 kind.name, kind.severity, ruling, report.title, text, report.first.checks,
                 report.first.sequence, report.last.sequence,
             )  # fmt: skip
+            self._same[same] = len(self._found)
             self._found.append(finding)
             if not told:
                 self._record(finding, kind.reference)
