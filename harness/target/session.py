@@ -167,7 +167,10 @@ class TargetSession:
         assert self._link is not None, "a session is started before it is used"
         endpoint = None
         if self._ssh is not None:
-            endpoint = SshEndpoint(self._ssh, deadline, events, self._keyring)
+            inner = None
+            if self._own is not None:
+                from harness.machine.argv import SSH_PORT as inner
+            endpoint = SshEndpoint(self._ssh, deadline, events, self._keyring, inner)
         return Target(
             name=self._spec.name,
             groups=self._host.groups,
