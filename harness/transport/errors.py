@@ -62,6 +62,8 @@ class Contact(StrEnum):
     """The server identified itself; the key exchange failed."""
     HOST_KEY = "host_key"
     """The server proved a host key that is not the expected one."""
+    HOST_KEY_UNKNOWN = "host_key_unknown"
+    """The server proved a host key, and none is known for it."""
     LOGIN_REFUSED = "login_refused"
     """The server refused the credentials, or the console's login did."""
     LOGIN_TIMED_OUT = "login_timed_out"
