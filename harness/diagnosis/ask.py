@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,11 +52,20 @@ def diagnose_error(error: TransportError, *, target: str, address: str = "", use
     return diagnose(Evidence(target, observations_of(error, address=address, user=user)))
 
 
-def diagnose_ssh(target: Target, error: TransportError, *, took: float = 20.0, waiting: str = "") -> Diagnosis:
+def diagnose_ssh(
+    target: Target,
+    error: TransportError,
+    *,
+    took: float = 20.0,
+    transports: Sequence[str] | None = None,
+    console: Callable[[], Sequence[str]] = lambda: (),
+    qmp: str = "",
+) -> Diagnosis:
     """Return why SSH does not serve, where an attempt of ours has just ended with `error`.
 
-    The machine is asked over each other transport in turn, until one answers. `took` is how long ago the attempt began,
-    in seconds: only what the machine has logged since then counts. Raises Cancelled.
+    The machine is asked over each other transport in turn (of `transports`, where they are given), until one answers.
+    `took` is how long ago the attempt began, in seconds: only what the machine has logged since then counts. `console`
+    returns the console's last lines once nothing has answered, `qmp` is QEMU's run state. Raises Cancelled.
     """
     endpoint = target.endpoint
     began = time.monotonic() - took
@@ -66,7 +75,7 @@ def diagnose_ssh(target: Target, error: TransportError, *, took: float = 20.0, w
     not_asked: list[tuple[str, str]] = []
     machine: MachineState | None = None
     blobs = offered_keys(endpoint.spec) if endpoint is not None else ()
-    for transport in target.transports:
+    for transport in target.transports if transports is None else transports:
         if transport in failed:
             continue
         try:
@@ -87,7 +96,8 @@ def diagnose_ssh(target: Target, error: TransportError, *, took: float = 20.0, w
             port=_inner_port(target),
             outer_port=endpoint.port if endpoint is not None else 22,
             host=endpoint.host if endpoint is not None else "",
-            waiting=waiting,
+            console=() if machine is not None else tuple(console()),
+            qmp=qmp,
             not_asked=tuple(not_asked),
         )
     )

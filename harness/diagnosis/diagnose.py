@@ -177,10 +177,9 @@ def _console(evidence: Evidence, seen: TransportObservation | None) -> Iterator[
             break
     text = "\n".join(lines)
     for rule in CONSOLE_RULES:
-        match = None
-        for match in rule.pattern.finditer(text):
-            pass
-        if match is not None:
+        found = list(rule.pattern.finditer(text))
+        if found:
+            match = found[-1]
             start = text.rfind("\n", 0, match.end()) + 1 if "\n" not in match[0].strip("\n") else match.start()
             line = text[max(start, 0) :].lstrip("\n").partition("\n")[0]
             yield RankedCause(
@@ -217,7 +216,7 @@ def _received(seen: TransportObservation) -> Iterator[RankedCause]:
     if not seen.received.strip():
         return
     for rule in RECEIVED_RULES:
-        match = rule.pattern.search(seen.received)
+        match = rule.pattern.search(seen.received) if seen.contact in rule.contacts else None
         if match is not None:
             told = f"it sent {quoted(seen.received)}"
             yield RankedCause(rule.name, _sentence(rule, match, seen), rule.certainty, rule.lasting, (told,))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from harness.diagnosis.rules import TextRule, text_rule
+from harness.diagnosis.rules import AT_LOGIN, TextRule, at, text_rule
 from harness.transport.errors import Contact
 
-RECEIVED_RULES: tuple[TextRule, ...] = (
+_IN_PLACE_OF_SSH = at(
+    frozenset((Contact.CLOSED_AFTER_TEXT, Contact.NOT_SSH)),
     text_rule(
         "max-startups", r"Exceeded MaxStartups",
         "sshd at {address} takes no more connections: MaxStartups logins are under way already",
@@ -30,6 +31,9 @@ RECEIVED_RULES: tuple[TextRule, ...] = (
     text_rule(
         "telnet", r"(?:^|\n)(?:\S+ )?login: ?$", "at {address} a login prompt answers (telnet?), and not sshd", lasting=True,
     ),
+)  # fmt: skip
+_BESIDE_A_REFUSAL = at(
+    AT_LOGIN,
     text_rule(
         "shell-nologin", r"[Tt]his account is currently not available",
         "the login shell of {user} runs no commands: the account is closed with nologin(8)", lasting=True,
@@ -59,6 +63,7 @@ RECEIVED_RULES: tuple[TextRule, ...] = (
     ),
     text_rule("input-output-error", r"Input/output error", "the machine cannot read its disk (Input/output error)"),
 )  # fmt: skip
+RECEIVED_RULES: tuple[TextRule, ...] = (*_IN_PLACE_OF_SSH, *_BESIDE_A_REFUSAL)
 """By what the peer sent in place of an identification, beside a refusal, or in a shell's place."""
 
 CONSOLE_RULES: tuple[TextRule, ...] = (
@@ -125,6 +130,7 @@ OUTSIDE: dict[Contact, str] = {
     Contact.IN_USE: "sshd at {address} has no channel left",
     Contact.LOST: "the connection to {address} was lost",
     Contact.PANIC: "the kernel has panicked",
+    Contact.MISCONFIGURED: "SSH cannot be used as the inventory describes it",
 }
 """What each result of SSH says by itself; the sentence where nothing more is known."""
 

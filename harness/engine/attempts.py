@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from harness.api.assertion import explain, location, stack
-from harness.api.check import Check, Condition, Never, Settings, Skip
+from harness.api.check import Check, Condition, Never, Settings, Skip, diagnosis_of
 from harness.clock import Clock, lost_time
 from harness.deadline import Allowance, Deadline
 from harness.engine.captured import Capture, shortened
 from harness.engine.observation import refuse_as_observation
-from harness.engine.outcome import CheckResult, Observation, Outcome, reason_of
+from harness.engine.outcome import CheckResult, Observation, Outcome, reason_of, told_of
 from harness.engine.retry import Retry
 from harness.engine.waiting import FirstLook, Waits
 from harness.errors import Cancelled, DeadlineExpired, HarnessError, InfrastructureError, UsageError
@@ -61,6 +61,7 @@ _ROUNDING = 1e-6
 UNCHANGED_ATTEMPTS = 5
 UNCHANGED_SECONDS = 10.0
 """With `fail_fast_unchanged`: so many attempts in a row, over so many seconds, must have seen the same."""
+_DIAGNOSED = (Outcome.FAILED, Outcome.UNREACHABLE)
 # An interval of 0 must still leave the target some time of its own.
 SHORTEST_PAUSE = 0.01
 
@@ -112,7 +113,7 @@ class CheckRun:
     """Carries one check on one target to its verdict. Thousands may be waiting at once, so it is kept small."""
 
     __slots__ = (
-        "_admitted", "_attempts", "_capture", "_changes", "_check", "_clock", "_delays", "_died", "_error_type",
+        "_admitted", "_attempts", "_capture", "_changes", "_check", "_clock", "_delays", "_diagnosis", "_died", "_error_type",
         "_events", "_first_look", "_held", "_held_since", "_is_last", "_jitter", "_limit", "_longest", "_looked",
         "_lost", "_make_target", "_misconfigured", "_observations", "_observed", "_output", "_pause", "_pool",
         "_refusals", "_retry", "_same_since", "_seen", "_settings", "_short_since", "_spent", "_still", "_tally",
@@ -187,6 +188,8 @@ class CheckRun:
         self._warnings: tuple[str, ...] = ()
         self._misconfigured = False
         self._unreached = unreached
+        # Of the last attempt that gave one: an attempt that was cut off takes nothing back.
+        self._diagnosis: dict[str, Any] | None = None
 
     async def run(self) -> CheckResult:
         """The verdict. Every attempt is an event before its outcome is used for anything."""
@@ -241,6 +244,7 @@ class CheckRun:
             misconfigured=self._misconfigured,
             is_pure=self._error_type == AssertionError.__name__ and not self._tally.is_asked,
             output=self._output,
+            diagnosis=self._diagnosis if outcome in _DIAGNOSED else None,
         )
         tell_warnings(result, self._events)
         # Where no attempt ended with an error, what was seen did not hold until the budget was over.
@@ -262,6 +266,7 @@ class CheckRun:
             error_message=reason.error_message,
             error_type=reason.error_type,
             why=reason.why,
+            diagnosis=told_of(result.diagnosis),
         )
         return result
 
@@ -423,6 +428,8 @@ class CheckRun:
         self._tally.is_asked |= bool(self._tally.probes)
         self._admitted |= look.admitted
         self._error_type = "" if look.error is None else type(look.error).__name__
+        if not isinstance(look.error, Timeout | DeadlineExpired):
+            self._diagnosis = diagnosis_of(look.error)
         if look.error is not None:
             try:
                 return self._judge(look.error, sight)
@@ -456,7 +463,7 @@ class CheckRun:
                     return Outcome.ERROR, str(error), True, location(error, code)
                 sight.cut_off = True
                 given_up = self._is_refused(error) or self._unreached(error)
-                return Outcome.UNREACHABLE, error.message, given_up, location(error, code)
+                return Outcome.UNREACHABLE, self._unreachable(error), given_up, location(error, code)
             case UsageError():
                 # Waiting mends no flag, no inventory and no command that nobody can run.
                 self._misconfigured = True
@@ -473,6 +480,14 @@ class CheckRun:
             stack=stack(error),
         )
         return Outcome.ERROR, explain(error, code), True, location(error, code) or str(self._check.source)
+
+    def _unreachable(self, error: TransportError) -> str:
+        """Return why no transport served, the cause first; keep its diagnosis."""
+        from harness.diagnosis.ask import diagnose_error
+
+        found = diagnose_error(error, target=self._target_name)
+        self._diagnosis = found.plain()
+        return f"{found.headline}; {error.message}" if found.headline else error.message
 
     def _is_short(self, why: str) -> tuple[Outcome, str, bool, str]:
         """The attempt could not be made for want of something that others may give back: it is made again, for a

@@ -167,9 +167,7 @@ class TargetSession:
         assert self._link is not None, "a session is started before it is used"
         endpoint = None
         if self._ssh is not None:
-            inner = None
-            if self._own is not None:
-                from harness.machine.argv import SSH_PORT as inner
+            inner = self._own.guest_ssh_port if self._own is not None else None
             endpoint = SshEndpoint(self._ssh, deadline, events, self._keyring, inner)
         return Target(
             name=self._spec.name,
@@ -208,6 +206,11 @@ class TargetSession:
         """Where the raw console log lies; empty when there is none."""
         log = self.console_log_path
         return str(log) if log.exists() else ""
+
+    @property
+    def qemu_state(self) -> str:
+        """QEMU's run state (`query-status`); empty where it is not known, or there is no machine of ours."""
+        return self._own.qemu_state if self._own is not None else ""
 
     @property
     def broken(self) -> str:

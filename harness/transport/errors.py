@@ -76,6 +76,8 @@ class Contact(StrEnum):
     """Somebody else uses the console, or the server has no channel left."""
     LOST = "lost"
     """An open connection went away."""
+    MISCONFIGURED = "misconfigured"
+    """What the inventory says of this transport cannot work."""
     NOT_TRIED = "not_tried"
     """The harness did not use this transport."""
 
@@ -129,7 +131,7 @@ _CONTACT_OF = {
     Cause.LOGIN: Contact.LOGIN_REFUSED,
     Cause.PASSWORD_EXPIRED: Contact.LOGIN_REFUSED,
     Cause.BECOME: Contact.NO_SHELL,
-    Cause.CONFIG: Contact.NOT_TRIED,
+    Cause.CONFIG: Contact.MISCONFIGURED,
 }
 
 

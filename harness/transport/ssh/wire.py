@@ -307,7 +307,9 @@ def tcp_connect(spec: SshSpec, deadline: Deadline) -> socket.socket:
 
 _TELLS_MOST = (Contact.RESET, Contact.REFUSED, Contact.TIMED_OUT, Contact.NO_ROUTE)
 """Of several addresses of one name, the result that tells most of the machine comes first."""
-_NO_ROUTE = frozenset((errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EACCES, errno.EPERM))
+_NO_ROUTE = frozenset(
+    (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EACCES, errno.EPERM)
+)
 
 
 def _contact(error: OSError) -> Contact:
