@@ -86,8 +86,8 @@ def explain_silence(target: Target, refusal: Unavailable, *, took: float = 20.0)
     """Raise Never or NotYet with the cause of a refusal, seen from inside; `took` is how long ago the attempt began, in
     seconds.
 
-    Where sshd's unit is not up, that is the cause. Where it is, the machine is asked on, over each other transport: what
-    sshd has logged, who listens, the link, the packet filter, the account, its settings. Never is raised where the
+    Where sshd's unit is not up, that is the cause. Where it is, the machine is asked more, over each other transport:
+    what sshd has logged, who listens, the link, the packet filter, the account, its settings. Never is raised where the
     machine itself gives a reason that waiting does not end.
     """
     try:

@@ -238,8 +238,8 @@ def key_modes(evidence: Evidence, seen: TransportObservation) -> Found | None:
             continue
         if problem := _mode_problem(each, owner):
             return Found(
-                f"sshd ignores the authorized keys of {seen.user or 'the user'}: bad ownership or modes of {each.path}, "
-                f"which {problem}",
+                f"sshd ignores the authorized keys of {seen.user or 'the user'}: bad ownership or modes of "
+                f"{each.path}, which {problem}",
                 Certainty.SHOWN,
                 (f"ls -l: {each.mode}, uid {each.uid}",),
             )

@@ -1,6 +1,8 @@
 """Causes that the machine's own log gives: what sshd, PAM and the TCP wrappers write (auth.c, auth2*.c, sshd.c, servconf.c
 and misc.c of OpenSSH 7.4 to 10.0; the modules of Linux-PAM 1.3 to 1.6; hosts_access(3)). Pure."""
 
+# ruff: noqa: E501 - a row of a table is easier to read as one line
+
 from __future__ import annotations
 
 from harness.diagnosis.rules import ANY, AT_LOGIN, BEFORE_GREETING, Certainty, TextRule, at, text_rule

@@ -69,7 +69,8 @@ def short_of_memory(evidence: Evidence, seen: TransportObservation) -> Found | N
     if machine.memory_free_kb > LITTLE_MEMORY * machine.memory_total_kb:
         return None
     return Found(
-        f"the machine is short of memory: {machine.memory_free_kb // 1024} of {machine.memory_total_kb // 1024} MB are left",
+        f"the machine is short of memory: {machine.memory_free_kb // 1024} of {machine.memory_total_kb // 1024} MB are "
+        "left",
         Certainty.POSSIBLE,
         ("/proc/meminfo",),
     )

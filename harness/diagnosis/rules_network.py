@@ -23,8 +23,8 @@ _ENDS = BEFORE_GREETING | {Contact.CLOSED_AFTER_TEXT, Contact.NOT_SSH}
 
 
 def _port(evidence: Evidence) -> int:
-    """Return sshd's port on the machine: behind a forwarded port, the one that we connect to where somebody listens on it
-    there, else the usual one."""
+    """Return sshd's port on the machine: behind a forwarded port, the one that we connect to where somebody listens on
+    it there, else the usual one."""
     if evidence.port is not None:
         return evidence.port
     listening = {each.port for each in evidence.machine.listeners} if evidence.machine is not None else set()
@@ -48,7 +48,7 @@ def qemu_state(evidence: Evidence, seen: TransportObservation) -> Found | None:
     del seen
     said = {
         "paused": "the machine is paused: QEMU has stopped its CPUs",
-        "io-error": "the machine is stopped: QEMU cannot write to its disk (io-error), often because the host's disk is full",
+        "io-error": "the machine is stopped: QEMU cannot write to its disk (io-error); is the host's disk full?",
         "internal-error": "the machine is stopped: QEMU has met an internal error",
         "guest-panicked": "the kernel has panicked",
         "shutdown": "the machine is shut down",
@@ -216,7 +216,8 @@ def queue_full(evidence: Evidence, seen: TransportObservation) -> Found | None:
     for each in _at_port(evidence, machine):
         if each.waiting is not None and each.backlog and each.waiting > each.backlog:
             return Found(
-                f"sshd does not accept connections: {each.waiting} wait in the queue of port {each.port}, which is full",
+                f"sshd does not accept connections: {each.waiting} wait in the queue of port {each.port}, "
+                "which is full",
                 Certainty.SAID,
                 (f"ss: Recv-Q {each.waiting}, Send-Q {each.backlog}",),
             )

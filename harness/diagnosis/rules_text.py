@@ -1,5 +1,7 @@
 """Causes that a peer's own text gives, what a console shows, and what each result of SSH means by itself. Pure."""
 
+# ruff: noqa: E501 - a row of a table is easier to read as one line
+
 from __future__ import annotations
 
 from harness.diagnosis.rules import AT_LOGIN, TextRule, at, text_rule

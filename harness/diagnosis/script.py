@@ -16,8 +16,8 @@ from harness.target.observe import SOCKETS
 
 LOG_LINES = 80
 LOG_SECONDS = 300
-"""Seconds of the log that are asked for: getting a shell on a console may take long, and our own attempt was before that.
-What is older than the attempt is left out when the answer is read."""
+"""Seconds of the log that are asked for: getting a shell on a console may take long, and our own attempt was before
+that. What is older than the attempt is left out when the answer is read."""
 _UNITS_ASKED = ("ssh.service", "sshd.service", "ssh.socket", "sshd.socket")
 _LOG_OF = (
     *(f"_COMM={name}" for name in ("sshd", "sshd-session", "sshd-auth", "dropbear")),
@@ -108,7 +108,8 @@ for f in deny allow; do
 [ -r /etc/hosts.$f ] && { s hosts_$f; grep -v -E '^[[:space:]]*(#|$)' /etc/hosts.$f | head -n 20 | c 2000; }
 done
 d=$(command -v sshd 2>/dev/null) || d=
-s program; if [ -n "$d" ]; then echo there; grep -q -F libwrap.so "$d" 2>/dev/null && echo libwrap; else echo missing; fi
+s program
+if [ -n "$d" ]; then echo there; grep -q -F libwrap.so "$d" 2>/dev/null && echo libwrap; else echo missing; fi
 s processes
 for d in /proc/[0-9]*/stat; do
 { read -r l <"$d"; } 2>/dev/null || continue

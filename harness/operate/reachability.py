@@ -18,8 +18,8 @@ from harness.transport.errors import Contact, TransportError
 SSH_TIMEOUT = 20.0
 """Seconds that SSH has to answer."""
 STOPPED_TIMEOUT = 4.0
-"""Seconds that it has where the console's log ends with a panic, or QEMU says that the machine does not run: the log may
-be of an earlier boot."""
+"""Seconds that it has where the console's log ends with a panic, or QEMU says that the machine does not run: the log
+may be of an earlier boot."""
 CONSOLE_TIMEOUT = 90.0
 """Seconds that a console has to give a shell."""
 _RUNNING = ("", "running")
@@ -151,9 +151,8 @@ _TOLD: Mapping[Contact, str] = {
 def _told(seen: TransportObservation) -> str:
     words = _TOLD.get(seen.contact, seen.contact.value.replace("_", " "))
     if seen.answered:
-        details = [
-            each for each in (seen.address, f"{seen.duration:.1f} s" if seen.duration is not None else "") if each
-        ]
-        return f"{seen.transport} {words}{f' ({', '.join(details)})' if details else ''}"
+        details = [seen.address] if seen.address else []
+        details += [f"{seen.duration:.1f} s"] if seen.duration is not None else []
+        return f"{seen.transport} {words} ({', '.join(details)})" if details else f"{seen.transport} {words}"
     message = f" ({one_line(seen.message, 200)})" if seen.message else ""
     return f"{seen.transport}: {words}{message}"

@@ -1,5 +1,7 @@
 """Each cause as a row: recorded evidence in, the name of the cause and its headline out."""
 
+# ruff: noqa: E501, W291 - a row of a table is easier to read as one line
+
 from __future__ import annotations
 
 from dataclasses import replace

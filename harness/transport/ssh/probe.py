@@ -378,7 +378,7 @@ class _Stream:
             data = self._sock.recv(65536)
         except OSError as error:
             what = "reset the connection" if error.errno == errno.ECONNRESET else "broke the connection"
-            contact = _CONTACT.get((cause, bool(self._data), False), None)
+            contact = _CONTACT.get((cause, bool(self._data), False))
             raise self.failure(
                 f"{what} instead of sending {wanted} ({os.strerror(error.errno or 0)}){self._sent()}",
                 cause,
