@@ -164,7 +164,8 @@ def test_all_calls_of_a_program_have_one_bound_of_time(tmp_path: Path, monkeypat
         bounds.append(seconds)
         if seconds < 200:
             raise subprocess.TimeoutExpired("", seconds)
-        return process.communicate()
+        stdout, stderr = process.communicate()
+        return stdout, stderr
 
     monkeypatch.setattr(script, "_outputs", outputs)
     monkeypatch.setattr(script, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))

@@ -9,12 +9,14 @@ from harness.transport.errors import Cause, TransportError, Unavailable
 from harness.transport.link import Link, Unreachable
 from harness.transport.link_refusals import PAUSE
 
-from .test_link import Events, Fake, FakeClock, Opening
+from tests.clocks import ManualClock
+
+from .test_link import Events, Fake, Opening
 
 REFUSED = Unavailable("the login of root was refused: Login incorrect", cause=Cause.LOGIN, transport="serial")
 
 
-def a_link(*transports: Fake, clock: FakeClock) -> Link:
+def a_link(*transports: Fake, clock: ManualClock) -> Link:
     return Link(transports, events=Events(), clock=clock, name="vm1", background=False, chance=lambda: 0.5)
 
 
@@ -40,7 +42,7 @@ def down() -> Fake:
 
 @pytest.mark.parametrize("cause", [Cause.LOGIN, Cause.PASSWORD_EXPIRED])
 def test_ten_attempts_type_a_refused_password_once(cause: Cause) -> None:
-    clock = FakeClock()
+    clock = ManualClock()
     serial, tries = refusing()
     REFUSED.cause = cause
     try:
@@ -59,7 +61,7 @@ def test_ten_attempts_type_a_refused_password_once(cause: Cause) -> None:
 
 
 def test_after_a_while_it_is_tried_again() -> None:
-    clock = FakeClock()
+    clock = ManualClock()
     serial, tries = refusing()
     link = a_link(down(), serial, clock=clock)
     attempt(link)
@@ -75,7 +77,7 @@ def test_after_a_while_it_is_tried_again() -> None:
 
 
 def test_other_errors_are_tried_as_often_as_they_were() -> None:
-    clock = FakeClock()
+    clock = ManualClock()
     tries: list[int] = []
 
     def closed() -> Exception:
@@ -89,7 +91,7 @@ def test_other_errors_are_tried_as_often_as_they_were() -> None:
 
 
 def test_a_refusal_that_the_background_meets_counts_too() -> None:
-    clock = FakeClock()
+    clock = ManualClock()
     serial, tries = refusing()
     link = a_link(Opening("ssh"), serial, clock=clock)
     attempt(link, "serial")
