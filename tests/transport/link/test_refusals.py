@@ -8,7 +8,6 @@ from harness.deadline import Deadline
 from harness.transport.errors import Cause, TransportError, Unavailable
 from harness.transport.link import Link, Unreachable
 from harness.transport.link_refusals import PAUSE
-
 from tests.clocks import ManualClock
 
 from .test_link import Events, Fake, Opening
