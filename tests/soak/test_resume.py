@@ -115,8 +115,9 @@ def test_reading_for_a_resume_holds_one_iteration_of_each_target() -> None:
         tracemalloc.stop()
         return found
 
-    peak(10)
-    assert peak(4000) < 2 * peak(400)
+    # The least of three: what the interpreter itself caches for later use counts for the first of them only.
+    few, many = (min(peak(count) for _ in range(3)) for count in (400, 4000))
+    assert many < 2 * few
 
 
 def test_time_spent_goes_on_from_what_was_spent_and_not_from_the_longest_target(place: Place) -> None:

@@ -35,7 +35,11 @@ _CONTROL_D = rb"(?:[^\n]*\n)?[ \t]*\(or (?:press|type) Control-D[^\n]*\): ?\Z"
 _MAINTENANCE = re.compile(
     rb"root password for (?:system )?maintenance" + _CONTROL_D + rb"|root password for login: ?\Z", re.IGNORECASE
 )
-_MAINTENANCE_ENTER = re.compile(rb"Press Enter for (?:system )?maintenance" + _CONTROL_D, re.IGNORECASE)
+# Its second line alone asks for nothing that can be known: with Enter, the whole question is asked again.
+_MAINTENANCE_ENTER = re.compile(
+    rb"Press Enter for (?:system )?maintenance" + _CONTROL_D + rb"|\A\s*\(or (?:press|type) Control-D[^\n]*\): ?\Z",
+    re.IGNORECASE,
+)
 _ROOT_LOCKED = re.compile(rb"Cannot open access to console, the root account is locked")
 _REFUSED = re.compile(
     rb"(?:login incorrect|authentication failure|permission denied|incorrect password|maximum number of tries"

@@ -350,6 +350,7 @@ CLASSIFIED = {
     b"Give root password for system maintenance\n(or type Control-D for normal startup):": Prompt.MAINTENANCE,
     b"Press Enter for maintenance\r\n(or press Control-D to continue): ": Prompt.MAINTENANCE_ENTER,
     b"Give root password for maintenance\r\n(or press Control-D to continue): \r\nroot@vm1:~# ": Prompt.OTHER,
+    b"\r\n(or press Control-D to continue): ": Prompt.MAINTENANCE_ENTER,
     b"Cannot open access to console, the root account is locked.\r\nPress Enter to continue.\r\n": Prompt.ROOT_LOCKED,
 }
 
