@@ -53,6 +53,7 @@ _PASSWORD = re.compile(rb"(?:password|passwort|passphrase|passcode)(?: for [^\n:
 # The same where somebody else writes all the while: a prompt's own words, whatever stands behind them.
 _NAME_AMID = re.compile(rb"(?:^|[^\w.-])(?!last )(?:[\w.-]+ login|username) ?: (?!\S+ \(automatic)", re.IGNORECASE)
 _PASSWORD_AMID = re.compile(rb"(?:password|passwort|passphrase|passcode)(?: for [^\n:]+)? ?: ", re.IGNORECASE)
+_LINE_END = re.compile(rb"\r+\n")
 _SHELL_PROMPT = re.compile(rb"(?:^|\n)[^\n]{0,200}[$#%>] ?\Z")
 _HARNESS = re.compile(rb"(?:^|\n)[a-z2-9]{8}<![^|\n]*\|\d{1,19}>|(?:^|\n)([a-z2-9]{8}):[^\n]*:\1(?:\n|$)")
 
@@ -83,7 +84,8 @@ def classify(seen: bytes, *, amid: bool = False, past: bool = False) -> Prompt:
     `amid`: somebody writes all the while, so a prompt may have stood at the end and does no more. Then
     a prompt is only likely. `past`: a refusal in it was somebody else's.
     """
-    text = strip_ansi(seen.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+    # Programs that end their lines with CR LF on a terminal that adds a CR end them with CR CR LF.
+    text = strip_ansi(_LINE_END.sub(b"\n", seen).replace(b"\r", b"\n"))
     if _HARNESS.search(text):
         return Prompt.HARNESS
     if _MAINTENANCE.search(text):
@@ -113,7 +115,7 @@ def unexpected(seen: bytes, *expected: Prompt) -> bool:
     `expected`: what that answer may hold, in this order; a prompt may stand there several times in a row. Anything
     else was written by somebody else, or earlier.
     """
-    text = strip_ansi(seen.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+    text = strip_ansi(_LINE_END.sub(b"\n", seen).replace(b"\r", b"\n"))
     left = list(expected)
     for found in _LOGIN_WORDS.finditer(text):
         kind = Prompt[found.lastgroup or "OTHER"]

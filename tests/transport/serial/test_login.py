@@ -351,6 +351,7 @@ CLASSIFIED = {
     b"Press Enter for maintenance\r\n(or press Control-D to continue): ": Prompt.MAINTENANCE_ENTER,
     b"Give root password for maintenance\r\n(or press Control-D to continue): \r\nroot@vm1:~# ": Prompt.OTHER,
     b"\r\n(or press Control-D to continue): ": Prompt.MAINTENANCE_ENTER,
+    b"\r\r\nGive root password for maintenance\r\r\n(or press Control-D to continue): ": Prompt.MAINTENANCE,
     b"Cannot open access to console, the root account is locked.\r\nPress Enter to continue.\r\n": Prompt.ROOT_LOCKED,
 }
 
