@@ -23,18 +23,30 @@ from harness.events.emitter import Emitter
 from harness.transport.errors import Cause, Unavailable
 from harness.transport.serial.console import Console, strip_ansi
 from harness.transport.serial.echo import await_echo, echo_is_off
-from harness.transport.serial.prompts import Prompt, booting, classify, refusal, timed_out, unexpected
+from harness.transport.serial.prompts import (
+    Prompt,
+    booting,
+    classify,
+    ends_with_shell_prompt,
+    refusal,
+    timed_out,
+    unexpected,
+)
 from harness.transport.serial.reader import Reader
 from harness.transport.serial.requests import Nonce, request
 from harness.transport.serial.sieve import Sieved
 
 _QUIET = 0.12
+_PROMPT_QUIET = 0.04  # the same where a prompt for a name or a password stands at the end: it is complete
 _SLICE = 0.6  # seconds: in a flood a prompt is soon out of what is kept
 _FIRST_WORD = 4.5  # seconds, beyond the first half one, that a console is given to say anything at all
 _MEASURABLE = 8  # bytes that tell something of a line's rate
 _PROBE_WAIT = 1.5
 _BURST = 4.0
-_ECHO_QUIET, _ECHO_AT_MOST = 0.4, 5.0  # seconds for an echo: without a word from the console, and with many
+# Seconds for an echo: at least, and with many words from the console. A line editor echoes once it is scheduled, which
+# takes as long as any other answer of the machine, so the longest of those that were measured counts that many times.
+_ECHO_QUIET, _ECHO_AT_MOST, _ECHO_SPARE = 0.08, 5.0, 4
+_ECHO_MACHINE = 0.4  # seconds, at most, that count of what the machine took from the name to the password's prompt
 _ECHO_DOUBT = 1.5  # the first of them in doubt: a shell's line editor echoes nothing until it is scheduled
 _TURNS_DOWN_AGAIN = 4  # times that a refusal is looked at, where others write login prompts all the while
 _LATE_LOGINS = 3  # logins that the machine may end before they are through
@@ -91,6 +103,8 @@ class Login:
         self._asked = False  # what stands there answers a newline of ours, behind an echo of ours
         self._refusals = 0
         self._echo_took = 0.0
+        self._typed_at = 0.0
+        self._prompt_took = 0.0  # from the name to the password's prompt
         self._amid = False  # somebody wrote all the while that we waited for a quiet
         self._calm_at = 0.0
         self._timed_out_at = -1
@@ -230,7 +244,9 @@ class Login:
         return self._who.user.encode() in strip_ansi(self._reader.since(self._place))
 
     def _echo_wait(self) -> float:
-        return self._console.timing.window(max(_ECHO_DOUBT if self._doubt else _ECHO_QUIET, 4 * self._echo_took))
+        took = _ECHO_SPARE * max(self._console.timing.latency, self._echo_took)
+        least = _ECHO_DOUBT if self._doubt else max(_ECHO_QUIET, min(self._prompt_took, _ECHO_MACHINE))
+        return self._console.timing.window(max(least, took))
 
     def _ask_again(self, deadline: Deadline) -> None:
         """Types a newline, and has only what was written after it for an answer."""
@@ -324,6 +340,7 @@ class Login:
         self._type(f"{self._who.user}\n".encode(), deadline, expected=(Prompt.PASSWORD,))
         # The name is echoed at once; the password's prompt takes its time on a slow machine.
         self._settle_for_prompt(deadline, 15.0, echoed=self._who.user)
+        self._prompt_took = max(0.0, self._reader.last - self._typed_at)
 
     def _give_password(self, deadline: Deadline) -> bool:
         if not self._names:  # a login that somebody else began
@@ -426,6 +443,7 @@ class Login:
         self._place, self._lines = self._reader.total, self._heard.count
         self._expected, self._asked = expected, False
         self._console.write(data, deadline=deadline, secret=secret)
+        self._typed_at = deadline.clock.monotonic()
 
     def _settle(self, deadline: Deadline, at_most: float) -> None:
         self._hush(self._place, deadline, self._console.timing.window(at_most))
@@ -440,13 +458,18 @@ class Login:
     def _settle_for_prompt(self, deadline: Deadline, at_most: float, *, echoed: str) -> None:
         """Waits for a prompt that is known, or for anything that is more than the echo and then a longer quiet."""
         end = deadline.clamp(self._console.timing.window(at_most))
-        quiet = _QUIET
+        quiet = _PROMPT_QUIET
         while not end.expired:
             deadline.check("waiting for the login to answer")
             rest = max(0.05, min(_SLICE, end.remaining()))
             self._hush(self._place, deadline, rest, quiet=quiet)
             seen = self._reader.since(self._place)
-            if self._classify() is not Prompt.OTHER:
+            if quiet < _QUIET:
+                if self._is_only_answer():
+                    break
+                quiet = _QUIET
+                continue
+            if self._classify() is not Prompt.OTHER or (not self._amid and ends_with_shell_prompt(seen)):
                 break
             more = strip_ansi(seen).decode("utf-8", "replace").replace("\r", "\n").strip() not in ("", echoed)
             if more and quiet > _QUIET and not self._amid:
@@ -455,6 +478,14 @@ class Login:
                 deadline.sleep(0.05)
             quiet = 0.5 if more else _QUIET
         self._answer_queries(deadline)
+
+    def _is_only_answer(self) -> bool:
+        """Whether what was heard is a prompt for a name or a password that was expected, and nobody has written but the
+        login: then it is complete."""
+        seen = self._reader.since(self._place)
+        if self._doubt or self._amid or self._heard.count > self._lines or unexpected(seen, *self._expected):
+            return False
+        return self._classify() in (Prompt.NAME, Prompt.PASSWORD)
 
     def _answer_queries(self, deadline: Deadline) -> None:
         """Answers a shell that asks its terminal something and would wait; each question once."""

@@ -39,6 +39,7 @@ _PASSWORD = re.compile(rb"(?:password|passwort|passphrase|passcode)(?: for [^\n:
 # The same where somebody else writes all the while: a prompt's own words, whatever stands behind them.
 _NAME_AMID = re.compile(rb"(?:^|[^\w.-])(?!last )(?:[\w.-]+ login|username) ?: (?!\S+ \(automatic)", re.IGNORECASE)
 _PASSWORD_AMID = re.compile(rb"(?:password|passwort|passphrase|passcode)(?: for [^\n:]+)? ?: ", re.IGNORECASE)
+_SHELL_PROMPT = re.compile(rb"(?:^|\n)[^\n]{0,200}[$#%>] ?\Z")
 _HARNESS = re.compile(rb"(?:^|\n)[a-z2-9]{8}<![^|\n]*\|\d{1,19}>|(?:^|\n)([a-z2-9]{8}):[^\n]*:\1(?:\n|$)")
 
 
@@ -101,6 +102,12 @@ def unexpected(seen: bytes, *expected: Prompt) -> bool:
         if not left:
             return True
     return False
+
+
+def ends_with_shell_prompt(seen: bytes) -> bool:
+    """Return whether the stream ends as most shells' prompts do (``$``, ``#``, ``%``, ``>``): a reason to ask a shell at
+    once, and no proof that there is one."""
+    return _SHELL_PROMPT.search(strip_ansi(seen.replace(b"\r", b"\n"))) is not None
 
 
 def timed_out(seen: bytes) -> bool:

@@ -166,11 +166,11 @@ class Session(Reader):
         """Start the loader, type the program into it, and start that. Raises Unavailable(cause=NO_SHELL)."""
         timing, began = self._console.timing, deadline.clock.monotonic()
         line = f"{loader(mark.first, mark.second)}\n".encode()
-        started = re.compile(f"{mark.whole}\\+{mark.whole}(z?)[\r\n]".encode())
+        ready = re.compile(f"{mark.whole}\\+{mark.whole}(z?)[\r\n]".encode())
         for quiet in _START_WAITS:
             began = deadline.clock.monotonic()
             self._console.write(line, deadline=deadline)
-            found = self.wait_while_talking(started, place, deadline, quiet=timing.window(quiet))
+            found = self.wait_while_talking(ready, place, deadline, quiet=timing.window(quiet))
             if found is not None:
                 break
             deadline.check("starting `sh` on the console")
@@ -183,11 +183,14 @@ class Session(Reader):
         timing.note_bytes(len(line), deadline.clock.monotonic() - began - timing.latency)
         folder = f"harness-{Nonce.fresh().whole}"
         halves = (hello.first, hello.second)
-        pieces = program(name=folder, hello=halves, inline=self._inline, dirs=DIRS)
-        shorter = program(name=folder, hello=halves, inline=self._inline, dirs=DIRS, has_tools=True)
         began, heard = deadline.clock.monotonic(), self.total
-        if not (found[1] and self._start_packed(packed(shorter), mark, hello, deadline)):
-            typed = [*pieces, ""]
+        started = False
+        if found[1]:
+            shorter = program(name=folder, hello=halves, inline=self._inline, dirs=DIRS, has_tools=True)
+            began = deadline.clock.monotonic()
+            started = self._start_packed(packed(shorter), mark, hello, deadline)
+        if not started:
+            typed = [*program(name=folder, hello=halves, inline=self._inline, dirs=DIRS), ""]
             if self._console.pace or self._type_ahead(typed, mark, deadline) is None:
                 self._type_carefully(typed, mark, deadline)
             for _ in range(_STARTS):
@@ -279,18 +282,6 @@ class Session(Reader):
         for piece in pieces:
             self._type_piece(piece, before, mark, deadline)
             before = piece
-
-    def _record_foreign(self, place: int, mark: Nonce) -> None:
-        own = (mark.whole.encode(), mark.first.encode())
-        lines = self.since(place).split(b"\n")
-        self._console.record(line for line in lines if not any(o in line for o in own))
-
-    def _is_unpacked(self, place: int, mark: Nonce, hello: Nonce, deadline: Deadline) -> bool:
-        """Whether the program says hello, and not the loader that it could not unpack it."""
-        back = self._between(mark)
-        either = re.compile(back.pattern + b"|" + hello.whole.encode() + b"<")
-        self.wait_while_talking(either, place, deadline, quiet=self._console.timing.window(5.0))
-        return back.search(self.since(place)) is None
 
     def _type_piece(self, piece: str, before: str | None, mark: Nonce, deadline: Deadline) -> None:
         """Types one piece until the guest has given exactly it back. Nothing before it: all that was typed is void."""
