@@ -357,6 +357,8 @@ class Scenario:
     mode: str = "fn"
     deadline: float = 20.0
     checked: bool = False
+    suspended: tuple[float, float] = (0.0, 0.0)
+    """From when to when (seconds) the guest does nothing; what is typed meanwhile it has afterwards."""
 
 
 SCENARIOS = (
@@ -394,6 +396,7 @@ def converse(scenario: Scenario, seed: int, to_guest: Fault = no_fault, from_gue
     terminal = Terminal()
     now = heard = 100.0
     deadline = now + scenario.deadline
+    stopped, resumed = (now + seconds for seconds in scenario.suspended)
     dialogue = Dialogue(
         lambda tries: (scenario.mode, scenario.text),
         lambda new, checked: Exchange(new, guest=hello, checked=checked or scenario.checked),
@@ -415,15 +418,17 @@ def converse(scenario: Scenario, seed: int, to_guest: Fault = no_fault, from_gue
             data = request(step.verb, dialogue.exchange.nonce, *step.arguments)
             hurt = to_guest(data, typed)
             typed += len(data)
-            said = [one for line in terminal.feed(hurt) for one in guest.receive(line, now)]
+            there = max(now, resumed) if now >= stopped else now
+            said = [one for line in terminal.feed(hurt) for one in guest.receive(line, there)]
             for at, piece in said:
-                heapq.heappush(coming, (max(at, now) + _LATENCY, next(order), piece))
+                heapq.heappush(coming, (max(at, there) + _LATENCY, next(order), piece))
             continue
         assert isinstance(step, Wait)
         due = min(coming[0][0] if coming else float("inf"), guest.next_time() + _LATENCY, step.until)
         now = max(now, due) if due > now else now + 1e-6
         for at, piece in guest.wake(now - _LATENCY):
-            heapq.heappush(coming, (max(at + _LATENCY, now), next(order), piece))
+            there = max(at, resumed) if at >= stopped else at
+            heapq.heappush(coming, (max(there + _LATENCY, now), next(order), piece))
         while coming and coming[0][0] <= now:
             piece = heapq.heappop(coming)[2]
             hurt = from_guest(piece, answered)

@@ -47,7 +47,7 @@ _BURST = 4.0
 # takes as long as any other answer of the machine, so the longest of those that were measured counts that many times.
 _ECHO_QUIET, _ECHO_AT_MOST, _ECHO_SPARE = 0.08, 5.0, 4
 _ECHO_MACHINE = 0.4  # seconds, at most, that count of what the machine took from the name to the password's prompt
-_ECHO_DOUBT = 1.5  # the first of them in doubt: a shell's line editor echoes nothing until it is scheduled
+_ECHO_DOUBT, _ECHO_DOUBT_LONGEST, _ECHO_DOUBT_SPARE = 0.7, 1.5, 20  # the same in doubt
 _TURNS_DOWN_AGAIN = 4  # times that a refusal is looked at, where others write login prompts all the while
 _LATE_LOGINS = 3  # logins that the machine may end before they are through
 _PASSWORD_PROMPT = 5.0  # and that long from the name to the password's prompt, when that seemed to be there
@@ -244,9 +244,12 @@ class Login:
         return self._who.user.encode() in strip_ansi(self._reader.since(self._place))
 
     def _echo_wait(self) -> float:
-        took = _ECHO_SPARE * max(self._console.timing.latency, self._echo_took)
-        least = _ECHO_DOUBT if self._doubt else max(_ECHO_QUIET, min(self._prompt_took, _ECHO_MACHINE))
-        return self._console.timing.window(max(least, took))
+        took = max(self._console.timing.latency, self._echo_took)
+        if self._doubt:
+            least = max(_ECHO_DOUBT, min(_ECHO_DOUBT_LONGEST, _ECHO_DOUBT_SPARE * took))
+        else:
+            least = max(_ECHO_QUIET, min(_ECHO_MACHINE, self._prompt_took))
+        return self._console.timing.window(max(least, _ECHO_SPARE * took))
 
     def _ask_again(self, deadline: Deadline) -> None:
         """Types a newline, and has only what was written after it for an answer."""

@@ -30,7 +30,9 @@ from harness.transport.serial.signs import Sign, find_sign
 _ASK_AGAIN = 1.5  # seconds without an acknowledgement after which a request is typed again
 _ASK_AGAIN_PIECE = 0.25  # the same for a piece of a command or of input, where the line is known to do damage
 _ASK_LONGEST = 3.0
-_SILENT = 10.0  # seconds without any sign of life after which it is typed no more
+# Seconds without any sign of life after which it is typed no more. A machine may be suspended for a while: up to the
+# second figure, it is waited for with half of the time left.
+_SILENT, _SILENT_LONGEST = 10.0, 60.0
 _ASK_TRIES = 100
 _SHORTEST_DELAY = 0.2  # seconds; less than that is within what is waited for anyway
 _HEAD = 40  # characters of a request or of an answer besides what it carries
@@ -410,7 +412,9 @@ class Session(Reader):
         timing, typed = self._console.timing, sum(map(len, arguments)) + _HEAD
         patience = timing.window(_ASK_AGAIN_PIECE if pieces else _ASK_AGAIN, typed=typed, heard=_HEAD)
         longest = timing.window(_ASK_LONGEST, typed=typed, heard=_HEAD)
-        silent = timing.window(_SILENT, typed=typed, heard=_HEAD)
+        bearable = min(_SILENT_LONGEST, max(_SILENT, deadline.remaining() / 2))
+        silent = timing.window(bearable, typed=typed, heard=_HEAD)
+        soon = timing.window(_SILENT, typed=typed, heard=_HEAD)
         alive = deadline.clock.monotonic()
         for count in range(_ASK_TRIES):
             if count >= tries:
@@ -433,7 +437,7 @@ class Session(Reader):
                     self.slow_down()
             else:
                 patience = min(longest, patience * 1.5)
-            if now - alive > silent:
+            if now - alive > (soon if self.sign else silent):
                 break
         raise TransportLost(
             f"the shell on the console {self._console.name} does not acknowledge any more",

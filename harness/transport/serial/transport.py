@@ -21,7 +21,9 @@ from harness.transport.serial.session import Guest, Session
 from harness.transport.serial.spec import SerialSpec
 from harness.transport.serial.transfer import send_input
 
-_RESYNC = 3.0
+# Seconds that a shell whose last command was given up is waited for: where the console shows something else in its place,
+# and where it does not, with up to half of the time left, because a busy machine may take so long.
+_RESYNC, _RESYNC_LONGEST = 3.0, 15.0
 TURN_BUDGET = 600.0
 """Seconds that a command waits for its turn on the console, beside its attempt's own time."""
 _FIRST_REST, _LONGEST_REST = 0.05, 2.0  # seconds between logins on a console that goes away during each
@@ -209,10 +211,11 @@ class SerialTransport:
     def _resync(self, session: Session, deadline: Deadline) -> Session | None:
         """Asks a shell whose last command was given up whether it is there; None where a new one is needed."""
         self._events.emit("serial.resync", "bringing the console's shell back to a known state")
+        window = _RESYNC if session.sign else max(_RESYNC, min(_RESYNC_LONGEST, deadline.remaining() / 2))
         try:
             session.ask(
                 "N",
-                deadline=deadline.clamp(self._console.timing.window(_RESYNC, heard=600)),
+                deadline=deadline.clamp(self._console.timing.window(window, heard=600)),
                 accept=lambda body: body.startswith("Nhello:"),
             )
         except (TransportError, DeadlineExpired) as error:

@@ -6,6 +6,7 @@ import random
 import shlex
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -380,6 +381,19 @@ def test_a_command_that_arrives_shortly_before_its_deadline_has_not_timed_out(an
     assert verdict(34) is Failure.LATE
     still = Scenario("ended", "sleep 50", Command(b"", seconds=50.0), deadline=2.0)
     assert converse(still, 1).verdict == Answer(143, b"", b"", ended=True)
+
+
+def test_a_guest_that_is_suspended_for_a_while_is_waited_for() -> None:
+    """As with a laptop's lid, or QMP's `stop`: for as long as half of the deadline, from any moment of the command."""
+    answer = Answer(0, b"done\n", b"")
+    for begin in (0.0, 0.001, 0.3, 1.0, 1.499):
+        command = Command(b"done\n", seconds=1.5)
+        suspended = Scenario("suspended", "sleep 1.5", command, deadline=90.0, suspended=(begin, begin + 30.0))
+        outcome = converse(suspended, 1)
+        assert (outcome.verdict, outcome.bad) == (answer, ""), begin
+        short = replace(suspended, deadline=20.0)
+        outcome = converse(short, 1)
+        assert (outcome.verdict, outcome.bad) == (Failure.DEAD, ""), begin
 
 
 def test_an_answer_that_is_too_long_for_the_line_is_said_in_shorter_lines() -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from harness.deadline import Cancellation, Deadline
 from harness.errors import Cancelled
+from harness.operate.live import LiveCommand
 from harness.target.counted import CountedLink
 from harness.transport.contract import Result
 from harness.transport.errors import Cause, Timeout, TransportLost, Unavailable
@@ -349,6 +350,36 @@ def test_a_stopped_peer_does_not_take_a_large_stdin_past_the_deadline(sshd: Sshd
     assert time.monotonic() - began < 6
     sshd.signal_all(signal.SIGCONT)
     transport.close()
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["answers", "stopped"])
+def test_a_live_command_is_said_to_be_ended_only_where_that_was_seen(
+    sshd: Sshd, events: Events, monkeypatch: pytest.MonkeyPatch, stopped: bool
+) -> None:
+    """`harness exec` at its deadline, with a server that answers and with one that was stopped in mid-command."""
+    monkeypatch.setattr("harness.operate.live.END_GRACE", scaled(1.0) if stopped else scaled(10.0))
+    sshd.start()
+    spec = sshd.spec(alive_interval=0.3, alive_bound=0.5, connect_timeout=0.6) if stopped else sshd.spec()
+    link = Link([SshTransport(spec, events=events)], events=events, name="box")
+    mark = f"7{os.getpid()}"
+
+    def hear(out: bytes, err: bytes) -> None:
+        if stopped and out:
+            sshd.signal_all(signal.SIGSTOP)
+
+    live = LiveCommand(link, f"echo begun; sleep {mark}", on_output=hear)
+    try:
+        words = "whether it was ended on the target is not known" if stopped else "; it was ended on the target"
+        with pytest.raises(Timeout, match=words):
+            live.run(Deadline.after(scaled(1.0)))
+        running = subprocess.run(["pgrep", "-f", f"sleep {mark}$"], capture_output=True).returncode == 0
+        assert running == stopped
+    finally:
+        sshd.signal_all(signal.SIGCONT)
+        subprocess.run(["pkill", "-f", f"sleep {mark}$"], check=False)
+        for base in ("/run", "/dev/shm"):
+            shutil.rmtree(f"{base}/.harness-{live._nonce}", ignore_errors=True)
+        link.close()
 
 
 def test_an_idle_connection_to_a_stopped_peer_is_not_entrusted_with_a_command(sshd: Sshd, events: Events) -> None:
