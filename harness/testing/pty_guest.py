@@ -21,6 +21,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 Damager = Callable[[bytes], bytes]
+_TRICKLED = 120
+"""Bytes of a text that trickle: each piece costs the machine that it runs on a sleep."""
 
 
 def _same(data: bytes) -> bytes:
@@ -33,8 +35,9 @@ class PtyGuest:
     `to_client` and `to_guest` may change the bytes on their way (noise, loss). `respawn` starts the program again
     whenever it ends, as init does with a getty. `controlling=False` leaves it without a
     controlling terminal, as `init=/bin/sh` is. `trickle=True` carries what the terminal says a few bytes at a time, as
-    a UART does, so that what `printk` says may stand between any two of them. The program starts in the folder of the
-    socket: what a damaged command creates (``> file``) is not left in the caller's working directory.
+    a UART does, so that what `printk` says may stand between any two of them; a longer text goes on in longer pieces.
+    The program starts in the folder of the socket: what a damaged command creates (``> file``) is not left in the
+    caller's working directory.
     """
 
     def __init__(
@@ -154,8 +157,10 @@ class PtyGuest:
 
     def _out(self, data: bytes) -> None:
         data = self.to_client(data)
+        carried = 0
         while data:
-            size = len(data) if self._sizes is None else next(self._sizes)
+            size = len(data) if self._sizes is None else next(self._sizes) * (1 if carried < _TRICKLED else 8)
+            carried += size
             with self._wire:
                 self._send(data[:size])
             data = data[size:]

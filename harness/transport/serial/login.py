@@ -40,6 +40,8 @@ _QUIET = 0.12
 _PROMPT_QUIET = 0.04  # the same where a prompt for a name or a password stands at the end: it is complete
 _SLICE = 0.6  # seconds: in a flood a prompt is soon out of what is kept
 _FIRST_WORD = 4.5  # seconds, beyond the first half one, that a console is given to say anything at all
+_AFTER_ECHO = 1.0  # seconds, from the echo of a newline to what answers it
+_UNFINISHED = 0.4  # seconds without a word after which a line that does not end as a prompt does is complete
 _MEASURABLE = 8  # bytes that tell something of a line's rate
 _PROBE_WAIT = 1.5
 _BURST = 4.0
@@ -54,6 +56,7 @@ _PASSWORD_PROMPT = 5.0  # and that long from the name to the password's prompt, 
 _AFTER_LOGIN = 20.0  # a slow machine may take that long from the password to the first prompt
 # A newline, and before it what takes back a line that somebody typed by half (Ctrl-E, Ctrl-U): it must not be run.
 _WAKE = b"\x05\x15\n"
+_ONLY_WAKE = re.compile(rb"(?:\^[EU]|\s)*")
 _CTRL_C = b"\x03"
 # What may be open on the console, gentlest first: a command or an open quote; a pager; vi; a stopped output; nano; a
 # program that ignores interrupts; one that waits for the end of its input; one that can only be put aside. Strokes are
@@ -138,6 +141,8 @@ class Login:
                 self._ask_again(deadline)
                 continue
             if prompt is Prompt.OTHER:
+                if self._is_unfinished(deadline):
+                    continue
                 if rested:
                     deadline.sleep(_PROBE_WAIT)
                 if self._probe(deadline):
@@ -199,11 +204,28 @@ class Login:
             if self._reader.total > self._place:
                 timing.note_answer(max(0.0, self._reader.first_after(self._place) - began))
             self._settle(deadline, 0.5)
+        if self._is_only_wake():
+            # The terminal has echoed it; who reads it takes a while on a busy machine.
+            self._reader.wait_for_more(self._reader.total, deadline, at_most=timing.window(_AFTER_ECHO))
+            self._settle(deadline, 0.5)
         heard, seconds = self._reader.total - self._place, self._reader.last - self._reader.first_after(self._place)
         if heard and not self._amid:
             timing.note_answer(max(0.0, self._reader.first_after(self._place) - began))
             if heard >= _MEASURABLE and seconds > 0:
                 timing.note_bytes(heard, seconds)
+
+    def _is_unfinished(self, deadline: Deadline) -> bool:
+        """Whether more is heard of a line that may be the beginning of a prompt, on a machine that is slow to print."""
+        seen, total = self._reader.since(self._place), self._reader.total
+        if self._amid or not seen.split(b"\n")[-1].strip() or ends_with_shell_prompt(seen):
+            return False
+        self._hush(self._place, deadline, self._console.timing.window(2 * _UNFINISHED), quiet=_UNFINISHED)
+        return self._reader.total > total
+
+    def _is_only_wake(self) -> bool:
+        """Whether nothing was heard but the terminal's echo of what wakes a login."""
+        seen = self._reader.since(self._place)
+        return bool(seen) and _ONLY_WAKE.fullmatch(strip_ansi(seen)) is not None
 
     def _wait_out_a_burst(self, deadline: Deadline) -> None:
         """What pours out for a few seconds (a console server's old text, the end of a boot) is not typed into."""

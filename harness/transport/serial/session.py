@@ -39,7 +39,9 @@ _HEAD = 40  # characters of a request or of an answer besides what it carries
 _RETIRED = 512
 _QUIET = 0.03  # seconds without a byte after which what was damaged is asked for again
 _LONGEST_PIECE = 700  # characters of the program that are typed at a time
-_PIECE_WAIT = 2.0  # seconds, at least, until it is given back
+_PIECE_WAIT = 2.0  # seconds without a word, at least, in which it is given back
+_REST = 0.2  # seconds without a word, at least, after which nothing more is given back
+_TALKING = 5  # how many times as long where the console goes on printing
 _START_WAITS = (4.0, 8.0, 16.0)  # seconds without a word until what starts it is typed again
 _STARTS = 3
 _AHEAD = 8  # pieces that are typed before the first of them is given back
@@ -172,7 +174,9 @@ class Session(Reader):
         for quiet in _START_WAITS:
             began = deadline.clock.monotonic()
             self._console.write(line, deadline=deadline)
-            found = self.wait_while_talking(ready, place, deadline, quiet=timing.window(quiet))
+            # A damaged one may print without an end.
+            window = timing.window(quiet, typed=len(line), heard=len(line))
+            found = self.wait_while_talking(ready, place, deadline.clamp(_TALKING * window), quiet=timing.window(quiet))
             if found is not None:
                 break
             deadline.check("starting `sh` on the console")
@@ -194,7 +198,7 @@ class Session(Reader):
         if not started:
             typed = [*program(name=folder, hello=halves, inline=self._inline, dirs=DIRS), ""]
             if self._console.pace or self._type_ahead(typed, mark, deadline) is None:
-                self._type_carefully(typed, mark, deadline)
+                self._type_carefully(typed, mark, deadline, hello)
             for _ in range(_STARTS):
                 self._start(".", hello, deadline)
                 if self._has_started(self.total, mark, hello, deadline):
@@ -215,18 +219,21 @@ class Session(Reader):
 
         Its own checksum (that of gzip, RFC 1952) covers it, so nothing needs to be waited for before it is started.
         """
-        began = deadline.clock.monotonic()
+        began, first = deadline.clock.monotonic(), self.total
         place: int | None = None
         if not self._console.pace:
             place = self._type_ahead(pieces, mark, deadline, end=lambda: self._start("z", hello, deadline))
-        if place is None:
-            self._loading = True
-            self._type_carefully(pieces, mark, deadline)
-            place = self.total
-            self._start("z", hello, deadline)
-        else:
+        if place is not None:
             seconds = deadline.clock.monotonic() - began
             self._console.timing.note_bytes(sum(map(len, pieces)), seconds - self._console.timing.latency)
+        elif not self._loading and self._await_program(hello, first, deadline):
+            return True  # what is given back was damaged or late, and all had arrived
+        else:
+            self._loading = True
+            if not self._type_carefully(pieces, mark, deadline, hello):
+                return True
+            place = self.total
+            self._start("z", hello, deadline)
         for _ in range(_STARTS):
             started = self._has_started(place, mark, hello, deadline)
             if started is not None:
@@ -237,10 +244,20 @@ class Session(Reader):
             self._start("z", hello, deadline)
         return True
 
+    def _await_program(self, hello: Nonce, place: int, deadline: Deadline) -> bool:
+        """Whether the program answers behind that place; it was started, and the loader may answer instead."""
+        window = self._console.timing.window(_PIECE_WAIT, typed=_LONGEST_PIECE, heard=_LONGEST_PIECE)
+        return self._wait_for_text(self._said_by(hello), place, deadline, window) is not None
+
+    @staticmethod
+    def _said_by(hello: Nonce) -> re.Pattern[bytes]:
+        """What the program's messages begin with that name no request."""
+        return re.compile(hello.whole.encode() + b"<")
+
     def _has_started(self, place: int, mark: Nonce, hello: Nonce, deadline: Deadline) -> bool | None:
         """Whether the program says hello; false where it is the loader that answers, None where nobody does."""
         back = self._between(mark)
-        said = re.compile(hello.whole.encode() + b"<")
+        said = self._said_by(hello)
         either = re.compile(back.pattern + b"|" + said.pattern)
         self.wait_while_talking(either, place, deadline, quiet=self._console.timing.window(_START_WAITS[0]))
         heard = self.since(place)
@@ -268,39 +285,52 @@ class Session(Reader):
             typed = sum(map(len, waiting))
             wanted = waiting.pop(0)
             window = self._console.timing.window(_PIECE_WAIT, typed=typed, heard=len(wanted))
-            pattern = self._between(mark)
-            if not self.wait_until(pattern, place, deadline, at_most=window):
-                return None
-            found = pattern.search(self.since(place))
+            found = self._wait_for_text(self._between(mark), place, deadline, window)
             if found is None or found[1] != wanted.encode():
                 return None
             place += found.end()
         return place
 
-    def _type_carefully(self, pieces: list[str], mark: Nonce, deadline: Deadline) -> None:
-        """Type piece by piece, each until the guest has given exactly it back. Raises Unavailable(cause=NO_SHELL)."""
+    def _type_carefully(self, pieces: list[str], mark: Nonce, deadline: Deadline, hello: Nonce) -> bool:
+        """Type piece by piece, each until the guest has given exactly it back. Raises Unavailable(cause=NO_SHELL).
+
+        Returns false where it is the program that answers: an earlier start has succeeded after all.
+        """
         self.settle(self.total - 1, deadline, quiet=self._console.timing.window(0.2), at_most=_PIECE_WAIT)
         before: str | None = None
         for piece in pieces:
-            self._type_piece(piece, before, mark, deadline)
+            if not self._type_piece(piece, before, mark, deadline, hello):
+                with self.condition:
+                    self.exchange = Exchange(hello)
+                self._loading = False
+                return False
             before = piece
+        return True
 
-    def _type_piece(self, piece: str, before: str | None, mark: Nonce, deadline: Deadline) -> None:
-        """Types one piece until the guest has given exactly it back. Nothing before it: all that was typed is void."""
+    def _type_piece(self, piece: str, before: str | None, mark: Nonce, deadline: Deadline, hello: Nonce) -> bool:
+        """Types one piece until the guest has given exactly it back. Nothing before it: all that was typed is void.
+
+        Returns false where the program answers instead.
+        """
         first = before is None
         sign = "@" if first else "+"
+        timing = self._console.timing
+        window = timing.window(_PIECE_WAIT, typed=_LONGEST_PIECE, heard=_LONGEST_PIECE)
+        edge = mark.whole
+        wanted = re.compile(re.escape(f"{edge}:{piece}:{edge}").encode())
         for tries in range(20):
-            place = self.total
+            place, began = self.total, deadline.clock.monotonic()
             self._console.write(f"{sign}{piece}\n".encode(), deadline=deadline)
-            if self._given_back(place, mark, deadline) == piece.encode():
+            if self._is_given_back(wanted, mark, place, deadline, window):
                 if tries == 0:
                     self.speed_up()
-                return
-            place = self.total
-            self._console.write(b"?\n", deadline=deadline)
-            held = self._given_back(place, mark, deadline)
+                    timing.note_bytes(2 * len(piece), deadline.clock.monotonic() - began - timing.latency)
+                return True
+            held = self._held(mark, deadline, window)
             if held == piece.encode():
-                return
+                return True
+            if held is None and self._said_by(hello).search(self.since(place)):
+                return False
             if before is not None:
                 # It holds the piece before (ours did not arrive), or ours with damage: then it must not be taken.
                 sign = "+" if held == before.encode() else "-" if held is not None else sign
@@ -312,13 +342,32 @@ class Session(Reader):
         edge = mark.whole.encode()
         return re.compile(edge + b":([^\r\n]*):" + edge + b"\r*\n")
 
-    def _given_back(self, place: int, mark: Nonce, deadline: Deadline) -> bytes | None:
-        """What stands between two marks in the next answer; None where nothing whole came."""
-        pattern = self._between(mark)
-        window = self._console.timing.window(_PIECE_WAIT, typed=_LONGEST_PIECE, heard=_LONGEST_PIECE)
-        self.wait_until(pattern, place, deadline, at_most=window)
-        whole = pattern.search(self.since(place))
-        return whole[1] if whole else None
+    def _wait_for_text(
+        self, wanted: re.Pattern[bytes], place: int, deadline: Deadline, window: float
+    ) -> re.Match[bytes] | None:
+        """Wait for `wanted` behind `place`: until nothing was heard for `window` seconds, or a few times as long where
+        the console goes on printing."""
+        return self.wait_while_talking(wanted, place, deadline.clamp(_TALKING * window), quiet=window)
+
+    def _is_given_back(
+        self, wanted: re.Pattern[bytes], mark: Nonce, place: int, deadline: Deadline, window: float
+    ) -> bool:
+        """Whether exactly that is given back. Something else may be an earlier piece, late, with ours behind it."""
+        first = self._wait_for_text(self._between(mark), place, deadline, window)
+        if first is None:
+            return False
+        rest = self._console.timing.window(_REST, heard=_LONGEST_PIECE)
+        return self._wait_for_text(wanted, place, deadline, rest) is not None
+
+    def _held(self, mark: Nonce, deadline: Deadline, window: float) -> bytes | None:
+        """Ask the loader which piece it holds; None where nothing whole came."""
+        place = self.total
+        self._console.write(b"?\n", deadline=deadline)
+        self._wait_for_text(self._between(mark), place, deadline, window)
+        # Where answers to earlier pieces were late, the last one is that to the question.
+        self.settle(place, deadline, quiet=self._console.timing.window(_QUIET), at_most=window)
+        whole = self._between(mark).findall(self.since(place))
+        return bytes(whole[-1]) if whole else None
 
     def _hello(self, deadline: Deadline, place: int) -> str:
         timing = self._console.timing

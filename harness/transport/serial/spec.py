@@ -10,6 +10,10 @@ from harness.errors import UsageError
 from harness.transport.limits import ANSWER_LIMIT, answer_limit
 
 
+LOGIN_TIMEOUT = 60.0
+"""Seconds that a login may take, where the inventory gives no `serial_login_timeout`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Become:
     """How to become root: by `sudo` or `su`, with a password where one is asked for."""
@@ -29,7 +33,7 @@ class SerialSpec:
     user: str = "root"
     password: str | None = None
     baudrate: int = 115200
-    login_timeout: float = 60.0
+    login_timeout: float = LOGIN_TIMEOUT
     become: Become | None = None
     answer_limit: int = ANSWER_LIMIT
     """Bytes of one answer, stdout and stderr together."""
@@ -63,7 +67,7 @@ class SerialSpec:
             user="root" if user is None else str(user),
             password=None if password is None else str(password),
             baudrate=int(_number(host_name, variables, "serial_baudrate", 115200)),
-            login_timeout=_number(host_name, variables, "serial_login_timeout", 60.0),
+            login_timeout=_number(host_name, variables, "serial_login_timeout", LOGIN_TIMEOUT),
             become=become_from_vars(host_name, variables),
             answer_limit=answer_limit(host_name, variables),
             trusted=_truth(host_name, variables, "serial_trusted"),

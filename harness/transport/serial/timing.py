@@ -22,6 +22,8 @@ class LineTiming:
 
     def note_bytes(self, count: int, seconds: float) -> None:
         """So many bytes were typed and answered for, without a pause, in that time."""
+        if count <= 0:
+            return
         rate = count / max(1e-6, seconds)
         self.rate = rate if rate < self.rate else self.rate + (rate - self.rate) * _DECAY
 

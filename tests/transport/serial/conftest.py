@@ -14,7 +14,7 @@ from harness.deadline import Deadline
 from harness.events.emitter import Emitter, Level
 from harness.testing.pty_guest import PtyGuest
 from harness.transport.serial.console import Console
-from harness.transport.serial.spec import SerialSpec
+from harness.transport.serial.spec import LOGIN_TIMEOUT, SerialSpec
 from harness.transport.serial.transport import SerialTransport
 from tests.patience import patient
 
@@ -62,6 +62,8 @@ class Bench:
         return console
 
     def transport(self, console: Console, **spec: Any) -> SerialTransport:
+        """Return one whose login may take as long as a loaded machine needs (`login_timeout` is for a quiet one)."""
+        spec["login_timeout"] = patient(spec.get("login_timeout", LOGIN_TIMEOUT))
         transport = SerialTransport(console, SerialSpec(console.address, **spec), events=self.events)
         self._closing.append(transport.close)
         return transport

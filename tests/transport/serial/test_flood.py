@@ -88,13 +88,13 @@ def test_a_login_while_the_console_is_never_quiet(bench: Any, within: Within, st
     transport = bench.transport(bench.console(guest, raw_log=raw), password="secret", login_timeout=120)
     with floods(bench, guest, kind):
         assert transport.run("echo in", deadline=within(120)).stdout == b"in\n"
-    names = ["name=root"] * (2 if style == "timeout" else 1)
-    told = heard(bench) if style != "autologin" else []
-    if kind == "unknown":
-        # Such noise may stand for good where a prompt for a password would be seen: a probe that is typed there is
-        # refused, and the next login goes well. What is never typed is the password anywhere else.
-        told = [line for line in told if not PROBE.fullmatch(line)][-2:]
-    assert style == "autologin" or told == [*names, "password=secret"]
+    told = heard(bench) if style != "autologin" else ["name=root", "password=secret"]
+    # Such noise may stand for good where a prompt for a password would be seen, and a busy machine may be slow to print
+    # one: a probe that is typed there is refused, and the next login goes well. What is never typed is the password
+    # anywhere else.
+    told = [line for line in told if not PROBE.fullmatch(line) and line != "password="]
+    assert told[-2:] == ["name=root", "password=secret"]
+    assert set(told[:-2]) <= {"name=root"}
     assert b"secret" not in raw.read_bytes()
     assert any("foo: bar" in line or "usb 1-1" in line for line in bench.events.lines())
 

@@ -18,6 +18,7 @@ from harness.errors import Cancelled
 from harness.transport.errors import Cause, Damaged, Unavailable
 from harness.transport.serial.guest import loader
 from harness.transport.serial.prompts import Prompt, classify
+from harness.transport.serial.session import Session
 from tests.patience import scaled
 
 Within = Callable[..., Deadline]
@@ -206,6 +207,47 @@ def test_an_earlier_run_that_was_killed_where_ctrl_c_is_ignored(
         time.sleep(0.4)
     first.close()
     assert bench.transport(bench.console(guest)).run("echo in", deadline=within()).stdout == b"in\n"
+
+
+def test_a_loader_that_was_damaged_so_that_it_prints_without_an_end(
+    bench: Any, within: Within, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is interrupted, and typed again."""
+    monkeypatch.setattr("harness.transport.serial.session._START_WAITS", (0.5, 4.0, 8.0))
+    hits = 0
+
+    def damage(data: bytes) -> bytes:
+        nonlocal hits
+        if not hits and b"while IFS= read -r i;do" in data:
+            hits += 1
+            return data.replace(b"while IFS= read -r i;do", b"while IFS= ;do")
+        return data
+
+    guest = bench.guest(BASH, to_guest=damage)
+    assert bench.transport(bench.console(guest)).run("echo in", deadline=within(60)).stdout == b"in\n"
+    assert hits == 1
+
+
+def test_a_program_whose_echo_is_lost_is_found_running(
+    bench: Any, within: Within, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It arrived whole and was started, while what was given back of it was lost or late: it is not typed to again."""
+    type_ahead = Session._type_ahead
+
+    def lose_the_echo(self: Session, *arguments: Any, **options: Any) -> None:
+        type_ahead(self, *arguments, **options)
+
+    monkeypatch.setattr(Session, "_type_ahead", lose_the_echo)
+    typed = 0
+
+    def count(data: bytes) -> bytes:
+        nonlocal typed
+        typed += len(data)
+        return data
+
+    guest = bench.guest(BASH, to_guest=count)
+    assert bench.transport(bench.console(guest)).run("echo in", deadline=within(60)).stdout == b"in\n"
+    assert typed < 10_000
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to become somebody else first")
