@@ -105,8 +105,10 @@ def unexpected(seen: bytes, *expected: Prompt) -> bool:
 
 
 def ends_with_shell_prompt(seen: bytes) -> bool:
-    """Return whether the stream ends as most shells' prompts do (``$``, ``#``, ``%``, ``>``): a reason to ask a shell at
-    once, and no proof that there is one."""
+    """Return whether the stream ends as most shells' prompts do (``$``, ``#``, ``%``, ``>``).
+
+    It is a reason to ask a shell at once, and no proof that there is one.
+    """
     return _SHELL_PROMPT.search(strip_ansi(seen.replace(b"\r", b"\n"))) is not None
 
 

@@ -9,7 +9,6 @@ from typing import Literal
 from harness.errors import UsageError
 from harness.transport.limits import ANSWER_LIMIT, answer_limit
 
-
 LOGIN_TIMEOUT = 60.0
 """Seconds that a login may take, where the inventory gives no `serial_login_timeout`."""
 

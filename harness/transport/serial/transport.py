@@ -21,8 +21,8 @@ from harness.transport.serial.session import Guest, Session
 from harness.transport.serial.spec import SerialSpec
 from harness.transport.serial.transfer import send_input
 
-# Seconds that a shell whose last command was given up is waited for: where the console shows something else in its place,
-# and where it does not, with up to half of the time left, because a busy machine may take so long.
+# Seconds that a shell whose last command was given up is waited for: where the console shows something else in its
+# place; and else, with up to half of the time left, because a busy machine may take so long.
 _RESYNC, _RESYNC_LONGEST = 3.0, 15.0
 TURN_BUDGET = 600.0
 """Seconds that a command waits for its turn on the console, beside its attempt's own time."""
