@@ -481,6 +481,15 @@ h_after_eval() {
     h_answer_now;
 };
 
+# h_run_words: runs h_command in this very shell, for mode b. `:` gives it 0 for a `$?`. The dot shows that there was room
+# for all before it.
+h_run_words() {
+    :;
+    eval "$h_command";
+    h_code=$?;
+    echo .;
+};
+
 # h_run_command MODE: runs h_command with stdin from the file h_that, and answers. It has a process of its own.
 # TERM, when the command is to end, reaches the whole family: this shell catches it and lives on to answer (h_note_signal,
 # which a child does not inherit), a `cat` that carries the output has to ignore it (`trap ''`, which it does inherit),
@@ -914,11 +923,8 @@ while IFS= read -r h_this; do
                         true >"$h_this";
                     done;
                 # h_that: the command's stdin.
-                h_run=$((h_run+1));
                 h_lost=;
                 h_killed=;
-                h_out=${h_folder}o$h_run;
-                h_err=${h_folder}e$h_run;
                 h_take_nonce;
                 h_that=/dev/null;
                 h_no_gzip=;
@@ -947,32 +953,37 @@ while IFS= read -r h_this; do
                     *) h_command=$h_rest;;
                 esac;
                 case $h_argument in
+                    # What takes no process has no files with a number, so there are none to be removed.
+                    b*) ;;
+                    *) h_run=$((h_run+1));
+                        h_out=${h_folder}o$h_run;
+                        h_err=${h_folder}e$h_run;;
+                esac;
+                case $h_argument in
                     v*) [ -z "$h_pid" ] || {
                             kill -s KILL $h_pid;
                             wait $h_pid;
                         };
                         ( h_v_run $h_argument ) &
                         h_pid=$!;;
-                    # `:` gives the command 0 for a `$?`. The dot shows that there was room for all before it.
                     b*) h_pid=;
-                        {
-                            :;
-                            eval "$h_command";
-                            h_code=$?;
-                            echo .;
-                        } </dev/null >"${h_folder}o" 2>"${h_folder}e";
+                        # Only with a redirection can there be anything on stderr.
+                        case $h_command in
+                            *\>*) h_run_words >"${h_folder}o" 2>"${h_folder}e";;
+                            *) h_run_words >"${h_folder}o";;
+                        esac;
                         h_read_text "${h_folder}o";
                         h_first=${h_result%.~};
                         h_answer=;
                         [ "$h_first" != "$h_result" ] || h_answer=!full;
                         h_second=;
-                        [ -s "${h_folder}e" ] && {
+                        case $h_command in
                             # Here h_command holds what h_note was.
-                            h_command=$h_note;
-                            h_read_text "${h_folder}e";
-                            h_second=$h_result;
-                            h_note=$h_note$h_command;
-                        };
+                            *\>*) h_command=$h_note;
+                                h_read_text "${h_folder}e";
+                                h_second=$h_result;
+                                h_note=$h_note$h_command;;
+                        esac;
                         [ -z "$h_note" ] || h_answer=!encode;
                         h_answer=${h_answer:-=$h_code:${#h_first}:${#h_second}:$h_first$h_second};
                         h_say $h_asked "$h_answer";;
@@ -984,7 +995,7 @@ while IFS= read -r h_this; do
                         h_pid=$!;;
                 esac;
                 # Now and then, by one process, files of commands that nobody asks for any more are removed.
-                [ $((h_run%16)) -eq 0 ] && h_has rm && [ $h_run -gt 20 ] && {
+                [ -n "$h_pid" ] && [ $((h_run%16)) -eq 0 ] && h_has rm && [ $h_run -gt 20 ] && {
                     set --;
                     h_that=$((h_run-20));
                     while [ $h_that -lt $((h_run-2)) ]; do

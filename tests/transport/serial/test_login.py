@@ -236,25 +236,6 @@ def test_an_earlier_run_that_was_killed_where_ctrl_c_is_ignored(
     assert bench.transport(bench.console(guest)).run("echo in", deadline=within()).stdout == b"in\n"
 
 
-def test_a_loader_that_was_damaged_so_that_it_prints_without_an_end(
-    bench: Any, within: Within, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is interrupted, and typed again."""
-    monkeypatch.setattr("harness.transport.serial.session._START_WAITS", (0.5, 4.0, 8.0))
-    hits = 0
-
-    def damage(data: bytes) -> bytes:
-        nonlocal hits
-        if not hits and b"while IFS= read -r i;do" in data:
-            hits += 1
-            return data.replace(b"while IFS= read -r i;do", b"while IFS= ;do")
-        return data
-
-    guest = bench.guest(BASH, to_guest=damage)
-    assert bench.transport(bench.console(guest)).run("echo in", deadline=within(60)).stdout == b"in\n"
-    assert hits == 1
-
-
 def test_a_program_whose_echo_is_lost_is_found_running(
     bench: Any, within: Within, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,19 @@ TOUCHES = ["read x </dev/tty", "stty sane </dev/tty", "head -c 1 /dev/tty"]
 INNOCENT = ["find /dev/null", "echo fine", "cat /etc/hostname"]
 
 
+def test_a_command_that_stops_itself_times_out_or_ends_by_itself(
+    transport: SerialTransport, request: pytest.FixtureRequest, within: Within
+) -> None:
+    """zsh continues what it waits for and finds stopped, so the command ends with its own status; others wait."""
+    command = "env sh -c 'kill -STOP $$; exit 5'"
+    if request.node.callspec.params["transport"] == "zsh":
+        assert transport.run(command, deadline=within()).exit_status == 5
+    else:
+        with pytest.raises(Timeout):
+            transport.run(command, deadline=within(1.5))
+    assert transport.run("echo next", deadline=within()).stdout == b"next\n"
+
+
 def test_a_command_that_touches_the_terminal_costs_no_other_one(
     transport: SerialTransport, bench: Any, within: Within
 ) -> None:
