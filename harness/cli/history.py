@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.report.folder import folders as run_folders
     from harness.report.prune import is_operated
     from harness.report.read import read_run
+    from harness.soak.stored import TrialIndex
 
     logs = Path(arguments.logs)
     # The records of exec, up, why and the like are no runs.
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"harness: left out: {error}", file=sys.stderr)
     found = history.collect(runs, arguments.check or "", arguments.target)
     if not found:
-        known = sorted({trial.label for each in runs for trial in each.trials})
+        known = sorted({label for each in runs for label, _ in TrialIndex.of(each.trials).rows})
         what = f"no check {arguments.check!r}" if arguments.check else "no check"
         where = f" on {arguments.target}" if arguments.target else ""
         raise NothingSelected(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+from harness.soak.stored import Selection, TrialIndex
 from harness.soak.trial import Trial, TrialOutcome
 
 _ORDER = (
@@ -16,28 +19,49 @@ _ORDER = (
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """The trials of one check on one target, in their order; never none. Its outcome is the gravest of theirs."""
+    """The trials of one check on one target, in their order; never none. Its outcome is the gravest of theirs.
 
-    trials: tuple[Trial, ...]
+    `worst` are the trials that its outcome comes from, `flaky` the passes that were. `totals` has the sums of their
+    `attempts`, `fallbacks`, `re_reads` and `reconnects`; `warnings` how often each was given; `duration` is in seconds.
+    """
 
-    @property
-    def first(self) -> Trial:
-        return self.trials[0]
+    trials: Sequence[Trial]
+    first: Trial = field(init=False)
+    last: Trial = field(init=False)
+    outcome: TrialOutcome = field(init=False)
+    worst: Sequence[Trial] = field(init=False)
+    flaky: Sequence[Trial] = field(init=False)
+    transports: tuple[str, ...] = field(init=False)
+    totals: Counter[str] = field(init=False)
+    warnings: Counter[str] = field(init=False)
+    duration: float = field(init=False)
 
-    @property
-    def outcome(self) -> TrialOutcome:
-        return min((trial.outcome for trial in self.trials), key=_ORDER.index)
-
-    @property
-    def worst(self) -> tuple[Trial, ...]:
-        """The trials that its outcome comes from."""
-        outcome = self.outcome
-        return tuple(trial for trial in self.trials if trial.outcome is outcome)
-
-    @property
-    def flaky(self) -> tuple[Trial, ...]:
-        """The passes that were flaky."""
-        return tuple(each for each in self.trials if each.outcome is TrialOutcome.PASSED and each.flaky)
+    def __post_init__(self) -> None:
+        places: dict[TrialOutcome, array[int]] = {}
+        flaky = array("q")
+        transports: dict[str, None] = {}
+        totals: Counter[str] = Counter()
+        warnings: Counter[str] = Counter()
+        first: Trial | None = None
+        duration = 0.0
+        for place, trial in enumerate(self.trials):
+            first = first or trial
+            places.setdefault(trial.outcome, array("q")).append(place)
+            if trial.outcome is TrialOutcome.PASSED and trial.flaky:
+                flaky.append(place)
+            transports.update(dict.fromkeys(trial.transports))
+            for name in _SUMMED:
+                totals[name] += getattr(trial, name)
+            warnings.update(trial.warnings)
+            duration += trial.duration
+        outcome = min(places, key=_ORDER.index)
+        found: dict[str, Any] = {
+            "first": first, "last": trial, "outcome": outcome, "worst": Selection(self.trials, places[outcome]),
+            "flaky": Selection(self.trials, flaky), "transports": tuple(transports), "totals": totals,
+            "warnings": warnings, "duration": duration,
+        }  # fmt: skip
+        for name, value in found.items():
+            object.__setattr__(self, name, value)
 
     @property
     def message(self) -> str:
@@ -50,26 +74,23 @@ class Case:
         return f"{len(worst)} of {len(self.trials)} trials {words}; the last: {said}"
 
     @property
-    def warnings(self) -> Counter[str]:
-        """The warnings of all trials, each with how often it was given."""
-        return Counter(warning for trial in self.trials for warning in trial.warnings)
-
-    @property
-    def duration(self) -> float:
-        return sum(trial.duration for trial in self.trials)
-
-    @property
     def path(self) -> str:
         """The check's file."""
         return self.first.check_id.partition("::")[0]
 
 
-def cases(trials: Iterable[Trial]) -> tuple[Case, ...]:
+_SUMMED = ("attempts", "fallbacks", "re_reads", "reconnects")
+
+
+def cases(trials: Sequence[Trial]) -> tuple[Case, ...]:
     """One for each check on each target, in the order in which they came."""
-    found: dict[tuple[str, str], list[Trial]] = {}
-    for trial in trials:
-        found.setdefault((trial.target, trial.label), []).append(trial)
-    return tuple(Case(tuple(members)) for members in found.values())
+    return tuple(map(Case, TrialIndex.of(trials).rows.values()))
+
+
+def warnings_of(trials: Sequence[Trial]) -> Counter[tuple[str, str, str]]:
+    """Return how often each warning was given, by (check, target, warning)."""
+    warned = TrialIndex.of(trials).warned
+    return Counter((trial.label, trial.target, warning) for trial in warned for warning in trial.warnings)
 
 
 def details(trial: Trial) -> str:

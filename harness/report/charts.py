@@ -5,9 +5,13 @@ dark. Numbers in, markup out; the only text in it is escaped.
 from __future__ import annotations
 
 import math
+from array import array
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape as escape_html
+from statistics import median
 
 from harness.report import words
 from harness.report.visible import visible
@@ -20,8 +24,11 @@ COLUMNS = 250
 """Most columns of a grid: more iterations share one, which then shows the gravest outcome among them."""
 _TITLED = 60
 _LANE = 1000
+_TOUCHING = 0.5
+_TITLES = 5
 
 _GRAVITY = ("failed", "error", "internal", "unreachable", "infrastructure", "not_run", "flaky", "passed", "skipped")
+_UNTITLED = ("passed", "skipped")
 
 
 def kind(trial: Trial) -> str:
@@ -42,14 +49,14 @@ def grid_row(trials: Iterable[Trial], last: int) -> str:
         known, iterations = worst.get(column, (len(_GRAVITY), []))
         if gravity < known:
             worst[column] = (gravity, [trial.iteration])
-        elif gravity == known:
+        elif gravity == known and _GRAVITY[gravity] not in _UNTITLED:
             iterations.append(trial.iteration)
     wide = 1.0 if columns > 60 else 0.86
-    odd = {column: each for column, each in worst.items() if _GRAVITY[each[0]] not in ("passed", "skipped")}
+    odd = {column: each for column, each in worst.items() if _GRAVITY[each[0]] not in _UNTITLED}
     parts = []
     for gravity, name in enumerate(_GRAVITY):
         of_kind = sorted(column for column, (found, _) in worst.items() if found == gravity)
-        if name in ("passed", "skipped") or len(odd) > _TITLED:
+        if name in _UNTITLED or len(odd) > _TITLED:
             parts.append(_cells(of_kind, name, wide))
             continue
         parts += (
@@ -201,66 +208,67 @@ def _ticks(start: float, end: float, logarithmic: bool) -> list[float]:
 # -- a target's time line ----------------------------------------------------------------------------------------------
 
 
-def lane(spans: Iterable[tuple[float, float, str, str]], start: float, end: float, *, exact: bool = False) -> str:
-    """Spans of (from, to, class, title) on a line from `start` to `end`, in seconds since the epoch. Those of a class
-    that touch on paper are one, so that any number of them stays a small drawing. Unless their length is to be
-    `exact`, short ones are drawn as long as can be seen."""
-    scale = _LANE / max(end - start, 1e-9)
-    least = 1.0 if exact else 2.5
-    merged: dict[str, list[tuple[float, float, list[str]]]] = {}
-    for begun, ended, css, title in sorted(spans):
-        low = min(max(0.0, (begun - start) * scale), _LANE - least)
-        high = min(float(_LANE), max((ended - start) * scale, low + least))
-        known = merged.setdefault(css, [])
-        if known and low <= known[-1][1] + 0.5:
-            before = known[-1]
-            titles = before[2] if title in before[2] or len(before[2]) >= 5 else [*before[2], title]
-            known[-1] = (before[0], max(before[1], high), titles)
-        else:
-            known.append((low, high, [title]))
-    drawn = "".join(
-        f'<rect class="{css}" x="{low:.1f}" y="0" width="{high - low:.1f}" height="10">'
-        f"<title>{escape('; '.join(titles))}</title></rect>"
-        for css, boxes in merged.items()
-        for low, high, titles in boxes
-    )
-    return f'<svg class="lane" viewBox="0 0 {_LANE} 10" preserveAspectRatio="none" aria-hidden="true">{drawn}</svg>'
+class Lane:
+    """Spans on a line from `start` to `end`, in seconds since the epoch. Those of a class that touch on paper are one,
+    so that any number of them takes little memory and stays a small drawing. Unless their length is to be `exact`,
+    short ones are drawn as long as can be seen."""
+
+    def __init__(self, start: float, end: float, *, exact: bool = False) -> None:
+        self._start = start
+        self._scale = _LANE / max(end - start, 1e-9)
+        self._least = 1.0 if exact else 2.5
+        self._boxes: dict[str, list[tuple[float, float, tuple[str, ...]]]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._boxes)
+
+    def add(self, begun: float, ended: float, css: str, title: str) -> None:
+        """Add a span with its class and its title."""
+        low = min(max(0.0, (begun - self._start) * self._scale), _LANE - self._least)
+        high = min(float(_LANE), max((ended - self._start) * self._scale, low + self._least))
+        boxes = self._boxes.setdefault(css, [])
+        first = last = bisect_left(boxes, high + _TOUCHING, key=_low)
+        while first and boxes[first - 1][1] + _TOUCHING >= low:
+            first -= 1
+        titles = dict.fromkeys((*(each for box in boxes[first:last] for each in box[2]), title))
+        touching = [(low, high), *((box[0], box[1]) for box in boxes[first:last])]
+        box = min(each[0] for each in touching), max(each[1] for each in touching), tuple(titles)[:_TITLES]
+        boxes[first:last] = [box]
+
+    def svg(self) -> str:
+        """Return the drawing."""
+        drawn = "".join(
+            f'<rect class="{css}" x="{low:.1f}" y="0" width="{high - low:.1f}" height="10">'
+            f"<title>{escape('; '.join(titles))}</title></rect>"
+            for css, boxes in self._boxes.items()
+            for low, high, titles in boxes
+        )
+        return f'<svg class="lane" viewBox="0 0 {_LANE} 10" preserveAspectRatio="none" aria-hidden="true">{drawn}</svg>'
 
 
-def served(trials: Iterable[Trial], transport: str) -> list[tuple[float, float, str, str]]:
-    """When a transport served a target."""
+def _low(box: tuple[float, float, tuple[str, ...]]) -> float:
+    return box[0]
+
+
+def served(trial: Trial, transport: str) -> tuple[float, float, str, str]:
+    """When a transport served a target, as a span of a lane."""
     css = f"t-{transport}" if transport in _TRANSPORTS else "t-other"
-    return [
-        (trial.started, trial.started + trial.duration, css, transport)
-        for trial in trials
-        if transport in trial.transports
-    ]
+    return trial.started, trial.started + trial.duration, css, transport
 
 
 _TRANSPORTS = ("ssh", "serial")
 
 
-def unclean(trials: Iterable[Trial]) -> list[tuple[float, float, str, str]]:
-    """When something did not pass cleanly."""
-    return [
-        (each.started, each.started + each.duration, kind(each), f"{each.label} {kind(each)} in {each.iteration}")
-        for each in trials
-        if not each.clean and each.outcome is not TrialOutcome.SKIPPED
-    ]
+def unclean(trial: Trial) -> tuple[float, float, str, str]:
+    """When something did not pass cleanly, as a span of a lane."""
+    what = kind(trial)
+    return trial.started, trial.started + trial.duration, what, f"{trial.label} {what} in {trial.iteration}"
 
 
-def marked(marks: Iterable[Mark], kinds: tuple[str, ...]) -> list[tuple[float, float, str, str]]:
-    """When a target had such marks."""
-    return [
-        (
-            each.started,
-            each.started if each.ended is None else each.ended,
-            f"m-{each.kind if each.kind in _MARKS else 'other'}",
-            each.name or each.text,
-        )
-        for each in marks
-        if each.kind in kinds
-    ]
+def marked(mark: Mark) -> tuple[float, float, str, str]:
+    """A mark as a span of a lane."""
+    ended = mark.started if mark.ended is None else mark.ended
+    return mark.started, ended, f"m-{mark.kind if mark.kind in _MARKS else 'other'}", mark.name or mark.text
 
 
 _MARKS = ("fault", "recovery", "missed", "clock", "finding", "fallback", "recovered", "reset", "unreachable", "boot")
@@ -269,20 +277,26 @@ _MARKS = ("fault", "recovery", "missed", "clock", "finding", "fallback", "recove
 # -- drift -------------------------------------------------------------------------------------------------------------
 
 
-def drift(trials: Sequence[Trial], last: int) -> str:
+def drift(trials: Iterable[Trial], last: int) -> str:
     """The median time to settle (line) and the share that did not pass cleanly (bars) in the course of a soak."""
     per = max(1, math.ceil(last / 40))
-    bins: dict[int, list[Trial]] = {}
+    counts: Counter[int] = Counter()
+    bad: Counter[int] = Counter()
+    settled: dict[int, array[float]] = {}
     for trial in trials:
-        bins.setdefault((trial.iteration - 1) // per, []).append(trial)
+        column = (trial.iteration - 1) // per
+        counts[column] += 1
+        bad[column] += not trial.clean and trial.outcome is not TrialOutcome.SKIPPED
+        if trial.clean and trial.seconds:
+            settled.setdefault(column, array("d")).append(trial.seconds)
     columns = math.ceil(last / per)
-    medians = {column: _median([t.seconds for t in each if t.clean and t.seconds]) for column, each in bins.items()}
+    medians = {column: median(seconds) for column, seconds in settled.items()}
     highest = max((value for value in medians.values() if value), default=0.0) or 1.0
     left = _LEFT + 16  # a length of time is longer than a percentage
     width = (_RIGHT - left) / columns
     parts = [f'<line class="axis" x1="{left}" x2="{_RIGHT}" y1="{_BOTTOM}" y2="{_BOTTOM}"/>']
-    for column, each in sorted(bins.items()):
-        share = sum(not t.clean and t.outcome is not TrialOutcome.SKIPPED for t in each) / len(each)
+    for column, count in sorted(counts.items()):
+        share = bad[column] / count
         if share:
             tall = max(2.0, (_BOTTOM - _TOP) * share)
             parts.append(
@@ -305,9 +319,3 @@ def drift(trials: Sequence[Trial], last: int) -> str:
 def escape(text: str) -> str:
     """Text inside an element of a drawing."""
     return escape_html(visible(text))
-
-
-def _median(values: list[float]) -> float | None:
-    from statistics import median
-
-    return median(values) if values else None

@@ -74,7 +74,7 @@ def _is_flaky(case: Case) -> bool:
 
 
 def _test(case: Case, row: Figures, run: Run) -> dict[str, Any]:
-    first, last, outcome = case.first, case.trials[-1], case.outcome
+    first, last, outcome = case.first, case.last, case.outcome
     bad = outcome not in (TrialOutcome.PASSED, TrialOutcome.SKIPPED)
     test: dict[str, Any] = {
         "testId": f"{first.target}::{first.check_id or first.label}",

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from harness.events.record import plain
+from harness.report.case import warnings_of
 from harness.report.json_pieces import json_pieces
 from harness.report.read import Run
 from harness.soak.clusters import Cluster
@@ -17,6 +18,7 @@ from harness.soak.figures import Figures
 from harness.soak.recovery import Spell, spells
 from harness.soak.statistics.difference import Difference
 from harness.soak.statistics.survival import Quantile
+from harness.soak.stored import MarkIndex
 from harness.soak.summary import Summary
 
 SCHEMA = "harness.report/1"
@@ -31,6 +33,7 @@ def report_json(run: Run, summary: Summary) -> str:
 
 def report_pieces(run: Run, summary: Summary) -> Iterator[str]:
     """Yield the same in pieces: a check, a cluster or a mark at a time is in memory as text."""
+    marks = MarkIndex.of(run.marks)
     return json_pieces(
         {
             "schema": SCHEMA,
@@ -48,13 +51,19 @@ def report_pieces(run: Run, summary: Summary) -> Iterator[str]:
             "total": figures_document(summary.total),
             "clean_iterations": {**asdict(summary.clean_iterations), "value": summary.clean_iterations.value},
             "checks": (figures_document(row) for row in summary.rows),
+            "warnings": [
+                {"check": check, "target": target, "warning": warning, "count": count}
+                for (check, target, warning), count in warnings_of(run.trials).most_common()
+            ],
             "by_transport": (figures_document(row) for row in summary.split),
             "clusters": (_cluster(each) for each in summary.clusters),
             "drifts": [asdict(drift) for drift in summary.drifts],
             "worse_targets": [{"check": check, **asdict(outlier)} for check, outlier in summary.worst],
-            "recoveries": [_spell(each) for each in spells(run.marks, "recovery", summary.demand.confidence)],
-            "resets": [_spell(each) for each in spells(run.marks, "reset", summary.demand.confidence)],
-            "marks": (asdict(mark) for mark in run.marks),
+            **{
+                name: [_spell(each) for each in spells(marks.of_kind(kind), kind, summary.demand.confidence)]
+                for name, kind in (("recoveries", "recovery"), ("resets", "reset"))
+            },
+            "marks": (asdict(mark) for mark in marks),
         }
     )
 

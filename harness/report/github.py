@@ -27,8 +27,9 @@ def runs_there(environment: Mapping[str, str]) -> bool:
 def annotate(run: Run, workspace: Path) -> list[str]:
     """A workflow command for each check on each target that did not pass (an error) or was flaky (a warning).
     `workspace` is the folder that paths are told from."""
-    errors = [case for case in cases(run.trials) if case.outcome not in (TrialOutcome.PASSED, TrialOutcome.SKIPPED)]
-    flaky = [case for case in cases(run.trials) if case.outcome is TrialOutcome.PASSED and case.flaky]
+    found = cases(run.trials)
+    errors = [case for case in found if case.outcome not in (TrialOutcome.PASSED, TrialOutcome.SKIPPED)]
+    flaky = [case for case in found if case.outcome is TrialOutcome.PASSED and case.flaky]
     lines = [_command("error", case, workspace) for case in errors[:MOST]]
     lines += [_command("warning", case, workspace) for case in flaky[:MOST]]
     left = max(0, len(errors) - MOST) + max(0, len(flaky) - MOST)

@@ -115,6 +115,7 @@ def history_json(entries: Sequence[Entry]) -> str:
                 "started": each.run.started,
                 "outcome": each.outcome,
                 "message": each.case.message,
+                "warnings": list(each.case.warnings),
                 "figures": figures_document(each.figures),
             }
             for each in entries

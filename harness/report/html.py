@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from harness.report import charts, words
-from harness.report.case import Case, cases
+from harness.report.case import Case, cases, warnings_of
 from harness.report.document import quantile_name
 from harness.report.read import Run, when
 from harness.report.visible import visible
@@ -18,8 +18,9 @@ from harness.soak.compare import Comparison
 from harness.soak.figures import Figures
 from harness.soak.recovery import all_spells, spells
 from harness.soak.signature import signature
+from harness.soak.stored import MarkIndex, TrialIndex
 from harness.soak.summary import Drift, Summary
-from harness.soak.trial import Trial
+from harness.soak.trial import Trial, TrialOutcome
 from harness.soak.trials import Mark
 
 if TYPE_CHECKING:
@@ -84,13 +85,12 @@ def report_html(run: Run, summary: Summary) -> str:
 
 def report_pieces(run: Run, summary: Summary) -> Iterator[str]:
     """Yield the same in pieces."""
-    last = max((trial.iteration for trial in run.trials), default=0)
-    by_row: dict[tuple[str, str], list[Trial]] = defaultdict(list)
-    for trial in run.trials:
-        by_row[trial.label, trial.target].append(trial)
+    index = TrialIndex.of(run.trials)
+    last, by_row = index.last_iteration, index.rows
+    marks = MarkIndex.of(run.marks)
     targets = run.targets
     rows = sorted(summary.rows, key=_worst_first)
-    told = sorted(cases(run.trials), key=_case_order) if not run.is_soak else []
+    told = sorted(cases(index), key=_case_order) if not run.is_soak else []
     return _page(
         "report.html",
         title=f"{run.run}: {summary.verdict.word}",
@@ -105,7 +105,7 @@ def report_pieces(run: Run, summary: Summary) -> Iterator[str]:
         clusters=summary.clusters[:MOST_CLUSTERS],
         clusters_left=len(summary.clusters) - MOST_CLUSTERS,
         cases=told[:MOST_ROWS],
-        warned=_warned(run),
+        warned=_warned(index),
         cases_left=len(told) - MOST_ROWS,
         rows=rows[:MOST_ROWS],
         rows_left=len(rows) - MOST_ROWS,
@@ -114,13 +114,13 @@ def report_pieces(run: Run, summary: Summary) -> Iterator[str]:
         per_column=-(-last // charts.COLUMNS),
         curves=_curves(summary),
         colours=targets if 1 < len(targets) <= COLOURS else (),
-        stories=[_story(run, target) for target in targets[:MOST_TARGETS]],
+        stories=[_story(run, index, marks, target) for target in targets[:MOST_TARGETS]],
         drifts=_drifts(summary, by_row, last),
         drifts_left=len(summary.drifts) - MOST_DRIFTS,
         elapsed=_elapsed(run),
-        recovery=all_spells(run.marks, "recovery", summary.demand.confidence),
-        recoveries=spells(run.marks, "recovery", summary.demand.confidence),
-        resets=spells(run.marks, "reset", summary.demand.confidence),
+        recovery=all_spells(marks.of_kind("recovery"), "recovery", summary.demand.confidence),
+        recoveries=spells(marks.of_kind("recovery"), "recovery", summary.demand.confidence),
+        resets=spells(marks.of_kind("reset"), "reset", summary.demand.confidence),
     )
 
 
@@ -154,10 +154,12 @@ def comparison_pieces(first: Run, second: Run, found: Comparison) -> Iterator[st
     )
 
 
-def _warned(run: Run) -> list[tuple[str, str, int]]:
+def _warned(trials: Sequence[Trial]) -> list[tuple[str, str, int]]:
     """The check, its warning, and how often it was given; the most frequent first."""
-    found = Counter((f"{trial.label} on {trial.target}", warning) for trial in run.trials for warning in trial.warnings)
-    return [(check, warning, count) for (check, warning), count in found.most_common(MOST_ROWS)]
+    found = warnings_of(trials)
+    return [
+        (f"{check} on {target}", warning, count) for (check, target, warning), count in found.most_common(MOST_ROWS)
+    ]
 
 
 @cache
@@ -240,47 +242,63 @@ def _longest(rows: list[Figures]) -> float:
     return max((row.settle.curve[-1].at for row in rows if row.settle.curve), default=1.0) * 1.02
 
 
-def _story(run: Run, target: str) -> _Story:
-    trials = [trial for trial in run.trials if trial.target == target]
-    marks = [mark for mark in run.marks if mark.target == target]
-    resets = sum(mark.kind == "reset" for mark in marks)
+def _story(run: Run, index: TrialIndex, marks: MarkIndex, target: str) -> _Story:
+    resets = marks.number_of(target, "reset")
     # Of wall time, which a resumed soak has more of than it has run.
     start = run.started
-    end = max(start + max(run.duration, 0.001), *(trial.started + trial.duration for trial in trials), start)
-    ways = sorted({way for trial in trials for way in trial.transports}, reverse=True)
-    lanes = [
-        *((way, charts.served(trials, way)) for way in ways[:MOST_TRANSPORTS]),
-        ("not clean", charts.unclean(trials)),
-        ("faults", charts.marked(marks, ("fault", "recovery", "missed"))),
-        ("resets", charts.marked(marks, ("reset",)) if resets <= MOST_RESETS else []),
-        ("findings", charts.marked(marks, ("finding", "unreachable", "boot"))),
-        ("fallbacks", charts.marked(marks, ("fallback", "recovered"))),
-        ("clock", charts.marked(marks, ("clock",))),
-    ]
+    end = max(start + max(run.duration, 0.001), index.end_of(target))
+    ways: dict[str, charts.Lane] = {}
+    unclean = charts.Lane(start, end)
+    for trial in index.of_target(target):
+        for way in trial.transports:
+            if way not in ways:
+                ways[way] = charts.Lane(start, end, exact=True)
+            ways[way].add(*charts.served(trial, way))
+        if not trial.clean and trial.outcome is not TrialOutcome.SKIPPED:
+            unclean.add(*charts.unclean(trial))
+    kinds = {name: kinds for name, kinds in _LANES.items() if name != "resets" or resets <= MOST_RESETS}
+    marked = {name: charts.Lane(start, end) for name in kinds}
+    for mark in marks.of_target(target):
+        for name, wanted in kinds.items():
+            if mark.kind in wanted:
+                marked[name].add(*charts.marked(mark))
+    lanes = [*sorted(ways.items(), reverse=True)[:MOST_TRANSPORTS], ("not clean", unclean), *marked.items()]
     story = next((each for each in run.stories if each.name == target), None)
     told = f"{words.many(resets, 'reset')}, not drawn" if resets > MOST_RESETS else ""
     stages = ""
     if story is not None:
         told = story.unreachable or story.settled
         stages = ", ".join(f"{name} after {words.seconds(at)}" for name, at in story.stages)
-    befell = _befallen(marks, target)
+    befell = _befallen(marks.of_target(target), target)
     return _Story(
         target,
         told,
-        tuple(_Line(name, charts.lane(spans, start, end, exact=name in ways)) for name, spans in lanes if spans),
+        tuple(_Line(name, lane.svg()) for name, lane in lanes if lane),
         stages,
         befell[:MOST_BEFALLEN],
         len(befell) - MOST_BEFALLEN,
     )
 
 
-def _befallen(marks: list[Mark], target: str) -> tuple[_Befallen, ...]:
+_LANES = {
+    "faults": ("fault", "recovery", "missed"),
+    "resets": ("reset",),
+    "findings": ("finding", "unreachable", "boot"),
+    "fallbacks": ("fallback", "recovered"),
+    "clock": ("clock",),
+}
+"""The lanes of a time line that have marks, each with their kinds."""
+
+
+def _befallen(marks: Iterable[Mark], target: str) -> tuple[_Befallen, ...]:
     """Findings, fallbacks and the like, those that say the same together; the most frequent first."""
-    found: dict[tuple[str, str, str], list[Mark]] = defaultdict(list)
+    found: dict[tuple[str, str, str], tuple[int, str]] = {}
     for mark in marks:
         if mark.kind not in _DRAWN_ONLY:
-            found[mark.kind, mark.name, signature(mark.text, [target])].append(mark)
-    made = [_Befallen(kind, name, len(each), each[0].text) for (kind, name, _), each in found.items()]
+            key = mark.kind, mark.name, signature(mark.text, [target])
+            count, text = found.get(key, (0, mark.text))
+            found[key] = count + 1, text
+    made = [_Befallen(kind, name, count, text) for (kind, name, _), (count, text) in found.items()]
     return tuple(sorted(made, key=lambda each: -each.count))
 
 
@@ -291,7 +309,9 @@ def _elapsed(run: Run) -> list[str]:
     return [words.seconds(run.duration * part / 4) if part else "0" for part in range(5)]
 
 
-def _drifts(summary: Summary, by_row: dict[tuple[str, str], list[Trial]], last: int) -> list[tuple[Drift, str, str]]:
+def _drifts(
+    summary: Summary, by_row: Mapping[tuple[str, str], Sequence[Trial]], last: int
+) -> list[tuple[Drift, str, str]]:
     """Each drift with its words and its drawing."""
     rows = {(row.check, row.target): row for row in summary.rows}
     found = [(each, (each.check, each.target)) for each in summary.drifts[:MOST_DRIFTS]]

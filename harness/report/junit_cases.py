@@ -73,11 +73,11 @@ def _case(case: Case) -> ET.Element:
         ("harness.outcome", outcome.value),
         ("harness.trials", str(len(case.trials))),
         ("harness.flaky", str(len(case.flaky))),
-        ("harness.attempts", str(sum(trial.attempts for trial in case.trials))),
-        ("harness.transports", ",".join(dict.fromkeys(way for trial in case.trials for way in trial.transports))),
-        ("harness.fallbacks", str(sum(trial.fallbacks for trial in case.trials))),
-        ("harness.re_reads", str(sum(trial.re_reads for trial in case.trials))),
-        ("harness.reconnects", str(sum(trial.reconnects for trial in case.trials))),
+        ("harness.attempts", str(case.totals["attempts"])),
+        ("harness.transports", ",".join(case.transports)),
+        ("harness.fallbacks", str(case.totals["fallbacks"])),
+        ("harness.re_reads", str(case.totals["re_reads"])),
+        ("harness.reconnects", str(case.totals["reconnects"])),
         ("harness.warnings", str(case.warnings.total())),
     ):
         ET.SubElement(properties, "property", name=name, value=clean(value))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable
 
 from harness.report import words
-from harness.report.case import details
+from harness.report.case import details, warnings_of
 from harness.report.read import Run, when
 from harness.report.visible import visible
 from harness.soak.clusters import Cluster
@@ -136,10 +135,10 @@ def _failures(found: Iterable[Cluster]) -> list[str]:
 
 
 def _warned(run: Run) -> list[str]:
-    found = Counter((f"{trial.label} on {trial.target}", warning) for trial in run.trials for warning in trial.warnings)
+    found = warnings_of(run.trials)
     lines = [
-        f"- {text(check)}: {text(warning)}{f' ({count:,} times)' if count > 1 else ''}"
-        for (check, warning), count in found.most_common(MOST_FAILURES)
+        f"- {text(check)} on {text(target)}: {text(warning)}{f' ({count:,} times)' if count > 1 else ''}"
+        for (check, target, warning), count in found.most_common(MOST_FAILURES)
     ]
     return ["### Warnings", "", *lines, ""] if lines else []
 

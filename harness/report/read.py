@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +17,11 @@ from harness.events import Record
 from harness.events.reader import DamagedRecord, RecordReader, State
 from harness.events.typed import typed
 from harness.report.folder import RESULTS, TRIALS
-from harness.soak.tally import CLOCK, MISSED
+from harness.report.soak_run import read_soak
+from harness.soak.stored import TrialIndex
+from harness.soak.tally import CLOCK
 from harness.soak.trial import Settling, Trial, TrialOutcome, from_document, plausible, to_line, trial
-from harness.soak.trials import Mark, read_trials
+from harness.soak.trials import Mark
 
 _TOLD_AS_MARKS = {
     "link.fallback": "fallback", "link.recovered": "recovered", "finding": "finding", "fault.start": "fault",
@@ -46,7 +47,8 @@ class TargetStory:
 class Run:
     """A run as its folder tells it. Times are in seconds, `started` since the epoch.
 
-    `trials` are those of finished iterations; `unfinished` how many stand there of unfinished ones, and are not
+    `trials` are those of finished iterations (of a soak, they and the marks are read from their file when they are
+    asked for); `unfinished` how many stand there of unfinished ones, and are not
     counted. `iterations` and `exposure` tell for each target how many were finished and how long they took together.
     `ended` is false while it goes on, or where it was killed. `notes` say what a reader should know of the data.
     """
@@ -55,11 +57,11 @@ class Run:
     folder: Path
     started: float
     duration: float
-    trials: tuple[Trial, ...]
+    trials: Sequence[Trial]
     iterations: dict[str, int]
     exposure: dict[str, float]
     unfinished: int = 0
-    marks: tuple[Mark, ...] = ()
+    marks: Sequence[Mark] = ()
     stories: tuple[TargetStory, ...] = ()
     command: str = ""
     ended: bool = True
@@ -67,7 +69,7 @@ class Run:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys([*self.iterations, *(trial.target for trial in self.trials)]))
+        return tuple(dict.fromkeys([*self.iterations, *TrialIndex.of(self.trials).targets]))
 
     @property
     def is_soak(self) -> bool:
@@ -91,66 +93,24 @@ def read_run(folder: Path, *, marks: bool = True) -> Run:
 
 
 def _of_trials(folder: Path) -> Run:
-    read = read_trials(folder)
     record = _record(folder, marks=False)
-    begins: dict[tuple[int, str], float] = {}
-    for each in read.finished:
-        key = (each.iteration, each.target)
-        begins[key] = min(begins.get(key, each.started), each.started)
-    begins |= read.began
-    iterations: dict[str, int] = {}
-    exposure: dict[str, float] = {}
-    for (number, target), ended in read.ended.items():
-        iterations[target] = iterations.get(target, 0) + 1
-        lasted = read.lasted.get((number, target), max(0.0, ended - begins.get((number, target), ended)))
-        exposure[target] = exposure.get(target, 0.0) + lasted
-    notes = list(record.notes)
-    if read.unreadable:
-        lines = ", ".join(str(number) for number in read.unreadable[:10])
-        notes.append(f"{read.unreadable_count} lines of {TRIALS} cannot be read and are left out (line {lines})")
-    missed = Counter((mark.name, mark.target) for mark in read.marks if mark.kind == MISSED)
-    clock = sorted({(mark.started, mark.text) for mark in read.marks if mark.kind == CLOCK})
-    notes += (f"{when(at)}: {text}" for at, text in clock[:10])
-    if missed:
-        some = ", ".join(f"{count} times {name} on {target}" for (name, target), count in sorted(missed.items()))
-        notes.append(f"{missed.total()} faults were drawn and not injected: {some}")
-    if read.lost:
-        some = ", ".join(f"{number} of {name}" for name, number in read.lost[:10])
-        notes.append(f"iterations that cannot be read whole and are not counted: {some}")
-    if read.unfinished:
-        number = read.unfinished_count
-        words = "trial of unfinished iterations is" if number == 1 else "trials of unfinished iterations are"
-        notes.append(f"{number} {words} not counted")
-    started = record.started or min(begins.values(), default=0.0)
+    read = read_soak(folder)
+    notes = [*record.notes, *(f"{when(at)}: {text}" for at, text in read.clock), *read.notes]
+    started = record.started or read.started
     return Run(
         run=record.run or folder.name,
         folder=folder,
         started=started,
-        duration=max([*read.ended.values(), started]) - started if read.spent is None else read.spent,
-        trials=tuple(with_implied(read.finished, read.ended)),
-        iterations=iterations,
-        exposure=exposure,
-        unfinished=read.unfinished_count,
+        duration=max(read.last, started) - started if read.spent is None else read.spent,
+        trials=read.trials,
+        iterations=read.iterations,
+        exposure=read.exposure,
+        unfinished=read.unfinished,
         marks=read.marks,
         command=record.command,
         ended=record.ended,
         notes=tuple(notes),
     )
-
-
-def with_implied(trials: tuple[Trial, ...], ended: Mapping[tuple[int, str], float]) -> list[Trial]:
-    """The trials, with those that nobody writes: settling and findings are told only where they fail, so they passed in
-    all other iterations of that target."""
-    made = list(trials)
-    had = {(each.label, each.target, each.iteration): each for each in trials if each.suite == WHOLE_TARGET}
-    for label, target in dict.fromkeys((label, target) for label, target, _ in had):
-        check = label.partition("::")[2]
-        made += (
-            Trial(number, target, WHOLE_TARGET, check, TrialOutcome.PASSED, at, 0.0, check_id=label)
-            for (number, name), at in ended.items()
-            if name == target and (label, target, number) not in had
-        )
-    return sorted(made, key=lambda each: each.iteration)
 
 
 # -- a run -------------------------------------------------------------------------------------------------------------

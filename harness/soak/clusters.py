@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+from harness.soak.stored import Selection, TrialIndex
 from harness.soak.trial import Trial, TrialOutcome
 
 
@@ -13,40 +16,42 @@ class Cluster:
     """Trials with one outcome and one signature, the first of them first.
 
     `outcome` is `flaky` for passes that were. `example` is the last of those that kept console lines, else the last.
+    `checks`, `targets`, `transports`, `faults` and `iterations` are those of its trials; `known` are the trackers of
+    those that are known flakes.
     """
 
     outcome: str
     signature: str
-    trials: tuple[Trial, ...]
+    trials: Sequence[Trial]
+    example: Trial = field(init=False)
+    checks: tuple[str, ...] = field(init=False)
+    targets: tuple[str, ...] = field(init=False)
+    transports: tuple[str, ...] = field(init=False)
+    faults: tuple[str, ...] = field(init=False)
+    known: tuple[str, ...] = field(init=False)
+    iterations: tuple[int, ...] = field(init=False)
 
-    @property
-    def example(self) -> Trial:
-        return next((trial for trial in reversed(self.trials) if trial.console), self.trials[-1])
-
-    @property
-    def checks(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(trial.label for trial in self.trials))
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(trial.target for trial in self.trials))
-
-    @property
-    def transports(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(trial.transport for trial in self.trials))
-
-    @property
-    def faults(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(fault for trial in self.trials for fault in trial.faults))
-
-    @property
-    def known(self) -> tuple[str, ...]:
-        """Where those of them that are known flakes are being worked on."""
-        return tuple(dict.fromkeys(trial.known for trial in self.trials if trial.known))
-
-    @property
-    def iterations(self) -> tuple[int, ...]:
-        return tuple(dict.fromkeys(trial.iteration for trial in self.trials))
+    def __post_init__(self) -> None:
+        checks: dict[str, None] = {}
+        targets: dict[str, None] = {}
+        transports: dict[str, None] = {}
+        faults: dict[str, None] = {}
+        known: dict[str, None] = {}
+        iterations: dict[int, None] = {}
+        example: Trial | None = None
+        for trial in self.trials:
+            checks[trial.label] = targets[trial.target] = transports[trial.transport] = None
+            faults.update(dict.fromkeys(trial.faults))
+            known.update(dict.fromkeys((trial.known,) if trial.known else ()))
+            iterations[trial.iteration] = None
+            if example is None or trial.console or not example.console:
+                example = trial
+        found: dict[str, Any] = {
+            "example": example, "checks": tuple(checks), "targets": tuple(targets), "transports": tuple(transports),
+            "faults": tuple(faults), "known": tuple(known), "iterations": tuple(iterations),
+        }  # fmt: skip
+        for name, value in found.items():
+            object.__setattr__(self, name, value)
 
 
 _GRAVITY = {
@@ -55,13 +60,12 @@ _GRAVITY = {
 }
 
 
-def clusters(trials: Iterable[Trial]) -> tuple[Cluster, ...]:
+def clusters(trials: Sequence[Trial]) -> tuple[Cluster, ...]:
     """What did not pass cleanly, by outcome and signature: gravest outcome first, then the most frequent."""
-    found: dict[tuple[str, str], list[Trial]] = {}
-    for trial in trials:
-        if trial.outcome is TrialOutcome.SKIPPED or trial.clean:
-            continue
+    unclean = TrialIndex.of(trials).unclean
+    found: dict[tuple[str, str], array[int]] = {}
+    for place, trial in enumerate(unclean):
         outcome = "flaky" if trial.outcome is TrialOutcome.PASSED else trial.outcome.value
-        found.setdefault((outcome, trial.signature), []).append(trial)
-    made = [Cluster(outcome, signature, tuple(members)) for (outcome, signature), members in found.items()]
+        found.setdefault((outcome, trial.signature), array("q")).append(place)
+    made = [Cluster(outcome, signature, Selection(unclean, places)) for (outcome, signature), places in found.items()]
     return tuple(sorted(made, key=lambda each: (_GRAVITY[each.outcome], -len(each.trials))))

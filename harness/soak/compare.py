@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from harness.soak.figures import Demand, Figures, figures, times
+from harness.soak.figures import Demand, Figures, figures
 from harness.soak.statistics.difference import Difference, difference
 from harness.soak.statistics.logrank import LogRank, log_rank
 from harness.soak.statistics.many import holm
+from harness.soak.stored import TrialIndex
 from harness.soak.summary import UNLIKELY
 from harness.soak.trial import Trial
 
@@ -70,8 +71,9 @@ def compare(first: Sequence[Trial], second: Sequence[Trial], demand: Demand, mar
     A check is `worse` or `better` where one of the three says so with the demanded confidence (worse wins), `same`
     where the intervals of both differences lie within the margin, and else there are too few data.
     """
-    by_target = bool({trial.target for trial in first} & {trial.target for trial in second})
-    ours, theirs = _grouped(first, by_target), _grouped(second, by_target)
+    before, after = TrialIndex.of(first), TrialIndex.of(second)
+    by_target = not set(before.targets).isdisjoint(after.targets)
+    ours, theirs = _grouped(before, by_target), _grouped(after, by_target)
     asked = [_pair(key, ours[key], theirs[key], demand) for key in ours if key in theirs]
     unlikely = min(UNLIKELY, 1 - demand.confidence)
     pairs = [_judge(pair, unlikely, margin) for pair in _corrected(asked, unlikely)]
@@ -88,7 +90,7 @@ def compare(first: Sequence[Trial], second: Sequence[Trial], demand: Demand, mar
     )
 
 
-def _pair(key: tuple[str, str], first: Sequence[Trial], second: Sequence[Trial], demand: Demand) -> Pair:
+def _pair(key: tuple[str, str], first: Iterable[Trial], second: Iterable[Trial], demand: Demand) -> Pair:
     a = figures(first, 0.0, demand, check=key[0], target=key[1])
     b = figures(second, 0.0, demand, check=key[0], target=key[1])
     return Pair(
@@ -98,7 +100,7 @@ def _pair(key: tuple[str, str], first: Sequence[Trial], second: Sequence[Trial],
         b,
         rate=difference((a.clean.count, a.judged), (b.clean.count, b.judged), demand.confidence),
         judged=difference((a.judged, a.applied), (b.judged, b.applied), demand.confidence),
-        settle=log_rank(times(first), times(second)),
+        settle=log_rank(a.settle.times, b.settle.times),
     )
 
 
@@ -128,11 +130,8 @@ def _corrected(pairs: Sequence[Pair], unlikely: float) -> list[Pair]:
     ]
 
 
-def _grouped(trials: Sequence[Trial], by_target: bool) -> dict[tuple[str, str], list[Trial]]:
-    found: dict[tuple[str, str], list[Trial]] = {}
-    for trial in trials:
-        found.setdefault((trial.label, trial.target if by_target else ""), []).append(trial)
-    return found
+def _grouped(index: TrialIndex, by_target: bool) -> dict[tuple[str, str], Iterable[Trial]]:
+    return dict(index.rows) if by_target else {(label, ""): index.of_check(label) for label, _ in index.rows}
 
 
 def _named(key: tuple[str, str]) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
 from harness.soak.statistics.between import MeanTime, mean_time_between
 from harness.soak.statistics.drift import Trend, linear_trend, rising
 from harness.soak.statistics.rates import CONFIDENCE, Rate, runs_needed, wilson
-from harness.soak.statistics.survival import Quantile, Step, Times, kaplan_meier, quantile
+from harness.soak.statistics.survival import Quantile, Step, Times, kaplan_meier, quantile, steps_of
 from harness.soak.trial import JUDGED, Settling, Trial, TrialOutcome
 
 SHARES = (0.5, 0.9, 0.99)
@@ -33,7 +34,12 @@ class Settle:
     censored: int
     never: int
     quantiles: tuple[Quantile, ...]
-    curve: tuple[Step, ...]
+    times: Times
+
+    @property
+    def curve(self) -> tuple[Step, ...]:
+        """The share that is still unsettled after each time; made anew at each access, since it is large."""
+        return kaplan_meier(self.times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +107,55 @@ class Figures:
         return self.clean.total - self.clean.count
 
 
+class _Columns:
+    """What figures need of trials, as counts and columns of numbers: some 20 bytes a trial."""
+
+    def __init__(self, trials: Iterable[Trial]) -> None:
+        self.trials = 0
+        self.outcomes = dict.fromkeys((outcome.value for outcome in TrialOutcome), 0)
+        self.clean = 0
+        self.flaky = 0
+        self.attempts: Counter[int] = Counter()
+        self.totals = dict.fromkeys(("commands", "fallbacks", "re_reads", "reconnects"), 0)
+        self.iterations = array("d")  # of the trials with a verdict
+        self.unclean = bytearray()
+        self.recoveries = array("d")
+        self.settled = array("d")
+        self.censored = array("d")
+        self.never = 0
+        for trial in trials:
+            self._add(trial)
+
+    def _add(self, trial: Trial) -> None:
+        self.trials += 1
+        self.outcomes[trial.outcome.value] += 1
+        if trial.outcome in JUDGED:
+            self.clean += trial.clean
+            self.flaky += trial.flaky
+            self.iterations.append(trial.iteration)
+            self.unclean.append(not trial.clean)
+        if trial.attempts:
+            self.attempts[trial.attempts] += 1
+        if trial.recovery is not None:
+            self.recoveries.append(trial.recovery)
+        self.totals["commands"] += trial.commands
+        self.totals["fallbacks"] += trial.fallbacks
+        self.totals["re_reads"] += trial.re_reads
+        self.totals["reconnects"] += trial.reconnects
+        if trial.seconds is not None:
+            if trial.settling is Settling.SETTLED:
+                self.settled.append(trial.seconds)
+            elif trial.settling is Settling.CENSORED:
+                self.censored.append(trial.seconds)
+            self.never += trial.settling is Settling.NEVER
+
+    @property
+    def times(self) -> Times:
+        return Times(array("d", sorted(self.settled)), self.censored, self.never)
+
+
 def figures(
-    trials: Sequence[Trial],
+    trials: Iterable[Trial],
     exposure: float,
     demand: Demand,
     *,
@@ -111,59 +164,35 @@ def figures(
     transport: str = "",
 ) -> Figures:
     """The figures of these trials, in the order in which they were made; `exposure` is the time that they were
-    part of, in seconds."""
-    outcomes = dict.fromkeys((outcome.value for outcome in TrialOutcome), 0)
-    for trial in trials:
-        outcomes[trial.outcome.value] += 1
-    judged = [trial for trial in trials if trial.outcome in JUDGED]
-    clean = sum(trial.clean for trial in judged)
-    commands = sum(trial.commands for trial in trials)
-    settled = [t.seconds for t in trials if t.settling is Settling.SETTLED and t.seconds is not None]
-    recoveries = [trial.recovery for trial in trials if trial.recovery is not None]
+    part of, in seconds. They are gone through once."""
+    found = _Columns(trials)
+    judged, commands, settled = len(found.unclean), found.totals["commands"], found.settled
     third = len(settled) // 3
     return Figures(
         check=check,
         target=target,
         transport=transport,
-        trials=len(trials),
-        outcomes=outcomes,
-        clean=wilson(clean, len(judged), demand.confidence),
-        flaky=wilson(sum(trial.flaky for trial in judged), len(judged), demand.confidence),
-        needed=runs_needed(len(judged) - clean, len(judged), demand.rate, demand.confidence),
-        settle=_settle(trials, demand.confidence),
-        attempts=dict(sorted(Counter(trial.attempts for trial in trials if trial.attempts).items())),
-        between=mean_time_between(len(judged) - clean, exposure, demand.confidence),
+        trials=found.trials,
+        outcomes=found.outcomes,
+        clean=wilson(found.clean, judged, demand.confidence),
+        flaky=wilson(found.flaky, judged, demand.confidence),
+        needed=runs_needed(judged - found.clean, judged, demand.rate, demand.confidence),
+        settle=_settle(found.times, demand.confidence),
+        attempts=dict(sorted(found.attempts.items())),
+        between=mean_time_between(judged - found.clean, exposure, demand.confidence),
         commands=commands,
-        per_thousand=_per_thousand(trials, commands),
-        recovery=Recovery(len(recoveries), median(recoveries), max(recoveries)) if recoveries else None,
-        failing_trend=linear_trend([float(each.iteration) for each in judged], [not each.clean for each in judged]),
+        per_thousand={
+            name: 1000 * found.totals[name] / commands for name in ("fallbacks", "re_reads", "reconnects") if commands
+        },
+        recovery=Recovery(len(found.recoveries), median(found.recoveries), max(found.recoveries))
+        if found.recoveries
+        else None,
+        failing_trend=linear_trend(found.iterations, found.unclean),
         settle_trend=rising(settled),
         thirds=Thirds(median(settled[:third]), median(settled[-third:])) if third else None,
     )
 
 
-def times(trials: Sequence[Trial]) -> Times:
-    """What the trials tell of the time to settle."""
-    known = [(trial.settling, trial.seconds) for trial in trials if trial.seconds is not None]
-    return Times(
-        tuple(seconds for settling, seconds in known if settling is Settling.SETTLED),
-        tuple(seconds for settling, seconds in known if settling is Settling.CENSORED),
-        sum(settling is Settling.NEVER for settling, _ in known),
-    )
-
-
-def _settle(trials: Sequence[Trial], confidence: float) -> Settle:
-    found = times(trials)
-    curve = kaplan_meier(found)
-    quantiles = tuple(quantile(curve, share, confidence) for share in SHARES)
-    return Settle(len(found.settled), len(found.censored), found.never, quantiles, curve)
-
-
-def _per_thousand(trials: Sequence[Trial], commands: int) -> dict[str, float]:
-    if not commands:
-        return {}
-    return {
-        "fallbacks": 1000 * sum(trial.fallbacks for trial in trials) / commands,
-        "re_reads": 1000 * sum(trial.re_reads for trial in trials) / commands,
-        "reconnects": 1000 * sum(trial.reconnects for trial in trials) / commands,
-    }
+def _settle(times: Times, confidence: float) -> Settle:
+    quantiles = tuple(quantile(steps_of(times), share, confidence) for share in SHARES)
+    return Settle(len(times.settled), len(times.censored), times.never, quantiles, times)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.soak.statistics.rates import CONFIDENCE
-from harness.soak.statistics.survival import Quantile, Times, kaplan_meier, quantile
+from harness.soak.statistics.survival import Quantile, Times, quantile, steps_of
 from harness.soak.trials import Mark
 
 
@@ -24,21 +25,37 @@ class Spell:
 
 def spells(marks: Iterable[Mark], kind: str, confidence: float = CONFIDENCE) -> tuple[Spell, ...]:
     """The marks of a kind (`recovery`, `reset`), by their names."""
-    by_name: dict[str, list[Mark]] = {}
+    by_name: dict[str, _Lengths] = {}
     for mark in marks:
         if mark.kind == kind:
-            by_name.setdefault(mark.name, []).append(mark)
-    return tuple(_spell(name, members, confidence) for name, members in sorted(by_name.items()))
+            by_name.setdefault(mark.name, _Lengths()).add(mark)
+    return tuple(_spell(name, lengths, confidence) for name, lengths in sorted(by_name.items()))
 
 
 def all_spells(marks: Iterable[Mark], kind: str, confidence: float = CONFIDENCE) -> Spell | None:
     """Return the marks of a kind together, whatever their names; None where there are none."""
-    members = [mark for mark in marks if mark.kind == kind]
-    return _spell("", members, confidence) if members else None
+    lengths = _Lengths()
+    for mark in marks:
+        if mark.kind == kind:
+            lengths.add(mark)
+    return _spell("", lengths, confidence) if lengths.count else None
 
 
-def _spell(name: str, marks: list[Mark], confidence: float) -> Spell:
-    lasted = [max(0.0, mark.ended - mark.started) for mark in marks if mark.ended is not None]
-    curve = kaplan_meier(Times(tuple(lasted), never=len(marks) - len(lasted)))
-    quantiles = tuple(quantile(curve, share, confidence) for share in (0.5, 0.9, 0.99))
-    return Spell(name, len(marks), len(lasted), quantiles, max(lasted, default=None))
+class _Lengths:
+    """How long marks took, in seconds: of those that have an end."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.seconds = array("d")
+
+    def add(self, mark: Mark) -> None:
+        self.count += 1
+        if mark.ended is not None:
+            self.seconds.append(max(0.0, mark.ended - mark.started))
+
+
+def _spell(name: str, lengths: _Lengths, confidence: float) -> Spell:
+    lasted = lengths.seconds
+    times = Times(lasted, never=lengths.count - len(lasted))
+    quantiles = tuple(quantile(steps_of(times), share, confidence) for share in (0.5, 0.9, 0.99))
+    return Spell(name, lengths.count, len(lasted), quantiles, max(lasted, default=None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ from harness.soak.figures import Demand, Figures, figures
 from harness.soak.statistics.many import holm
 from harness.soak.statistics.outlier import Outlier, against_the_pool
 from harness.soak.statistics.rates import Rate, wilson
+from harness.soak.stored import TrialIndex
 from harness.soak.tally import counted
 from harness.soak.trial import JUDGED, Trial, TrialOutcome
 
@@ -69,31 +71,31 @@ class Summary:
 def summarise(
     trials: Sequence[Trial], exposure: Mapping[str, float], iterations: Mapping[str, int], demand: Demand
 ) -> Summary:
-    """The figures of these trials. `exposure` is the time that each target was in iterations, in seconds; `iterations`
-    how many of each target were finished."""
-    by_row: dict[tuple[str, str], list[Trial]] = {}
-    for trial in trials:
-        by_row.setdefault((trial.label, trial.target), []).append(trial)
+    """The figures of these trials, which are gone through several times and not kept. `exposure` is the time that each
+    target was in iterations, in seconds; `iterations` how many of each target were finished."""
+    index = TrialIndex.of(trials)
     rows: list[Figures] = []
     split: list[Figures] = []
-    for (check, target), members in by_row.items():
-        rows.append(figures(members, exposure.get(target, 0.0), demand, check=check, target=target))
-        by_transport: dict[str, list[Trial]] = {}
-        for trial in members:
-            by_transport.setdefault(trial.transport, []).append(trial)
-        if len(by_transport) > 1:
+    for (check, target), members in index.rows.items():
+        transports: Counter[str] = Counter()
+        seen = (each for each in members if not transports.update((each.transport,)))
+        rows.append(figures(seen, exposure.get(target, 0.0), demand, check=check, target=target))
+        if len(transports) > 1:
             split += (
-                figures(part, 0.0, demand, check=check, target=target, transport=transport)
-                for transport, part in sorted(by_transport.items())
-            )
-    total = figures(counted(trials), sum(exposure.values()), demand)
+                figures(
+                    (each for each in members if each.transport == transport), 0.0, demand, check=check, target=target,
+                    transport=transport,
+                )
+                for transport in sorted(transports)
+            )  # fmt: skip
+    total = figures(counted(index), sum(exposure.values()), demand)
     return Summary(
-        verdict=_verdict(total, rows, sum(bool(trial.known) for trial in trials)),
+        verdict=_verdict(total, rows, index.known),
         total=total,
-        clean_iterations=_clean_iterations(trials, demand),
+        clean_iterations=_clean_iterations(index, demand),
         rows=tuple(rows),
         split=tuple(split),
-        clusters=clusters(trials),
+        clusters=clusters(index),
         drifts=_drifts(rows),
         worst=_worst(rows),
         iterations=dict(iterations),
@@ -101,12 +103,9 @@ def summarise(
     )
 
 
-def _clean_iterations(trials: Sequence[Trial], demand: Demand) -> Rate:
-    clean: dict[tuple[str, int], bool] = {}
-    for trial in trials:
-        key = (trial.target, trial.iteration)
-        clean[key] = clean.get(key, True) and (trial.clean or trial.outcome is TrialOutcome.SKIPPED)
-    return wilson(sum(clean.values()), len(clean), demand.confidence)
+def _clean_iterations(index: TrialIndex, demand: Demand) -> Rate:
+    total, unclean = index.iterations
+    return wilson(total - unclean, total, demand.confidence)
 
 
 def _drifts(rows: Sequence[Figures]) -> tuple[Drift, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -214,10 +214,10 @@ class Tally:
         }
 
 
-def counted(trials: Iterable[Trial]) -> list[Trial]:
-    """Return the trials that count among the checks: that a target settled, or had no finding, is no check of its own,
+def counted(trials: Iterable[Trial]) -> Iterator[Trial]:
+    """Yield the trials that count among the checks: that a target settled, or had no finding, is no check of its own,
     and is counted only where it went wrong, as in the results of a run."""
-    return [trial for trial in trials if trial.suite != WHOLE_TARGET or not trial.clean]
+    return (trial for trial in trials if trial.suite != WHOLE_TARGET or not trial.clean)
 
 
 def _bad(trial: Trial) -> str:

@@ -63,6 +63,10 @@ class Iteration:
     lasted: float | None
     trials: tuple[Trial, ...]
     marks: tuple[Mark, ...]
+    trials_at: tuple[int, ...] = ()
+    """The offsets of the lines of the trials in the file."""
+    marks_at: tuple[int, ...] = ()
+    """The offsets of the lines of the marks."""
 
 
 class Finished:
@@ -106,8 +110,9 @@ class _Open:
 
     number: int
     began: float | None = None
-    trials: dict[str, Trial] = field(default_factory=dict)
-    marks: list[Mark] = field(default_factory=list)
+    trials: dict[str, tuple[Trial, int]] = field(default_factory=dict)
+    """Each with the offset of its line."""
+    marks: list[tuple[Mark, int]] = field(default_factory=list)
 
 
 class TrialsReader:
@@ -122,6 +127,7 @@ class TrialsReader:
     def __init__(self, lines: Iterable[bytes]) -> None:
         self._lines = lines
         self._open: dict[str, _Open] = {}
+        self._offset = 0
         self.finished: dict[str, Finished] = {}
         self.unfinished: list[Trial] = []
         self.unfinished_count = 0
@@ -140,6 +146,8 @@ class TrialsReader:
                 if len(self.unreadable) < _NAMED_LINES:
                     self.unreadable.append(place)
                 continue
+            finally:
+                self._offset += len(line)
             if iteration is not None:
                 yield iteration
         for each in self._open.values():
@@ -157,9 +165,9 @@ class TrialsReader:
         if "outcome" in document:
             trial = from_document(document)
             # The later one counts, should a check stand there twice.
-            self._of(target, number).trials[trial.label] = trial
+            self._of(target, number).trials[trial.label] = trial, self._offset
         elif "mark" in document:
-            self._of(target, number).marks.append(_mark(document))
+            self._of(target, number).marks.append((mark_from(document), self._offset))
         elif "began" in document:
             began = plausible(document["began"])
             if (old := self._open.pop(target, None)) is not None and old.number != number:
@@ -194,7 +202,11 @@ class TrialsReader:
             finished.last = max(finished.last, number)
             return None
         finished.add(number)
-        return Iteration(number, target, found.began, ended, lasted, tuple(found.trials.values()), tuple(found.marks))
+        trials, marks = found.trials.values(), found.marks
+        return Iteration(
+            number, target, found.began, ended, lasted, tuple(each for each, _ in trials),
+            tuple(each for each, _ in marks), tuple(at for _, at in trials), tuple(at for _, at in marks),
+        )  # fmt: skip
 
     def _has_spent(self, document: dict[str, Any]) -> None:
         spent = document.get("spent")
@@ -204,7 +216,7 @@ class TrialsReader:
     def _void(self, each: _Open) -> None:
         self.unfinished_count += len(each.trials)
         if len(self.unfinished) < 1000:
-            self.unfinished += each.trials.values()
+            self.unfinished += (trial for trial, _ in each.trials.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,7 +416,8 @@ def _mark_line(mark: Mark) -> bytes:
     return orjson.dumps(plain(document)) + b"\n"
 
 
-def _mark(document: dict[str, Any]) -> Mark:
+def mark_from(document: dict[str, Any]) -> Mark:
+    """Return the mark that a line's document gives. Raises ValueError, TypeError or KeyError."""
     ended = document.get("ended")
     return Mark(
         iteration=document["iteration"],

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from harness.soak.statistics.distributions import two_sided
 
@@ -18,7 +18,7 @@ class Trend:
     strength: float
 
 
-def linear_trend(positions: Sequence[float], happened: Sequence[bool]) -> Trend | None:
+def linear_trend(positions: Sequence[float], happened: Sequence[int]) -> Trend | None:
     """Whether something happens more and more often, or less and less; None where it always or never happens.
 
     The Cochran-Armitage test with a score for each trial (P. Armitage, Biometrics 11 (1955), 375-386), as
@@ -47,7 +47,7 @@ def rising(values: Sequence[float]) -> Trend | None:
     n = len(values)
     if n < 3:
         return None
-    ties = [count for count in Counter(values).values() if count > 1]
+    ties = [count for _, same in groupby(sorted(values)) if (count := sum(1 for _ in same)) > 1]
     pairs = n * (n - 1) // 2
     tied = sum(count * (count - 1) // 2 for count in ties)
     if tied == pairs:

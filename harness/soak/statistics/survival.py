@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from harness.soak.statistics.distributions import z_of
 from harness.soak.statistics.rates import CONFIDENCE
@@ -19,8 +19,8 @@ class Times:
     """Times in seconds: those at which it `settled`, those at which it was `censored` (it had not settled yet, and
     nobody looked on), and the number of those that `never` would: these stay unsettled for ever."""
 
-    settled: tuple[float, ...] = ()
-    censored: tuple[float, ...] = ()
+    settled: Sequence[float] = ()
+    censored: Sequence[float] = ()
     never: int = 0
 
     @property
@@ -60,23 +60,26 @@ def kaplan_meier(times: Times) -> tuple[Step, ...]:
     Greenwood's variance (1926). What is censored at a time is still at risk then. Those that never settle stay at
     risk, as for a subdistribution (Fine and Gray, JASA 94 (1999), 496-509): a p99 exists only where 99 % settle.
     """
-    settled, censored = Counter(times.settled), sorted(times.censored)
+    return tuple(steps_of(times))
+
+
+def steps_of(times: Times) -> Iterator[Step]:
+    """Yield the same step by step: with a million of different times no list of them is in memory."""
+    censored = sorted(times.censored)
     at_risk, gone = times.total, 0
     share, variance = 1.0, 0.0
-    steps = []
-    for at in sorted(settled):
+    for at, same in groupby(sorted(times.settled)):
         while gone < len(censored) and censored[gone] < at:
             gone += 1
             at_risk -= 1
-        count = settled[at]
+        count = sum(1 for _ in same)
         share *= 1 - count / at_risk
         variance = variance + count / (at_risk * (at_risk - count)) if at_risk > count else math.inf
-        steps.append(Step(at, at_risk, count, share, variance))
+        yield Step(at, at_risk, count, share, variance)
         at_risk -= count
-    return tuple(steps)
 
 
-def quantile(steps: Sequence[Step], share: float, confidence: float = CONFIDENCE) -> Quantile:
+def quantile(steps: Iterable[Step], share: float, confidence: float = CONFIDENCE) -> Quantile:
     """The first time by which at least `share` has settled, with its interval.
 
     The interval holds all times at which that share cannot be ruled out (Brookmeyer and Crowley, A confidence interval
@@ -85,26 +88,30 @@ def quantile(steps: Sequence[Step], share: float, confidence: float = CONFIDENCE
     there the chance that none, or all, of so many have settled decides, so that few runs bound nothing.
     """
     left, tail, z = 1 - share, (1 - confidence) / 2, z_of(confidence)
-    if not steps:
-        return Quantile(share, None, None, None)
-    value = next((step.at for step in steps if step.unsettled <= left + _SLACK), None)
-    all_settled_by_luck = share ** sum(step.settled for step in steps)
-
-    def side(step: Step) -> float:
-        """Below -z: too many are unsettled at this time for it to be the one; above z: too few."""
-        if math.isinf(step.variance) or step.unsettled <= 0:
-            return math.inf if all_settled_by_luck < tail else 0.0
-        log = math.log(step.unsettled)
-        return (math.log(-log) - math.log(-math.log(left))) * abs(log) / math.sqrt(step.variance)
-
-    sides = [side(step) for step in steps]
-    if left ** steps[0].at_risk >= tail:
-        low = 0.0
-    else:
-        low = next((step.at for step, away in zip(steps, sides, strict=True) if away >= -z), steps[-1].at)
+    value: float | None = None
+    low: float | None = None
     high: float | None = None
-    for step, away in zip(reversed(steps), reversed(sides), strict=True):
+    settled = 0
+    last: Step | None = None
+    for step in steps:
+        settled += step.settled
+        if last is None and left**step.at_risk >= tail:
+            low = 0.0
+        if value is None and step.unsettled <= left + _SLACK:
+            value = step.at
+        # Below -z: too many are unsettled at this time for it to be the one; above z: too few.
+        if math.isinf(step.variance) or step.unsettled <= 0:
+            away = math.inf if share**settled < tail else 0.0  # it is the last step
+        else:
+            log = math.log(step.unsettled)
+            away = (math.log(-log) - math.log(-math.log(left))) * abs(log) / math.sqrt(step.variance)
+        if low is None and away >= -z:
+            low = step.at
         if away <= z:
-            break
-        high = step.at
-    return Quantile(share, value, low, high)
+            high = None
+        elif high is None:
+            high = step.at
+        last = step
+    if last is None:
+        return Quantile(share, None, None, None)
+    return Quantile(share, value, last.at if low is None else low, high)
