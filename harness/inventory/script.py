@@ -22,6 +22,9 @@ from harness.inventory.tree import assigned
 from harness.inventory.values import Located, Unsafe, kind
 
 SCRIPT_SECONDS = 300.0
+"""Of one call of a script."""
+ALL_CALLS_SECONDS = 900.0
+"""Of all calls of a script in one load: without `_meta` it is run once for each host."""
 _SHOWN = 2000
 
 Run = Callable[[list[str]], str]
@@ -54,31 +57,40 @@ class NotAScriptError(Exception):
     """The file's executable bit is set, but it is neither a program nor has a `#!` line."""
 
 
-def script_runner(path: str, book: Book, *, seconds: float = SCRIPT_SECONDS) -> Run:
-    """Runs a program with a time limit; on expiry its whole process group is ended."""
+class ScriptRunner:
+    """Runs an inventory script with a limit of time for each call and for all of them, and with one of MOST bytes for
+    what all of them print. On expiry the script's whole process group is ended."""
 
-    def run(arguments: list[str]) -> str:
-        shown = " ".join([path, *arguments])
-        place = Place(path)
+    def __init__(
+        self, path: str, book: Book, *, seconds: float = SCRIPT_SECONDS, all_seconds: float = ALL_CALLS_SECONDS
+    ) -> None:
+        """`seconds` are for one call, `all_seconds` for all of them together."""
+        self._path = path
+        self._book = book
+        self._seconds = seconds
+        self._all_seconds = all_seconds
+        self._calls = 0
+        self._spent = 0.0  # seconds
+        self._printed = 0  # bytes
+
+    def __call__(self, arguments: list[str]) -> str:
+        """Return what the script prints when it is run with these arguments. Raises UsageError where it fails or goes
+        beyond a limit, NotAScriptError where the file is no program."""
+        shown = " ".join([self._path, *arguments])
+        began = time.monotonic()
+        self._calls += 1
+        process = self._started(arguments)
+        left = self._all_seconds - self._spent
         try:
-            process = subprocess.Popen(
-                [path, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                start_new_session=True,
-            )  # fmt: skip
-        except OSError as error:
-            with open(path, "rb") as stream:
-                if error.errno == 8 and stream.read(2) != b"#!":
-                    raise NotAScriptError from None
-            reason = error.strerror or str(error)
-            raise book.error(
-                f"the inventory script cannot be run: {reason}", place, hint="Check its first line (#!)."
-            ) from None
-        try:
-            out, err = _outputs(process, seconds)
+            out, err = _outputs(process, min(self._seconds, left), MOST - self._printed)
         except subprocess.TimeoutExpired:
-            raise book.error(f"the inventory script {shown!r} did not end within {seconds:.0f} s", place) from None
+            if self._seconds <= left:
+                raise self._error(f"the inventory script {shown!r} did not end within {self._seconds:.0f} s") from None
+            raise self._over(f"takes more than {self._all_seconds:.0f} s") from None
         except OverflowError:
-            raise book.error(f"the inventory script {shown!r} printed more than {MOST >> 20} MiB", place) from None
+            if self._calls == 1:
+                raise self._error(f"the inventory script {shown!r} printed more than {MOST >> 20} MiB") from None
+            raise self._over(f"prints more than {MOST >> 20} MiB") from None
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -86,6 +98,8 @@ def script_runner(path: str, book: Book, *, seconds: float = SCRIPT_SECONDS) -> 
             for pipe in (process.stdout, process.stderr):
                 assert pipe is not None
                 pipe.close()
+            self._spent += time.monotonic() - began
+        self._printed += len(out)
         complaint = err.decode("utf-8", "backslashreplace").strip()[-_SHOWN:]
         if process.returncode:
             how = (
@@ -93,24 +107,45 @@ def script_runner(path: str, book: Book, *, seconds: float = SCRIPT_SECONDS) -> 
                 if process.returncode < 0
                 else f"ended with status {process.returncode}"
             )
-            raise book.error(
-                f"the inventory script {shown!r} {how}", place,
+            raise self._error(
+                f"the inventory script {shown!r} {how}",
                 hint=f"It wrote: {complaint}" if complaint else "It wrote nothing to standard error.",
-            )  # fmt: skip
+            )
         try:
             return out.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise book.error(
-                f"the inventory script {shown!r} printed bytes that are no UTF-8 (at byte {error.start})",
-                place,
+            raise self._error(
+                f"the inventory script {shown!r} printed bytes that are no UTF-8 (at byte {error.start})"
             ) from None
 
-    return run
+    def _started(self, arguments: list[str]) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                [self._path, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            with open(self._path, "rb") as stream:
+                if error.errno == 8 and stream.read(2) != b"#!":
+                    raise NotAScriptError from None
+            reason = error.strerror or str(error)
+            raise self._error(
+                f"the inventory script cannot be run: {reason}", hint="Check its first line (#!)."
+            ) from None
+
+    def _over(self, what: str) -> UsageError:
+        return self._error(
+            f"the inventory script {self._path!r} {what} in all: it was run {self._calls} times, once for each host",
+            hint="Have it print '_meta' with the 'hostvars' of all hosts for --list: it is run once then.",
+        )
+
+    def _error(self, message: str, hint: str = "") -> UsageError:
+        return self._book.error(message, Place(self._path), hint=hint)
 
 
-def _outputs(process: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, bytes]:
+def _outputs(process: subprocess.Popen[bytes], seconds: float, most: int) -> tuple[bytes, bytes]:
     """Return all of standard output and the end of standard error, when the process has ended. Raises TimeoutExpired,
-    and OverflowError where it prints more than MOST bytes."""
+    and OverflowError where it prints more than `most` bytes."""
     end = time.monotonic() + seconds
     assert process.stdout is not None
     assert process.stderr is not None
@@ -127,7 +162,7 @@ def _outputs(process: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, b
                 if not piece:
                     selector.unregister(key.fileobj)
                 key.data.extend(piece)
-            if len(out) > MOST:
+            if len(out) > most:
                 raise OverflowError
             if len(err) > 8 * _SHOWN:
                 del err[: -4 * _SHOWN]

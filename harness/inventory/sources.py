@@ -14,7 +14,7 @@ from harness.inventory.draft import AddHosts, Draft
 from harness.inventory.ini import decode_lines, read_ini
 from harness.inventory.model import Model
 from harness.inventory.places import Notice, Place
-from harness.inventory.script import NotAScriptError, ProgramOutputs, read_script, script_runner
+from harness.inventory.script import NotAScriptError, ProgramOutputs, ScriptRunner, read_script
 from harness.inventory.tree import read_tree
 from harness.inventory.vault import Vault, VaultError, is_vaulted, vault_hint
 
@@ -102,7 +102,7 @@ class Reader:
                 return
             draft = self._draft(path)
             try:
-                read_script(draft, self.outputs.runner(path, script_runner(path, self.model.book)))
+                read_script(draft, self.outputs.runner(path, ScriptRunner(path, self.model.book)))
             except NotAScriptError:
                 self.model.notices.append(
                     Notice("this file has its executable bit set but is no program; read as text", Source(path))

@@ -152,12 +152,12 @@ def test_a_script_whose_interpreter_is_missing(tmp_path: Path) -> None:
 def test_a_script_that_hangs_is_ended(tmp_path: Path) -> None:
     from harness.inventory.draft import Draft
     from harness.inventory.places import Book
-    from harness.inventory.script import read_script, script_runner
+    from harness.inventory.script import ScriptRunner, read_script
 
     path = write(tmp_path, "s", f"#!/bin/sh\necho $$ > {tmp_path}/pid\nsleep 600 & sleep 600\n", executable=True)
     book = Book()
     with pytest.raises(UsageError, match="did not end within"):
-        read_script(Draft(str(path), book), script_runner(str(path), book, seconds=0.5))
+        read_script(Draft(str(path), book), ScriptRunner(str(path), book, seconds=0.5))
     pid = int((tmp_path / "pid").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -143,9 +145,41 @@ def test_a_program_that_complains_without_end_is_read(tmp_path: Path) -> None:
 def test_a_program_whose_output_is_held_open_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from harness.inventory.places import Book
 
-    run = script.script_runner(_program(tmp_path / "i.sh", "sleep 60 & echo '{}'; wait"), Book(), seconds=0.3)
+    run = script.ScriptRunner(_program(tmp_path / "i.sh", "sleep 60 & echo '{}'; wait"), Book(), seconds=0.3)
     with pytest.raises(UsageError, match="did not end"):
         run(["--list"])
+
+
+_MANY = """case $1 in
+--list) echo '{"web": {"hosts": ["h1", "h2", "h3", "h4"]}}';;
+--host) %s;;
+esac"""
+
+
+def test_all_calls_of_a_program_have_one_bound_of_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter(range(0, 10_000, 200))  # each call of a script takes 200 seconds of this clock
+    bounds: list[float] = []
+
+    def outputs(process: Any, seconds: float, most: int) -> tuple[bytes, bytes]:
+        bounds.append(seconds)
+        if seconds < 200:
+            raise subprocess.TimeoutExpired("", seconds)
+        return process.communicate()
+
+    monkeypatch.setattr(script, "_outputs", outputs)
+    monkeypatch.setattr(script, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+    with pytest.raises(UsageError, match="takes more than 900 s in all: it was run 5 times") as caught:
+        load([_program(tmp_path / "i.sh", _MANY % "echo '{}'")])
+    assert "_meta" in str(caught.value.hint)
+    assert bounds == [300, 300, 300, 300, 100]
+
+
+def test_all_calls_of_a_program_have_one_bound_of_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(script, "MOST", 1 << 20)
+    body = "printf '{\"a\": \"'; head -c 400000 /dev/zero | tr '\\0' a; echo '\"}'"
+    with pytest.raises(UsageError, match="prints more than 1 MiB in all: it was run 4 times") as caught:
+        load([_program(tmp_path / "i.sh", _MANY % body)])
+    assert "_meta" in str(caught.value.hint)
 
 
 def test_what_pytest_is_given_drives_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
