@@ -14,6 +14,8 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import quote
 
+from harness.events.hexdumps import spans_in_dumps
+
 MASK = "********"
 NAMES = frozenset({"run", "target", "check", "module", "check_id", "outcome", "transports"})
 """Fields that name things and never hold what a machine or a person said. A lab's password is often also a host's
@@ -25,6 +27,7 @@ _SHORT = 48  # characters of a text that is likely to come again
 _MOST_CLEAN = 4096
 _BEGINNING = 6
 _LONGEST = 512  # of a secret that is looked for in pieces; longer ones are masked where they stand whole
+_DUMP_LINE = 80  # characters of a line of 16 bytes, as hexdump -C and od write it
 # The end of a line, as it is and as a text's escape, with and without what indents the next one; a terminal's colours.
 _COLOUR = r"\x1b\[[0-9;:?]*[A-Za-z]"
 # Each way begins with a character, so that `re` looks for one of these first, and quickly.
@@ -38,13 +41,14 @@ class Redactor:
 
     def __init__(self) -> None:
         self._forms: set[str] = set()
+        self._bytes: set[bytes] = set()
         self._pattern: re.Pattern[str] | None = None
         self._lines: list[str] = []
         self._grams: frozenset[str] = frozenset()
         self._stale = False
         self._clean: set[str] = set()  # short texts without a secret: names of fields, of targets, of actions
         self.longest = 0
-        """Characters of the longest secret that fits a line."""
+        """Characters that the longest secret takes in one of its forms, those of more than a line left out."""
 
     def add(self, secret: str) -> None:
         """Makes a value unprintable from now on; each line of a many-line secret (a private key) counts by itself."""
@@ -52,6 +56,7 @@ class Redactor:
         for part in (secret, *secret.splitlines()):
             if len(part.strip()) >= _SHORTEST:
                 self._forms.update(form for form in _forms(part) if len(form) >= _SHORTEST)
+                self._bytes.add(part.encode("utf-8", "surrogatepass"))
         # To prepare for thousands takes a second: fifty machines of one image have one password.
         self._stale = self._stale or len(self._forms) > known
 
@@ -88,6 +93,8 @@ class Redactor:
         return masked
 
     def _masked(self, text: str, pattern: re.Pattern[str]) -> str:
+        for start, end in reversed(spans_in_dumps(text, self._bytes)):
+            text = f"{text[:start]}{MASK}{text[end:]}"
         text = pattern.sub(MASK, text)
         if "\n" in text or "\x1b" in text or "\\n" in text:
             for start, end in reversed(self._across_gaps(text)):
@@ -99,12 +106,13 @@ class Redactor:
         return text
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Where secrets stand in a text."""
+        """Return where secrets are in a text that goes on."""
         if self._stale:
             self._prepare()
         if self._pattern is None:
             return []
-        return sorted([*(match.span() for match in self._pattern.finditer(text)), *self._across_gaps(text)])
+        found = (match.span() for match in self._pattern.finditer(text))
+        return sorted([*found, *self._across_gaps(text), *spans_in_dumps(text, self._bytes, goes_on=True)])
 
     def _across_gaps(self, text: str) -> list[tuple[int, int]]:
         """Where secrets stand that have the end of a line, or a terminal's colour, within."""
@@ -162,7 +170,8 @@ class Redactor:
         self._clean.clear()
         self._pattern = re.compile(_any_of(sorted(self._forms))) if self._forms else None
         self._lines = sorted(form for form in self._forms if len(form) <= _LONGEST and "\n" not in form)
-        self.longest = max(map(len, self._lines), default=0)
+        dumped = (_DUMP_LINE * (2 + len(secret) // 16) for secret in self._bytes if len(secret) <= _LONGEST)
+        self.longest = max(max(map(len, self._lines), default=0), *dumped, 0)
         self._grams = frozenset(
             form[at : at + _GRAM] for form in self._lines for at in range(max(0, len(form) - _GRAM))
         )

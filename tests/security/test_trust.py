@@ -6,7 +6,9 @@ import base64
 import html
 import json
 import os
+import re
 import shlex
+import shutil
 import signal
 import string
 import subprocess
@@ -24,6 +26,7 @@ from harness.cli import config
 from harness.cli.main import main
 from harness.deadline import Deadline
 from harness.errors import HarnessError, UsageError
+from harness.events.pieces import PieceMask
 from harness.events.redact import MASK, Redactor
 from harness.inventory import load
 from harness.printing import CommandBreaker, printable
@@ -266,6 +269,48 @@ def test_a_secret_is_masked_in_the_forms_that_tools_print(secret: str) -> None:
     wrapped = base64.encodebytes(b"x" * 45 + data + b"y" * 60).decode()
     assert MASK in redactor.text(wrapped)
     assert secret not in redactor.text(base64.b64decode(redactor.text("")).decode() + secret)
+
+
+_DUMPS = {
+    "xxd": ["xxd"], "xxd -u -g1": ["xxd", "-u", "-g1"], "xxd -e": ["xxd", "-e"], "xxd -i": ["xxd", "-i"],
+    "xxd -p": ["xxd", "-p"], "hexdump": ["hexdump"], "hexdump -C": ["hexdump", "-C"], "od -tx1": ["od", "-An", "-tx1"],
+    "od -x": ["od", "-x"], "od -tx1z": ["od", "-Ax", "-tx1z"], "od -c": ["od", "-c"], "od -An -c": ["od", "-An", "-c"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name, argv in _DUMPS.items() if shutil.which(argv[0])])
+@pytest.mark.parametrize(
+    ("before", "secret"), [(0, "s3cr3t/pass word&x, long"), (10, "hunter22 äß"), (15, "abcdef0123")]
+)
+def test_a_secret_is_masked_in_dumps(name: str, before: int, secret: str) -> None:
+    data = b"\x00\n" * before + secret.encode() + b"\xff\t the end of it"
+    dump = subprocess.run(_DUMPS[name], input=data, stdout=subprocess.PIPE, check=True).stdout.decode()
+    redactor = Redactor()
+    redactor.add(secret)
+    masked = redactor.text(f"$ {name}\n{dump}# ")
+    shown = MASK if name == "xxd -p" else f"{MASK}\n"
+    assert shown in masked, masked
+    for at in range(len(secret) - 5):  # no six characters of it are left, and no six bytes in a row
+        piece = secret[at : at + 6]
+        assert piece not in masked, masked
+        assert piece.encode().hex() not in re.sub(r"[\s,]|0x", "", masked).lower(), masked
+    assert f"$ {name}\n" in masked
+    assert masked.endswith("# ")
+    pieces = PieceMask(redactor)
+    seen = "".join(map(pieces, f"$ {name}\n{dump}# ".splitlines(keepends=True)))
+    whole = secret.encode().hex()
+    assert MASK in seen
+    assert whole not in re.sub(r"[\s,]|0x|\d{7,8}:? ", "", seen).lower()
+    other = Redactor()
+    other.add("another word")
+    assert other.text(dump) == dump
+
+
+def test_what_is_no_dump_stays_as_it_is() -> None:
+    redactor = Redactor()
+    redactor.add("abcdef")
+    for text in ("61 62 63 64 65\n\n66", "a   b   c   d   e  f", "0000000   a   b   c\n  no dump\n   d   e   f"):
+        assert redactor.text(text) == text
 
 
 def test_a_text_that_was_clean_is_masked_when_it_becomes_a_secret() -> None:
