@@ -131,7 +131,7 @@ def _refuses(channel: paramiko.Channel) -> None:
     channel.close()
 
 
-@pytest.mark.parametrize("verb", [["exec", "-n"], ["get"]])
+@pytest.mark.parametrize("verb", [["exec", "-n"], ["get"], ["put"], ["why"]])
 def test_a_refusal_of_sudo_is_escaped(verb: list[str], printed: Printed) -> None:
     Path("file").write_text("x")
     words = {
