@@ -143,7 +143,7 @@ def test_a_refusal_of_sudo_is_escaped(verb: list[str], printed: Printed) -> None
     with sshd.HostileSshd(program=_refuses, sftp=_denies) as server:
         hosts = _inventory({"one": _ssh(server, ansible_become=True, ansible_become_password="pw")})
         options = ["-i", hosts, "--deadline", "2"]
-        printed(verb[0], *verb[1:], *options, *words[verb[0]], word="one")
+        printed(verb[0], *verb[1:], *options, *words[verb[0]], word="set-output")
 
 
 def _denies(channel: paramiko.Channel) -> None:
