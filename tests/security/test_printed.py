@@ -12,6 +12,7 @@ import paramiko
 import pytest
 
 from harness.cli.main import main
+from tests.patience import scaled
 from tests.security import hostile_receiver
 from tests.security import hostile_sshd as sshd
 from tests.security.hostile_receiver import HostileReceiver
@@ -142,7 +143,7 @@ def test_a_refusal_of_sudo_is_escaped(verb: list[str], printed: Printed) -> None
     }
     with sshd.HostileSshd(program=_refuses, sftp=_denies) as server:
         hosts = _inventory({"one": _ssh(server, ansible_become=True, ansible_become_password="pw")})
-        options = ["-i", hosts, "--deadline", "2"]
+        options = ["-i", hosts, "--deadline", f"{scaled(2):.1f}"]
         printed(verb[0], *verb[1:], *options, *words[verb[0]], word="set-output")
 
 
