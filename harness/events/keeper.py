@@ -31,7 +31,7 @@ class Keeper:
         acknowledged: Acknowledged | None = None,
         told: Callable[[str], None] | None = None,
     ) -> None:
-        """`keep` is in bytes, None for all; `told` is called with what went wrong. See `Rotation`."""
+        """`keep` is in bytes, None for all; `told` is called with error messages. See `Rotation`."""
         self._folder = folder
         self._compress = compress
         self._keep = keep

@@ -141,7 +141,7 @@ class EventLog:
     def close(self) -> None:
         """Closes the file when all is compressed that was turned over; later events are refused."""
         if (error := sys.exc_info()[1]) is not None:
-            # What ends the program with this error is told, and written down, without the secrets that we know.
+            # What ends the program with this error is printed and recorded without the known secrets.
             error.__dict__["redact"] = self.redact
         self._writer.settle()  # not under the lock: what goes wrong there is an event
         with self._lock:
@@ -167,7 +167,7 @@ class EventLog:
             if self._failed is not None:
                 if self._on_failure is None:
                     raise self._failed
-                return  # it was told; the run is ending
+                return  # it was reported; the run is ending
             with self._held():
                 logger._proxy_to_logger(level, message, action=action, fields=fields, loose=loose)
 

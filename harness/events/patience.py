@@ -17,7 +17,7 @@ _PAUSE = 0.5
 class DiskPatience:
     """Has writes that fail for want of room tried again for a while. Thread-safe as far as its callbacks are.
 
-    One full disk must not end a soak of hours: who watches is told, and may make room.
+    One full disk must not end a soak of hours: a message is printed, and somebody may free some space.
     """
 
     def __init__(

@@ -81,7 +81,7 @@ class RecordReader:
     """Gives the lines of a record in order, each once. Many may read one record; none is in its writer's way.
 
     `position` is behind the last line that `read` gave. `missing` counts the events that were removed, or were lost in
-    a power cut, before they could be read. `state` is told by each `read` that gives nothing.
+    a power cut, before they could be read. `state` is set by each `read` that returns nothing.
     """
 
     def __init__(self, folder: Path, position: Position | None = None, *, salvage: bool = False) -> None:

@@ -19,7 +19,7 @@ from harness.events.hexdumps import spans_in_dumps
 MASK = "********"
 NAMES = frozenset({"run", "target", "check", "module", "check_id", "outcome", "transports"})
 """Fields that name things and never hold what a machine or a person said. A lab's password is often also a host's
-name or a word of ours; masked there, the record could no longer be put together."""
+name or a name in the record; masked there, the record could no longer be put together."""
 _SHORTEST = 3  # masking shorter ones would eat ordinary text and still not hide them
 _SHORTEST_ENCODED = 6  # the base64 form of a shorter one is short enough to be met by chance
 _GRAM = 4

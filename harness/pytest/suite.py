@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
@@ -81,8 +82,9 @@ def open_suite(config: pytest.Config) -> Suite:
 
 
 def in_these_flags(text: str) -> str:
-    """A message of the house that names flags of `harness run`, with those of pytest in their place."""
-    return re.sub(r"(?<!\S)--(limit|logs|extra-vars|vault-password-file|transport)\b", r"--harness-\1", text)
+    """Return an error's message for pytest's output: with the flags of pytest in the place of those of `harness run`,
+    and with nothing in it that a terminal or a CI system would obey."""
+    return harmless(re.sub(r"(?<!\S)--(limit|logs|extra-vars|vault-password-file|transport)\b", r"--harness-\1", text))
 
 
 class Suite:
@@ -122,9 +124,9 @@ class Suite:
     # -- before the first test, after the last ---------------------------------------------------------------
 
     def pytest_report_header(self) -> list[str]:
-        warnings = [f"harness: warning: {warning}" for warning in self._warnings]
-        names = ", ".join(self.names[:_NAMED]) + (", …" if len(self._hosts) > _NAMED else "")
-        return [f"harness: {len(self._hosts)} target{'s' if len(self._hosts) != 1 else ''}: {names}", *warnings]
+        noted = [f"harness: warning: {_shown(str(warning))}" for warning in self._warnings]
+        names = ", ".join(map(_shown, self.names[:_NAMED])) + (", …" if len(self._hosts) > _NAMED else "")
+        return [f"harness: {len(self._hosts)} target{'s' if len(self._hosts) != 1 else ''}: {names}", *noted]
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -154,6 +156,14 @@ class Suite:
             return (yield)
         finally:
             session.exitstatus = self._close(int(exitstatus))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
+        # It is printed in the summary, and may hold a target's words and secrets of the inventory.
+        text = str(warning_message.message)
+        shown = harmless(text if self._log is None else self._log.redact(text))
+        if shown != text:
+            warning_message.message = shown
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._result is None or self._folder is None:

@@ -177,6 +177,11 @@ class Witness:
     def _mask(self, report: pytest.TestReport) -> None:
         """No secret of the inventory is shown in pytest's report, and nothing of a target's drives a terminal."""
         report.sections = [(name, harmless(text)) for name, text in self._log.redact(report.sections)]
+        if isinstance(report.longrepr, tuple):  # why it was skipped, with its place
+            path, line, reason = report.longrepr
+            report.longrepr = (path, line, harmless(self._log.redact(reason)))
+        if hasattr(report, "wasxfail"):
+            report.wasxfail = harmless(self._log.redact(report.wasxfail))
         if report.failed:
             shown = report.longreprtext
             masked = harmless(self._log.redact(shown))

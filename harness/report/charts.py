@@ -177,7 +177,7 @@ def settle_curves(curves: Sequence[Curve], longest: float) -> str:
         path, last = [f"M{_LEFT} {y(0):.1f}"], 0.0
         for index, step in enumerate(curve.steps):
             at = x(step.at)
-            # What cannot be told apart on paper is left out; the last step never.
+            # Steps closer than a pixel are left out; the last step never is.
             if at - last < 0.6 and index + 1 < len(curve.steps):
                 continue
             path.append(f"H{at:.1f}V{y(1 - step.unsettled):.1f}")

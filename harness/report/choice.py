@@ -57,7 +57,7 @@ class Choice:
         return not (self._needles or self.since or self.until or self.actions)
 
     def may_hold(self, raw: bytes) -> bool:
-        """Whether the event of this line may be wanted, told from its bytes: most lines need not be parsed then."""
+        """Return from the bytes of a line whether its event may be wanted: most lines need not be parsed then."""
         if (self.since or self.until) and raw.startswith(_FIRST):
             stamp = raw[_STAMP].decode("ascii", "replace")
             if stamp < self.since or (self.until and stamp > self.until):

@@ -18,7 +18,7 @@ from harness.report.shown import shown
 
 _CONSOLE = ("console.line", "console.input")
 _NEAR = 8
-"""Console lines told on each side of an event."""
+"""Console lines shown before and after an event."""
 _MOST = 20
 """Records of one kind that a person is shown."""
 _LIFE = ("target.start", "target.settled", "target.unreachable", "target.end")

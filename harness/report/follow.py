@@ -13,14 +13,14 @@ from harness.events.typed import typed
 from harness.report.choice import Choice
 
 PAUSE = 0.2
-"""Seconds between two looks at a record that grows."""
+"""Seconds between two reads of a record that grows."""
 
 
 class Follower:
     """Gives the lines of a record that a person chose, each with its event."""
 
     def __init__(self, folder: Path, choice: Choice, *, note: Callable[[str], None]) -> None:
-        """`note` is told what a reader must know of the record itself: what is missing, damaged, or was left."""
+        """`note` is called with notes on the record itself: what is missing, damaged, or was left out."""
         self._folder = folder
         self._reader = RecordReader(folder)
         self._choice = choice

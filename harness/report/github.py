@@ -26,7 +26,7 @@ def runs_there(environment: Mapping[str, str]) -> bool:
 
 def annotate(run: Run, workspace: Path) -> list[str]:
     """A workflow command for each check on each target that did not pass (an error) or was flaky (a warning).
-    `workspace` is the folder that paths are told from."""
+    `workspace` is the folder that paths are relative to."""
     found = cases(run.trials)
     errors = [case for case in found if case.outcome not in (TrialOutcome.PASSED, TrialOutcome.SKIPPED)]
     flaky = [case for case in found if case.outcome is TrialOutcome.PASSED and case.flaky]

@@ -36,7 +36,7 @@ MOST_BEFALLEN = 20
 MOST_DRIFTS = 12
 _BUFFERED = 100  # of the template's pieces, which are a few words each
 COLOURS = 6
-"""Curves of that many targets can be told apart; more are drawn as one."""
+"""The number of colours of curves; those of more targets have one colour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class _Line:
 
 @dataclass(frozen=True, slots=True)
 class _Befallen:
-    """What befell a target more than once and said the same: how often, and the first one's words."""
+    """Marks of a target with the same text: how often, and the text of the first one."""
 
     kind: str
     name: str
@@ -211,7 +211,7 @@ def _split(summary: Summary) -> list[Figures]:
 
 
 def _curves(summary: Summary) -> list[_Curves]:
-    """One drawing a check, those that settle last first; a curve for each target where they can be told apart."""
+    """One drawing a check, those that settle last first; with a curve for each target."""
     by_check: dict[str, list[Figures]] = defaultdict(list)
     for row in summary.rows:
         if row.settle.curve:

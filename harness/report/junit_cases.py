@@ -15,7 +15,7 @@ from harness.report.read import Run
 from harness.soak.trial import TrialOutcome
 
 MOST = 20
-"""Failures told one by one of a test case; a soak may have thousands."""
+"""Failures that are listed of a test case; a soak may have thousands."""
 
 
 def render_cases(run: Run) -> str:

@@ -1,4 +1,4 @@
-"""Events as lines for people: aligned, in local time, in colour where somebody looks at a terminal."""
+"""Events as lines for people: aligned, in local time, in colour on a terminal."""
 
 from __future__ import annotations
 

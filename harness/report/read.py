@@ -1,4 +1,4 @@
-"""Reads what a run left, so that it can be told again: of a soak, of a run, and of one that was killed."""
+"""Reads what a run recorded: a soak, a run, and one that was killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A reason that many checks fail for is told whole once, and by name after that. Pure."""
+"""A reason that many checks fail for is printed whole once, and by name after that. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 WORTH_NAMING = 60
-"""A reason of fewer characters is told again: its name would be no shorter."""
+"""A reason of fewer characters is printed again: its name would be no shorter."""
 
 # As harness.target.values writes them. Only those that pass while somebody looks: other times are figures of their own.
 _TIME = r"\d+(?:\.\d+)? (?:s|min|h)(?: \d+ (?:s|min))?"
@@ -15,7 +15,7 @@ _PASSING = re.compile(rf"(?<=\bfor ){_TIME}\b|\b{_TIME}(?= ago\b)")
 
 
 def by_name(message: str, told: Mapping[str, str]) -> str:
-    """The message with each reason in it that was told before (reason: whose it was) named instead. The same reason
+    """The message with each reason in it that was printed before (reason: whose it was) named instead. The same reason
     seen a while later is the same: `running for 8.2 s` is `running for 12 s` by then."""
     for reason, label in told.items():
         pieces = _PASSING.split(reason)

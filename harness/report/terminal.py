@@ -33,7 +33,7 @@ _STYLE = {
     Outcome.NOT_RUN: "bold yellow",
 }
 _WITHOUT_ATTEMPTS = (Outcome.UNREACHABLE, Outcome.INFRASTRUCTURE, Outcome.NOT_RUN)
-"""Outcomes that many checks of a target have for one reason, which is told once."""
+"""Outcomes that many checks of a target have for one reason, which is printed once."""
 _AT_THE_TERMINAL = ("ssh.passphrase_wanted", "ssh.passphrase_done")
 _NANOSECONDS = 1_000_000_000
 _REASONS = 40
@@ -98,7 +98,7 @@ class Terminal:
         """Takes one record; to be subscribed to the event log."""
         handler = _HANDLERS.get(record["event.action"])
         if self._stream.lost is not None:
-            raise self._stream.lost  # to be told no more
+            raise self._stream.lost  # nothing more can be printed
         if record["event.action"] in _AT_THE_TERMINAL:
             self._make_room(record["event.action"] == "ssh.passphrase_wanted")
         with self._lock:
@@ -190,7 +190,7 @@ class Terminal:
             return
         outcome = Outcome(record["harness.outcome"])
         if outcome in _WITHOUT_ATTEMPTS and not record["harness.attempts"] and self._verbosity < 1:
-            return  # the target itself was told to be unreachable, once
+            return  # the target itself was reported as unreachable
         row.passed += outcome is Outcome.PASSED
         row.bad += outcome not in (Outcome.PASSED, Outcome.SKIPPED)
         name = f"{record['test.suite.name']}::{record['test.case.name']}"

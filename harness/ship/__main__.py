@@ -28,7 +28,7 @@ def main() -> int:
     run = Path(order["run"])
     cancellation = Cancellation()
     notes = Notes(run, _tell)
-    signal.signal(signal.SIGTERM, lambda number, frame: cancellation.cancel("it was told to stop"))
+    signal.signal(signal.SIGTERM, lambda number, frame: cancellation.cancel("it received SIGTERM"))
     threading.Thread(target=_watch, args=(cancellation, float(order["timeout"])), daemon=True).start()
     try:
         sinks = order["sinks"]

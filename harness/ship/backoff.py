@@ -29,7 +29,7 @@ class Backoff:
     """
 
     def __init__(self, sleep: Callable[[float], None], failed: Callable[[Unavailable, int], None]) -> None:
-        """`sleep` waits so many seconds; `failed` is told of each failure, and which one in a row it is."""
+        """`sleep` waits so many seconds; `failed` is called for each failure with its number in a row."""
         growing = wait_fixed(_LEAST) + wait_random_exponential(multiplier=_FIRST, max=_MOST)
 
         quick = wait_random_exponential(multiplier=_FIRST_LOST, max=_MOST)

@@ -104,7 +104,8 @@ class Convoy:
         self._broken: list[BaseException] = []
 
     def ship(self) -> list[Journey]:
-        """Returns when all is shipped, or was cancelled. Raises what is a fault of ours (or of a sink that is not)."""
+        """Return when all is shipped, or was cancelled. Raises what is a fault of harness or of
+        a package's sink."""
         old = threading.stack_size(_STACK)
         try:
             threads = [

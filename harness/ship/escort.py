@@ -43,7 +43,7 @@ class Escort:
         self._say({"run": str(run), "sinks": list(sinks), "timeout": timeout})
 
     def finish(self) -> None:
-        """Waits until all is shipped or the time is over, and has told what is left. Ctrl-C ends the waiting."""
+        """Wait until all is shipped or the time is over, and report what is left. Ctrl-C ends the waiting."""
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()

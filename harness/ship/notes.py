@@ -30,7 +30,7 @@ class Notes:
     def keep(self, words: str) -> None:
         """Only writes it down."""
         line = f"{timestamp(time.time())} {printable(words)}\n".encode("utf-8", "backslashreplace")
-        # A full disk must not silence what is told on.
+        # A full disk must not suppress messages.
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(mode=0o700, exist_ok=True)
             fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

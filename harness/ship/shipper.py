@@ -22,7 +22,7 @@ from harness.ship.rejected import NAME as REJECTED
 from harness.ship.rejected import Rejected
 from harness.ship.sink import TAKEN, Answer, Refused, Sink, Unavailable
 
-_POLL = 0.2  # seconds between looks at a record that grows
+_POLL = 0.2  # seconds between two reads of a record that grows
 _TOLD_AT = 3  # failures in a row: a hiccup is nobody's business
 _TOLD_LOST_AT = 6  # the same for broken connections: three in a row are common where every third one breaks
 _SUSPECT_AT = 6  # failures in a row of one event by itself
@@ -82,7 +82,7 @@ class Shipper:
         self._checkpoint = found
         self._reader = RecordReader(run, self._checkpoint.position, salvage=True)
         self._expected = self._checkpoint.position.sequence + 1
-        self._gaps: list[Gap] = []  # told, and not yet passed by the checkpoint
+        self._gaps: list[Gap] = []  # reported, and not yet passed by the checkpoint
         self._cutter = Cutter(run)
         self._rejected = Rejected(run, name)
         self._pace = Pace(sink.limits.events)
@@ -164,7 +164,7 @@ class Shipper:
             self._backoff(self._kept, self._file.save, self._checkpoint)
 
     def _gap_before(self, line: Line) -> Event | None:
-        """The event that stands for those that are missing before this line; None where none are."""
+        """Return the `record.gap` event for those that are missing before this line; None where none are."""
         expected, self._expected = self._expected, line.sequence + 1
         if line.sequence <= expected:
             return None

@@ -31,7 +31,7 @@ class Unavailable(HarnessError):
 
 
 class Refused(HarnessError):
-    """The receiver has looked at the batch and will never take it as it is: too large, or an event in it is bad."""
+    """The receiver refuses the batch for good: it is too large, or an event in it is bad."""
 
 
 @dataclass(frozen=True, slots=True)

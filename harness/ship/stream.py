@@ -55,7 +55,7 @@ class Stream:
         """The next bytes, at least one."""
         with self._watched(deadline, "waiting for an answer"):
             # A peer that gives small answers one by one keeps the next until the last is acknowledged (Nagle), which
-            # our kernel puts off for 40 ms. It forgets this wish, so it is told each time.
+            # our kernel puts off for 40 ms. It resets this option, so it is set each time.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             data = self._socket.recv(_CHUNK)
             if not data:

@@ -1,4 +1,4 @@
-"""What befalls a soak's targets and is told by other rooms: fallbacks and findings, read from the record as marks."""
+"""Fallbacks and findings of a soak's targets that other parts of the program record, as marks."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from harness.soak.statistics.survival import Quantile, Step, Times, kaplan_meier
 from harness.soak.trial import JUDGED, Settling, Trial, TrialOutcome
 
 SHARES = (0.5, 0.9, 0.99)
-"""The shares of which it is told by when they have settled."""
+"""The shares of trials for which the time to settle is reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Thirds:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What some trials come to. `check`, `target` and `transport` are empty where all are meant.
+    """Figures of some trials. `check`, `target` and `transport` are empty where all are meant.
 
     `clean` is the pass rate: clean passes among the verdicts on the target; `flaky` the flaky ones among them. Trials
     without a verdict on the target (skipped, unreachable, error, infrastructure, internal) stand in `outcomes` only.
@@ -94,7 +94,7 @@ class Figures:
 
     @property
     def applied(self) -> int:
-        """Trials that were meant to come to a verdict: all but the skipped ones."""
+        """Trials that should have had a verdict: all but the skipped ones."""
         return self.trials - self.outcomes["skipped"]
 
     @property

@@ -1,7 +1,7 @@
 """The flakes that are known: a YAML list beside the inventory, each entry with who works on it and until when it counts
 as known.
 
-    - check: sshd/outside::banner        # as in the report; * and ? stand for anything
+    - check: sshd/outside::banner        # as in the report; * and ? are wildcards
       target: board-*                    # all targets, where it is left out
       tracker: https://example.org/42    # where it is being worked on
       snooze: 2026-12-24                 # from this day on it counts again

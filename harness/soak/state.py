@@ -35,7 +35,7 @@ STATUS_SHARE = 50
 
 
 class StateError(HarnessError):
-    """What a soak has come to cannot be written for others to see."""
+    """The status of a soak cannot be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def tally_of_trials(folder: Path) -> Tally:
 
 
 def document_of(soak: Soak, ending: Ending, run: str, *, exit_code: int | None = None) -> dict[str, Any]:
-    """What a soak has come to, in JSON's own types; with an exit code once it has ended."""
+    """Return the status of a soak as JSON types; with an exit code once it has ended."""
     return {
         "schema": SCHEMA,
         "run": run,

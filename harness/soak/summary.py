@@ -16,12 +16,12 @@ from harness.soak.tally import counted
 from harness.soak.trial import JUDGED, Trial, TrialOutcome
 
 UNLIKELY = 0.05
-"""A p-value below it is told as found; corrected for all that were looked at."""
+"""A p-value below it is reported; it is corrected for the number of tests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Something that changed in the course of a soak, with its p-value corrected for all that were looked at.
+    """Something that changed in the course of a soak, with its p-value corrected for the number of tests.
 
     `what` is `failing` or `settling`; `strength` from -1 (less, sooner) to 1 (more, later).
     """
@@ -51,7 +51,7 @@ class Summary:
 
     `rows` has one for each check on each target. `split` has one for each transport of those that more than one served,
     without a time between failures: nobody knows how long each would have served. `worst` are the targets that are
-    worse than the others together, by check; an empty check stands for all of them. `clean_iterations` is the share of
+    worse than the others together, by check; an empty check means all of them. `clean_iterations` is the share of
     iterations of a target without a complaint, every trial a clean pass or skipped: trials of one iteration are not
     independent, iterations are.
     """
@@ -127,7 +127,8 @@ def _drifts(rows: Sequence[Figures]) -> tuple[Drift, ...]:
 def _worst(rows: Sequence[Figures]) -> tuple[tuple[str, Outlier], ...]:
     counts: dict[str, dict[str, tuple[int, int]]] = {"": {}}
     for row in rows:
-        # A target that cannot be reached is no better than one that fails; mistakes of checks and of ours are not its.
+        # A target that cannot be reached is no better than one that fails; errors of checks and of
+        # harness are not its fault.
         lost = sum(row.outcomes[name] for name in ("unreachable", "infrastructure", "not_run"))
         failures, total = counts[""].get(row.target, (0, 0))
         counts.setdefault(row.check, {})[row.target] = (row.unclean + lost, row.judged + lost)

@@ -1,4 +1,4 @@
-"""What a soak has come to so far, in counts: it grows with targets and checks, never with iterations."""
+"""Counts of a soak so far: they grow with targets and checks, never with iterations."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class TargetTally:
         return sum(check.known for check in self.checks.values())
 
     def mark(self, mark: Mark) -> None:
-        """Something befell the target."""
+        """Count a mark of the target."""
         lasted = None if mark.ended is None else max(0.0, mark.ended - mark.started)
         if mark.kind == FAULT:
             self.faults[mark.name] += 1
@@ -130,13 +130,13 @@ class TargetTally:
 
 
 class Tally:
-    """A soak's targets. What it is told of an iteration is told once, when that is finished."""
+    """The counts of a soak's targets. An iteration is added once, when it is finished."""
 
     def __init__(self, targets: Iterable[str] = ()) -> None:
         self.targets: dict[str, TargetTally] = {name: TargetTally() for name in targets}
 
     def add(self, target: str, trials: Iterable[tuple[Trial, bool]], marks: Iterable[Mark] = ()) -> Counter[str]:
-        """One finished iteration: its trials, each with whether it is a known flake, and what else befell the target.
+        """One finished iteration: its trials, each with whether it is a known flake, and its marks.
         Returns what was bad in it, by outcome and FLAKY."""
         tally = self.targets.setdefault(target, TargetTally())
         tally.iterations += 1

@@ -1,4 +1,4 @@
-"""One target's iterations, one after the other: brought up or reset, looked at, told, written down."""
+"""One target's iterations, one after the other: brought up or reset, checked, reported, recorded."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ OpenSession = Callable[[TargetPlan, Emitter, float], SoakSession]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a soak does to one target: how it is reset, and which faults befall it, within so many seconds after it has
-    settled."""
+    """What a soak does to one target: how it is reset, and which faults are injected, within so many seconds after it
+    has settled."""
 
     reset: Reset
     faults: tuple[Fault, ...] = ()
@@ -93,7 +93,7 @@ class Shared:
 
 
 class TargetSoak:
-    """Carries one target's iterations out. Its machine, where it has one of ours, lives from one to the next."""
+    """Runs the iterations of one target. A machine that harness started lives from one to the next."""
 
     def __init__(self, plan: TargetPlan, terms: Terms, shared: Shared, events: Emitter) -> None:
         self._plan = plan
@@ -146,7 +146,7 @@ class TargetSoak:
         self._events.emit("iteration.start", f"{name}: iteration {iteration}", level="debug")
         self._before, self._reset_took = (), None
         self._injector.begin()
-        shared.befallen.take(name, iteration)  # what stands there is of no iteration that counts
+        shared.befallen.take(name, iteration)  # these marks belong to no iteration that counts
         session = self._session or shared.open_session(self._plan, self._events, self._scale)
         self._session = session
         bring_up = await self._way_up(session)
@@ -270,7 +270,7 @@ class TargetSoak:
             self._events.emit("record.trouble", words, level="warning")
 
     async def _rest(self, seconds: float, iteration: int) -> None:
-        """Where there is nothing to look at, iterations do not follow one another as quickly as they fail."""
+        """Wait, so that iterations of a target that cannot be reached do not follow each other as fast as they fail."""
         end = asyncio.get_running_loop().time() + seconds
         while asyncio.get_running_loop().time() < end and not self._shared.ledger.over(iteration):
             await asyncio.sleep(0.2)

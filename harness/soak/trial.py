@@ -39,10 +39,10 @@ JUDGED = frozenset((TrialOutcome.PASSED, TrialOutcome.FAILED))
 
 
 class Settling(StrEnum):
-    """What a trial tells of the time to settle.
+    """What is known from a trial about the time to settle.
 
     `settled`: it passed after so many seconds. `censored`: it had not settled when its time was up. `never`: it was
-    told, before its time was up, that waiting will not help. `unknown`: it tells nothing (skipped, not reached, …).
+    known, before its time was up, that waiting will not help. `unknown`: no information (skipped, not reached, …).
     """
 
     SETTLED = "settled"

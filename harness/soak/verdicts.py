@@ -1,4 +1,4 @@
-"""From what came of a target in one iteration to its trials: whose fault each bad outcome was is told apart here."""
+"""Makes trials of the results of a target in one iteration, with the cause of each bad outcome."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class SoakView:
     def __call__(self, record: Record) -> None:
         """Takes one record; to be subscribed to the event log."""
         if self._stream.lost is not None:
-            raise self._stream.lost  # to be told no more
+            raise self._stream.lost  # nothing more can be printed
         action, target = record["event.action"], record.get("host.name", "")
         with self._lock:
             if action == "check.start":

@@ -1,4 +1,4 @@
-"""What a soak has come to, in lines for people: at its end, and for those who ask from outside."""
+"""The status of a soak in lines for people: at its end, and for `harness status`."""
 
 from __future__ import annotations
 

@@ -160,12 +160,11 @@ def test_all_calls_of_a_program_have_one_bound_of_time(tmp_path: Path, monkeypat
     seconds = iter(range(0, 10_000, 200))  # each call of a script takes 200 seconds of this clock
     bounds: list[float] = []
 
-    def outputs(process: Any, seconds: float, most: int) -> tuple[bytes, bytes]:
+    def outputs(process: subprocess.Popen[bytes], seconds: float, most: int) -> tuple[bytes, bytes]:
         bounds.append(seconds)
         if seconds < 200:
             raise subprocess.TimeoutExpired("", seconds)
-        stdout, stderr = process.communicate()
-        return stdout, stderr
+        return process.communicate()
 
     monkeypatch.setattr(script, "_outputs", outputs)
     monkeypatch.setattr(script, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))

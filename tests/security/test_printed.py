@@ -12,6 +12,7 @@ import paramiko
 import pytest
 
 from harness.cli.main import main
+from tests.patience import scaled
 from tests.security import hostile_receiver
 from tests.security import hostile_sshd as sshd
 from tests.security.hostile_receiver import HostileReceiver
@@ -131,7 +132,7 @@ def _refuses(channel: paramiko.Channel) -> None:
     channel.close()
 
 
-@pytest.mark.parametrize("verb", [["exec", "-n"], ["get"]])
+@pytest.mark.parametrize("verb", [["exec", "-n"], ["get"], ["put"], ["why"]])
 def test_a_refusal_of_sudo_is_escaped(verb: list[str], printed: Printed) -> None:
     Path("file").write_text("x")
     words = {
@@ -142,8 +143,8 @@ def test_a_refusal_of_sudo_is_escaped(verb: list[str], printed: Printed) -> None
     }
     with sshd.HostileSshd(program=_refuses, sftp=_denies) as server:
         hosts = _inventory({"one": _ssh(server, ansible_become=True, ansible_become_password="pw")})
-        options = ["-i", hosts, "--deadline", "2"]
-        printed(verb[0], *verb[1:], *options, *words[verb[0]], word="one")
+        options = ["-i", hosts, "--deadline", f"{scaled(2):.1f}"]
+        printed(verb[0], *verb[1:], *options, *words[verb[0]], word="set-output")
 
 
 def _denies(channel: paramiko.Channel) -> None:
@@ -227,14 +228,85 @@ def test_a_receivers_body_is_escaped(status: int, printed: Printed) -> None:
 _NASTY = ["a b", "$(touch P)", "`touch P`", "x;touch P", "'", '"', "-rf", "*", "x\\y", "&&touch P"]
 
 
-@pytest.mark.parametrize("name", _NASTY)
-def test_a_hint_to_be_pasted_is_quoted(name: str, printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The words behind `start it:` are those of a command line, however the host is called."""
-    from harness.cli.reaching import _not_up
+class Named:
+    """Commands in hints that name something of a hostile name: each method returns one command, as it is printed."""
 
-    arguments = _arguments(name)
-    hint = getattr(_not_up(name, arguments), "hint", "")
-    assert shlex.split(hint.partition("start it: ")[2])[-1] == name
+    def __init__(self, name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self._name = name
+        self._capsys = capsys
+        self._folder = folder / name
+        self._folder.mkdir()
+
+    def a_target_that_is_down(self) -> str:
+        from harness.cli.reaching import _not_up
+
+        return str(getattr(_not_up(self._name, _arguments(self._name)), "hint", "")).partition("start it: ")[2]
+
+    def a_console_in_use(self) -> str:
+        from harness.transport.errors import Unavailable
+        from harness.transport.serial.ownership import Ownership
+
+        first = Ownership("unix:///console", name=self._name)
+        try:
+            with pytest.raises(Unavailable) as caught:
+                Ownership("unix:///console", name=self._name)
+        finally:
+            first.release()
+        return (caught.value.hint or "").partition("; `")[2].rpartition("` shows")[0]
+
+    def a_folder_that_others_can_read(self) -> str:
+        from harness.transport.errors import Unavailable
+        from harness.transport.serial.ownership import runtime_dir
+
+        (self._folder / "harness").mkdir()
+        (self._folder / "harness").chmod(0o755)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("XDG_RUNTIME_DIR", str(self._folder))
+            with pytest.raises(Unavailable) as caught:
+                runtime_dir()
+        return (caught.value.hint or "").partition("`")[2].rpartition("` if it is yours")[0]
+
+    def a_record_that_is_not_shipped(self) -> str:
+        from harness.report.prune import look_at
+        from tests.ship.runs import Run
+
+        run = Run(self._folder / "20260101T000000Z-000000")
+        run.end()
+        (run.folder / "ship").mkdir()
+        (run.folder / "ship" / "x.json").write_text("not known")
+        (found,) = look_at(self._folder)
+        return found.busy.partition(" (")[2].removesuffix(")")
+
+    def a_soak_that_was_killed(self) -> str:
+        run = self._soak()
+        assert main(["status", "--logs", str(self._folder), str(run)]) == 0
+        return self._capsys.readouterr().out.partition("go on with: ")[2].rstrip("\n")
+
+    def a_soak_whose_status_is_damaged(self) -> str:
+        run = self._soak()
+        (run / "status.json").write_text('{"exit_code": 1}')
+        assert main(["status", "--logs", str(self._folder), str(run)]) == 2
+        return self._capsys.readouterr().err.partition("can still be had: ")[2].partition("\n")[0]
+
+    def _soak(self) -> Path:
+        run = self._folder / "20260101T000000Z-000000"
+        run.mkdir()
+        for name in ("soak.json", "trials.jsonl"):
+            (run / name).touch()
+        return run
+
+
+@pytest.mark.parametrize("hint", [each for each in vars(Named) if not each.startswith("_")])
+def test_a_hint_to_be_pasted_is_quoted(
+    hint: str, tmp_path: Path, printed: Printed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The words of the command are those of a command line, whatever the name in it is."""
+    for name in _NASTY:
+        command = getattr(Named(name, tmp_path, capsys), hint)()
+        words = shlex.split(command)
+        assert words[0] in ("harness", "chmod"), command
+        assert sum(name in word for word in words[1:]) >= 1, command
+        assert command == shlex.join(words), "nothing of it is read by a shell in any other way"
 
 
 def _arguments(name: str) -> Any:

@@ -24,7 +24,7 @@ _NAMESPACE = uuid.UUID("6f1c1c2e-6a3c-4a51-9d54-2f0f3f0d9c11")
 
 
 class JournalUploadSink:
-    """Posts entries; the run stands for the boot that a journal's entry must have."""
+    """Posts entries; the run's id is used as the boot id that each journal entry must have."""
 
     def __init__(self, address: Address, options: Options) -> None:
         # systemd before 2018 took no field of more than 768 kB; the sum of all is below that here.

@@ -131,7 +131,7 @@ class DatagramSink:
             sock = self._connected()
             for event in events:
                 sock.send(self._format.message(event))
-            # That nobody listens there is told to the socket's next call.
+            # The socket reports only with its next call that nobody listens there.
             error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if error:
                 raise OSError(error, "nobody listens there")
