@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .faults import FAULTS, HEALTHY
+from .faults import FAULTS, HEALTHY, ROWS
 from .runner import Score, ask_healthy, line_of, plant_and_ask, summary
 
 
@@ -20,7 +20,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="print the names, and plant nothing")
     parser.add_argument("--logs", type=Path, help="where the runs' folders are kept (removed where it is not given)")
     arguments = parser.parse_args()
-    known = {each.name for each in (*FAULTS, *HEALTHY)} | {each.area.value for each in FAULTS} | {"healthy"}
+    known = {each.name for each in ROWS} | {each.area.value for each in FAULTS} | {"healthy"}
     if unknown := [name for name in arguments.names if name not in known]:
         parser.error(f"no such fault or area: {', '.join(unknown)} (--list prints them)")
     wanted = set(arguments.names)

@@ -559,3 +559,5 @@ HEALTHY: tuple[Healthy, ...] = (
         variables={"expected_failed_units": "known.service"},
     ),
 )
+
+ROWS: tuple[Fault | Healthy, ...] = (*FAULTS, *HEALTHY)

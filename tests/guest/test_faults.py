@@ -16,7 +16,8 @@ pytestmark = [pytest.mark.guest, pytest.mark.timeout(600)]
 @pytest.mark.parametrize("fault", [each for each in FAULTS if each.quick], ids=lambda each: each.name)
 def test_a_fault_is_named(fault: Fault, tmp_path: Path) -> None:
     score = plant_and_ask(fault, tmp_path)
-    assert score.run_named and score.why_named, line_of(score)
+    assert score.run_named, line_of(score)
+    assert score.why_named, line_of(score)
 
 
 @pytest.mark.parametrize("healthy", [each for each in HEALTHY if each.quick], ids=lambda each: each.name)
