@@ -95,7 +95,17 @@ def test_a_later_silence_outweighs_an_earlier_refusal_by_the_kernel() -> None:
 
 
 def test_a_silence_at_the_end_of_our_own_time_does_not() -> None:
-    result, _, _ = carry(script([REFUSED, SILENT]), budget=2.0, cost=1.0, attempt_timeout=1.0)
+    calls: list[int] = []
+
+    def function(target: Target) -> str:
+        calls.append(1)
+        if len(calls) < 3:
+            raise REFUSED
+        target.deadline.clock.now += 5.0  # type: ignore[attr-defined]
+        raise SILENT
+
+    result, _, _ = carry(function, budget=8.0, attempt_timeout=5.0)
+    assert result.attempts > 2
     assert result.message.index("connection refused (after") < result.message.index("no answer")
 
 
