@@ -13,7 +13,19 @@ from hypothesis import strategies as st
 from harness.api.check import Never, NotYet
 from harness.target.jobs import Job
 from harness.target.journal import parse_journal
-from harness.target.look import RESTART_SCHEDULED, STARTED, Entry, Look, parse_look
+from harness.target.look import (
+    RESTART_SCHEDULED,
+    STARTED,
+    Entry,
+    Look,
+    jobs_command,
+    journal_command,
+    parse_look,
+    restarts_command,
+    show_command,
+    system_command,
+    unit_command,
+)
 from harness.target.processes import Process, without_sessions
 from harness.target.settle import judge_target, masked_sshd
 from harness.target.settle import settled as settled_check
@@ -246,3 +258,11 @@ def test_a_unit_of_which_nothing_was_answered_is_asked_again() -> None:
         target.why("a.service")
     with pytest.raises(IncompleteAnswer):
         parse_look("== jobs\n")
+
+
+@pytest.mark.parametrize("user", [None, "alice"])
+def test_what_is_read_of_a_target_is_asked_for_in_no_language(user: str | None) -> None:
+    commands = [unit_command("a.service", user), system_command(user), restarts_command(user)]
+    if user is not None:  # its id is asked for, and `id` says in the target's language that there is no such user
+        commands += [show_command(["a.service"], user), jobs_command(user), journal_command(["a.service"], 3, 9, user)]
+    assert all("export LC_ALL=C" in command for command in commands)
