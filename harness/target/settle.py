@@ -62,8 +62,8 @@ def judge_target(
         return Standing.COMING, f"{units}; all has to hold for {seconds(window)}"
     failed = [state for state in others if state.active_state == "failed"]
     if lacks_ssh and (masked := masked_sshd(look)):
-        told = "; ".join(f"{state.name} {state.reason}" for state in failed)
-        return Standing.NEVER, f"{masked} is masked, so nothing serves SSH{f'; {told}' if told else ''}"
+        others_failed = "".join(f"; {state.name} {state.reason}" for state in failed)
+        return Standing.NEVER, f"{masked} is masked, so nothing serves SSH{others_failed}"
     if failed:  # `systemctl reset-failed` or a start by somebody else may yet come, for a window's time
         told = "; ".join(f"{state.name} {state.reason}" for state in failed)
         lately = [since for state in failed if (since := look.since(state.changed_us)) is not None and since < window]

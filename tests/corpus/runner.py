@@ -91,10 +91,10 @@ class Desk:
         if not file.exists():
             return _first_line(complaint, "")
         for target in json.loads(file.read_text())["targets"]:
-            told = [target["infrastructure"], target["error"], target["unreachable"]]
-            told += [check["message"] for check in target["checks"] if check["outcome"] in _BAD]
-            told += [f"{finding['name']}: {finding['title']}" for finding in target["findings"]]
-            if first := next((each for each in told if each), ""):
+            reasons = [target["infrastructure"], target["error"], target["unreachable"]]
+            reasons += [check["message"] for check in target["checks"] if check["outcome"] in _BAD]
+            reasons += [f"{finding['name']}: {finding['title']}" for finding in target["findings"]]
+            if first := next((each for each in reasons if each), ""):
                 return str(first).partition("\n")[0]
         return ""
 
