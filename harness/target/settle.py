@@ -130,7 +130,8 @@ def settled_for(window: float) -> Callable[[Target], str]:
         if standing is Standing.NEVER:
             failed = [state.name for state in _distinct(look) if state.active_state == "failed"]
             unexpected = [name for name in failed if not is_expected(name, expected)]
-            if look.jobs or lacks_ssh(target) or not 0 < len(unexpected) <= EXPLAINED:
+            is_masked = lacks_ssh(target) and masked_sshd(look)
+            if look.jobs or is_masked or not 0 < len(unexpected) <= EXPLAINED:
                 raise Never(told)
             raise Never("; ".join(str(target.why(name)) for name in unexpected))
         if standing is not Standing.UP:
