@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -159,16 +160,15 @@ def run(preset: Preset, shell: str, seed: str, commands: int, *, deadline: float
 
 
 def run_side_by_side(
-    chosen: list[tuple[Preset, str]],
+    chosen: Mapping[tuple[Preset, str], int],
     seed: str,
-    commands: int,
     *,
     deadline: float,
     late: float = _LATE,
     consoles: int = 24,
     share: int = 40,
 ) -> dict[tuple[str, str], Tally]:
-    """Run so many commands for each preset and shell, and return what came of them.
+    """Run as many commands for each preset and shell as `chosen` says, and return what came of them.
 
     Most of a damaged exchange is waiting, so `consoles` of them run at a time, each in a thread, for up to `share`
     commands of one login. The presets that take longest begin first. `deadline` and `late` (how long after it a call
@@ -187,9 +187,12 @@ def run_side_by_side(
 
         with concurrent.futures.ThreadPoolExecutor(consoles) as pool:
             running = {
-                pool.submit(work, preset, shell, range(at, min(at + share, commands))): (preset.name, shell)
+                pool.submit(work, preset, shell, range(at, min(at + share, chosen[preset, shell]))): (
+                    preset.name,
+                    shell,
+                )
                 for preset, shell in sorted(chosen, key=lambda each: -each[0].rate * len(each[0].kinds))
-                for at in range(0, commands, share)
+                for at in range(0, chosen[preset, shell], share)
             }
             for done in concurrent.futures.as_completed(running):
                 tallies[running[done]].add(done.result())
