@@ -37,8 +37,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "why",
         help="explain why a target cannot be reached, what is not settled on it, and what it waits for",
         description="Says first whether the target can be reached, over each transport and why not. Then explains why "
-        "units are not up, or all that is not settled where none is named: what a job waits for, down to the root, or what became of the unit. With -i of a live target, else of a folder that `harness "
-        "collect` (or a run that failed) has left.",
+        "units are not up, or all that is not settled where none is named: what a job waits for, down to "
+        "the root, or what became of the unit. With -i of a live target, else of a folder that `harness collect` "
+        "(or a run that failed) has left.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

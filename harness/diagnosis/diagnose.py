@@ -271,10 +271,6 @@ def _not_asked(evidence: Evidence, failed: list[TransportObservation]) -> tuple[
         if not found:
             found.append(("the machine itself", "no other transport serves"))
     else:
-        why = (
-            "its answer had none"
-            if machine.uid in (None, 0)
-            else f"uid {machine.uid} may not read it, or it is not there"
-        )
+        why = "there is nothing there to ask" if machine.uid in (None, 0) else f"uid {machine.uid} may not read it"
         found += [(what, why) for name, what in _FACTS if not machine.knows(name)]
     return tuple(found)

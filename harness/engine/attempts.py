@@ -113,11 +113,12 @@ class CheckRun:
     """Carries one check on one target to its verdict. Thousands may be waiting at once, so it is kept small."""
 
     __slots__ = (
-        "_admitted", "_attempts", "_capture", "_changes", "_check", "_clock", "_delays", "_diagnosis", "_died",
-        "_error_type", "_events", "_first_look", "_held", "_held_since", "_is_last", "_jitter", "_limit", "_longest", "_looked",
-        "_lost", "_make_target", "_misconfigured", "_observations", "_observed", "_output", "_pause", "_pool",
-        "_refusals", "_retry", "_same_since", "_seen", "_settings", "_short_since", "_spent", "_still", "_tally",
-        "_target_name", "_transport", "_unreached", "_verdict", "_waits", "_warnings",
+        "_admitted", "_attempts", "_capture", "_changes", "_check", "_clock", "_delays", "_diagnosis",
+        "_died", "_error_type", "_events", "_first_look", "_held", "_held_since", "_is_last", "_jitter",
+        "_limit", "_longest", "_looked", "_lost", "_make_target", "_misconfigured", "_observations",
+        "_observed", "_output", "_pause", "_pool", "_refusals", "_retry", "_same_since", "_seen",
+        "_settings", "_short_since", "_spent", "_still", "_tally", "_target_name", "_transport",
+        "_unreached", "_verdict", "_waits", "_warnings",
     )  # fmt: skip
 
     def __init__(

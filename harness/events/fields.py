@@ -100,8 +100,8 @@ FIELDS: dict[str, Field] = dict(
         _field(
             "diagnosis",
             {"type": "object", "required": ["cause", "headline"]},
-            "why SSH, or all of the target, cannot be used: the cause's name, its certainty, the sentence, the evidence "
-            "for it and against it, the names of other causes, and what was not asked (docs/diagnosis.md)",
+            "why SSH, or all of the target, cannot be used: the cause's name, its certainty, the sentence, the "
+            "evidence for it and against it, the names of other causes, and what was not asked (docs/diagnosis.md)",
         ),
         _field("done", COUNT, "bytes carried so far"),
         _field("exit_code", {"type": "integer", "minimum": 0, "maximum": 255}, "the exit code of harness"),

@@ -10,6 +10,7 @@ from typing import Any
 from harness.diagnosis.ask import diagnose_ssh, observations_of
 from harness.diagnosis.diagnose import Diagnosis, diagnose
 from harness.diagnosis.evidence import Evidence, TransportObservation
+from harness.diagnosis.rules import Certainty
 from harness.diagnosis.text import one_line
 from harness.errors import DeadlineExpired
 from harness.target.target import Target
@@ -55,6 +56,8 @@ class Reachability:
             return (told,)
         lines = [line for line in self.diagnosis.lines if not line.startswith(("ssh: ", "serial: "))]
         hints = [f"to do: {one_line(each.hint, 300)}" for each in self.observations if each.hint and not each.answered]
+        if self.diagnosis.causes[0].certainty is not Certainty.OUTSIDE:
+            hints = []  # they are for who knows no more than what the transport met
         return (*lines, f"transports: {told}", *hints)
 
     def plain(self) -> dict[str, Any]:
