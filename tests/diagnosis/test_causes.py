@@ -508,6 +508,19 @@ def test_what_the_log_says_comes_before_what_the_state_would_allow() -> None:
     assert any(line.startswith("also: ") for line in found.lines)
 
 
+def test_a_machine_that_is_still_starting_may_change_by_itself() -> None:
+    refused = ("without-password", "no")
+    assert diagnose(evidence(LOGIN, refused)).lasting
+    assert not diagnose(evidence(LOGIN, refused, ("=== system\nrunning", "=== system\nstarting"))).lasting
+
+
+def test_two_rows_that_say_the_same_are_one_cause_with_the_evidence_of_both() -> None:
+    line = "User root from 10.0.2.2 not allowed because not listed in AllowUsers"
+    found = diagnose(evidence(LOGIN, ("usedns no", "usedns no\nallowusers alice"), log=(line,)))
+    assert [each.name for each in found.causes] == ["allow-users", "ssh-login-refused"]
+    assert found.causes[0].evidence == (f"sshd logged '{line}'", "`sshd -T`: allowusers 'alice'")
+
+
 def test_a_counter_of_zero_speaks_against_a_rule() -> None:
     rule = (
         "=== filter\n",
