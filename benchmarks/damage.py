@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,14 +29,14 @@ from harness.deadline import Deadline
 from harness.errors import HarnessError
 from harness.events.emitter import NullEmitter
 from harness.testing.pty_guest import PtyGuest
-from harness.transport.errors import TransportError
+from harness.transport.errors import Timeout, TransportError
 from harness.transport.serial.console import Console
 from harness.transport.serial.spec import SerialSpec
 from harness.transport.serial.transport import SerialTransport
 
 SHELLS = {"dash": ["dash", "-i"], "bash": ["bash", "--norc", "-i"], "ash": ["busybox", "ash", "-i"]}
 KINDS = ("drop", "flip", "double", "insert")
-_LATE = 3.0  # seconds past its deadline that a call may end, on a busy machine
+_LATE = 3.0  # seconds past its deadline that a call may end
 _BATCH = 400  # commands of one login, unless it is lost
 
 
@@ -102,6 +103,8 @@ class Tally:
     seconds: float = 0.0
     errors: Counter[str] = field(default_factory=Counter)
     bad: list[str] = field(default_factory=list)
+    not_run: set[int] = field(default_factory=set)
+    """The commands of the present batch of which it was said that they cannot have run."""
 
     def add(self, other: Tally) -> None:
         self.commands += other.commands
@@ -151,17 +154,25 @@ def run(preset: Preset, shell: str, seed: str, commands: int, *, deadline: float
     with tempfile.TemporaryDirectory(prefix="damage-") as folder:
         os.environ["XDG_RUNTIME_DIR"] = folder
         for at in range(0, commands, _BATCH):
-            _run_batch(preset, shell, rng, Path(folder), range(at, min(at + _BATCH, commands)), tally, deadline, slow)
+            numbers = range(at, min(at + _BATCH, commands))
+            _run_batch(preset, shell, rng, Path(folder), numbers, tally, deadline, slow=slow)
     return tally
 
 
 def run_side_by_side(
-    chosen: list[tuple[Preset, str]], seed: str, commands: int, *, deadline: float, consoles: int = 24, share: int = 40
+    chosen: Mapping[tuple[Preset, str], int],
+    seed: str,
+    *,
+    deadline: float,
+    late: float = _LATE,
+    consoles: int = 24,
+    share: int = 40,
 ) -> dict[tuple[str, str], Tally]:
-    """Run so many commands for each preset and shell, and return what came of them.
+    """Run as many commands for each preset and shell as `chosen` says, and return what came of them.
 
     Most of a damaged exchange is waiting, so `consoles` of them run at a time, each in a thread, for up to `share`
-    commands of one login. The presets that take longest begin first.
+    commands of one login. The presets that take longest begin first. `deadline` and `late` (how long after it a call
+    may end) are in seconds; a busy machine needs longer ones.
     """
     tallies = {(preset.name, shell): Tally() for preset, shell in chosen}
     with tempfile.TemporaryDirectory(prefix="damage-") as folder:
@@ -171,14 +182,17 @@ def run_side_by_side(
             tally = Tally()
             rng = random.Random(f"{seed} {preset.name} {shell} {numbers.start}")
             own = Path(tempfile.mkdtemp(dir=folder))
-            _run_batch(preset, shell, rng, own, numbers, tally, deadline, slow=False)
+            _run_batch(preset, shell, rng, own, numbers, tally, deadline, late=late, slow=False)
             return tally
 
         with concurrent.futures.ThreadPoolExecutor(consoles) as pool:
             running = {
-                pool.submit(work, preset, shell, range(at, min(at + share, commands))): (preset.name, shell)
+                pool.submit(work, preset, shell, range(at, min(at + share, chosen[preset, shell]))): (
+                    preset.name,
+                    shell,
+                )
                 for preset, shell in sorted(chosen, key=lambda each: -each[0].rate * len(each[0].kinds))
-                for at in range(0, commands, share)
+                for at in range(0, chosen[preset, shell], share)
             }
             for done in concurrent.futures.as_completed(running):
                 tallies[running[done]].add(done.result())
@@ -193,8 +207,11 @@ def _run_batch(
     numbers: range,
     tally: Tally,
     deadline: float,
+    *,
+    late: float = _LATE,
     slow: bool,
 ) -> None:
+    tally.not_run.clear()
     marks = folder / f"m{numbers.start}"
     to_guest, from_guest = (Damager(preset, f"{rng.random()}") for _ in range(2))
     # A shell that a damaged byte has ended comes back, as one of a getty would.
@@ -211,16 +228,17 @@ def _run_batch(
                 if not _is_ready(transport):
                     break
                 arm(True)
-                _run_one(transport, case(number, rng, marks, slow=slow), number, marks, tally, deadline)
+                _run_one(transport, case(number, rng, marks, slow=slow), number, marks, tally, deadline, late)
                 arm(False)
         finally:
             arm(False)
             transport.close()
             console.close()
             tally.hits += to_guest.hits + from_guest.hits
-    # What a shell that outlived its console may still have done.
-    twice = [n for n, count in Counter(_marks(marks)).items() if count > 1]
-    tally.bad += [f"ran twice: command {n}" for n in twice]
+    # What a shell that outlived its console, or a command whose answer was given up, may still have done.
+    ran = Counter(_marks(marks))
+    tally.bad += [f"ran {count} times: command {n}" for n, count in ran.items() if count > 1]
+    tally.bad += [f"ran though may_have_run is false: command {n}" for n in tally.not_run if ran[str(n)]]
 
 
 def arrives(preset: Preset, shell: str, size: int, folder: Path, *, seed: int, deadline: float) -> bool:
@@ -271,33 +289,35 @@ def _is_ready(transport: SerialTransport) -> bool:
     return False
 
 
-def _run_one(transport: SerialTransport, asked: Case, number: int, marks: Path, tally: Tally, deadline: float) -> None:
+def _run_one(
+    transport: SerialTransport, asked: Case, number: int, marks: Path, tally: Tally, deadline: float, late: float
+) -> None:
     began = time.monotonic()
     tally.commands += 1
-    before = _marks(marks)
     try:
         result = transport.run(asked.command, deadline=Deadline.after(deadline))
     except TransportError as error:
         tally.errors[f"{type(error).__name__}/{error.cause}"] += 1
-        if not error.may_have_run and _marks(marks) != before:
-            tally.bad.append(f"ran though may_have_run is false: {asked.command!r}: {error.message}")
-        if type(error).__name__ == "Timeout":
+        if not error.may_have_run:
+            tally.not_run.add(number)
+        if isinstance(error, Timeout):
             tally.bad.append(f"a time-out of a command that had ended: {asked.command!r}: {error.message}")
     except HarnessError as error:
         tally.errors[type(error).__name__] += 1
-        if _marks(marks) != before:
-            tally.bad.append(f"ran, and the error does not say so: {asked.command!r}: {error}")
+        tally.not_run.add(number)
     else:
         wanted = (asked.stdout, asked.stderr, asked.status)
+        # Only its own marks: an earlier command whose answer was given up may end meanwhile.
+        ran = _marks(marks).count(str(number))
         if (result.stdout, result.stderr, result.exit_status) != wanted:
             tally.bad.append(f"wrong: {asked.command!r}: {result.stdout!r} {result.stderr!r} {result.exit_status}")
-        elif asked.marks and _marks(marks) != [*before, str(number)]:
-            tally.bad.append(f"ran {_marks(marks).count(str(number))} times: {asked.command!r}")
+        elif ran != asked.marks:
+            tally.bad.append(f"ran {ran} times: {asked.command!r}")
         else:
             tally.right += 1
     took = time.monotonic() - began
     tally.seconds += took
-    if took > deadline + _LATE:
+    if took > deadline + late:
         tally.bad.append(f"ended after {took:.1f} s, with a deadline of {deadline:.0f}: {asked.command!r}")
 
 

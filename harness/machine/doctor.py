@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness import distribution
 from harness.deadline import Deadline
 from harness.errors import HarnessError
 from harness.machine.accel import prove_kvm
@@ -111,9 +112,9 @@ def _python() -> Finding:
 
 def _packages() -> list[Finding]:
     try:
-        lines = importlib.metadata.requires("harness") or []
+        lines = importlib.metadata.requires(distribution.NAME) or []
     except importlib.metadata.PackageNotFoundError:
-        return [Finding("harness", "missing", "is not installed in this Python", "scripts/setup")]
+        return [Finding(distribution.NAME, "missing", "is not installed in this Python", "scripts/setup")]
     findings = []
     for name, lowest in requirement_names(lines):
         wanted = ".".join(map(str, lowest))

@@ -9,6 +9,7 @@ import importlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from harness.distribution import install_command
 from harness.errors import UsageError
 from harness.soak.tally import Spread, Tally
 
@@ -35,7 +36,7 @@ def check_address(text: str) -> None:
     except ImportError:
         raise UsageError(
             "--metrics takes the library prometheus_client, which is not installed",
-            hint="pip install 'harness[metrics]'",
+            hint=install_command("metrics"),
         ) from None
 
 

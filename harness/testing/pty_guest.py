@@ -33,7 +33,8 @@ class PtyGuest:
     `to_client` and `to_guest` may change the bytes on their way (noise, loss). `respawn` starts the program again
     whenever it ends, as init does with a getty. `controlling=False` leaves it without a
     controlling terminal, as `init=/bin/sh` is. `trickle=True` carries what the terminal says a few bytes at a time, as
-    a UART does, so that what `printk` says may stand between any two of them.
+    a UART does, so that what `printk` says may stand between any two of them. The program starts in the folder of the
+    socket: what a damaged command creates (``> file``) is not left in the caller's working directory.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class PtyGuest:
             stdout=slave,
             stderr=slave,
             env=self._env,
+            cwd=self.path.parent,
             close_fds=True,
             preexec_fn=attach,  # a session and its terminal can be set up nowhere else
         )

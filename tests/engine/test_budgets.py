@@ -26,11 +26,12 @@ from harness.api.check import Check, NotYet, Settings
 from harness.clock import SLACK, TICK, SystemClock
 from harness.deadline import Allowance, Cancellation, Deadline
 from harness.engine import limits
-from harness.engine.attempts import LIKE_BEFORE_SECONDS, CheckRun
+from harness.engine.attempts import CheckRun
 from harness.engine.limits import Fit, Limits, Need, fit
 from harness.engine.outcome import CheckResult, Outcome
 from harness.engine.plan import Options
 from harness.engine.retry import Retry
+from harness.engine.time_account import LIKE_BEFORE_SECONDS
 from harness.engine.waiting import FirstLook, Signals, Waiter
 from harness.engine.workers import WorkerPool
 from harness.errors import ExitCode, InfrastructureError, MachineError, Source

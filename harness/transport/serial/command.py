@@ -229,7 +229,10 @@ class Command:
                 hint="what prints on this console all the time? `dmesg -n 1` quiets the kernel",
             )
         # At the deadline. A killed command that was not seen to end may need a harder signal.
-        if dialogue.killed < 2:
+        ended = dialogue.exchange is not None and dialogue.exchange.has_ended
+        if ended:
+            pass
+        elif dialogue.killed < 2:
             self._abandon()
         else:
             session.give_up()
@@ -241,6 +244,16 @@ class Command:
                 seen=seen,
                 may_have_run=True,
                 hint="the line loses or changes what is typed or answered (baud rate, flow control)",
+            )
+        if failure is Failure.LATE:
+            return Damaged(
+                f"`{self._shown()}` reached the guest whole only after {dialogue.tries} tries, too late before the "
+                "deadline to end by itself; " + _was_ended(ended),
+                cause=Cause.DAMAGED,
+                transport="serial",
+                seen=seen,
+                may_have_run=True,
+                hint="the line loses or changes what is typed (baud rate, flow control)",
             )
         return self._timeout(None)
 
@@ -276,11 +289,14 @@ class Command:
 
     def _timeout(self, answer: Answer | None) -> Timeout:
         return Timeout(
-            f"`{self._shown()}` had not ended at its deadline; "
-            + ("it was ended on the target" if answer else "whether it was ended on the target is not known"),
+            f"`{self._shown()}` had not ended at its deadline; " + _was_ended(answer is not None),
             transport="serial",
             stdout=answer.stdout if answer else b"",
             stderr=answer.stderr if answer else b"",
             seen=self._session.since(0)[-2048:],
             hint="give it more time, or look at what it waits for",
         )
+
+
+def _was_ended(seen: bool) -> str:
+    return "it was ended on the target" if seen else "whether it was ended on the target is not known"

@@ -10,7 +10,7 @@ What it keeps to:
   refusal: neither silence nor ``!``, which names no request;
 - an answer is believed when its check holds, and what is damaged is read again;
 - a command has timed out only where the guest has said that it was running when it was ended, or where the line has
-  done no damage.
+  done no damage; and not where the line took more than half of its time until its request arrived.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class Failure(StrEnum):
     UNREADABLE = "unreadable"  # it may have run, but no whole answer came until the deadline
     STUCK = "stuck"  # lines that were read again and again came damaged
     TIMEOUT = "timeout"  # it was running at its deadline
+    LATE = "late"  # the same, but its request arrived whole only in the second half of its time
     FULL = "!full"  # the guest has no room for the output
     LOST = "!lost"  # what carries the output on the guest was ended
     ENCODE = "!encode"  # the guest has no means to hand the output over
@@ -99,6 +100,7 @@ class Dialogue:
         self._command = command
         self._begin = begin
         self._new_nonce = new_nonce
+        self._began = self._typed_at = now
         self._kill_at = deadline - reserve
         self._reserve = reserve
         self._deadline = deadline
@@ -161,7 +163,7 @@ class Dialogue:
         exchange = self.exchange
         missing = exchange.resolve()
         if isinstance(missing, Answer):
-            return missing
+            return Failure.LATE if missing.ended and self.killed and self._is_late() else missing
         failure = self._take_news(exchange, now)
         if failure is not None:
             return failure
@@ -192,7 +194,7 @@ class Dialogue:
         if self._asked_at and now - max(self._first_asked_at, self.answered_at) > _SILENT_AT_DEADLINE + self._delay:
             return Failure.DEAD
         if self._ended_by_us:
-            return Failure.TIMEOUT
+            return Failure.LATE if self._is_late() else Failure.TIMEOUT
         damaged = self.tries > 1 or self.damaged > 0
         return Failure.UNREADABLE if self._ended or damaged else Failure.TIMEOUT
 
@@ -202,12 +204,17 @@ class Dialogue:
         exchange = self.exchange
         return self.earlier_damage + (0 if exchange is None else exchange.damaged + exchange.refused)
 
+    def _is_late(self) -> bool:
+        """Whether the line lost the request until the command had less than half of its time left to run in."""
+        return self.tries > 1 and self._typed_at - self._began > (self._kill_at - self._began) / 2
+
     # -- typing ------------------------------------------------------------------------------------------------
 
     def _type(self, now: float) -> Send:
         if self.exchange is not None:
             self.earlier_damage += self.exchange.damaged + self.exchange.refused
         self.tries += 1
+        self._typed_at = now
         arguments = self._command(self.tries)
         self.exchange = self._begin(self._new_nonce(), False)
         self.refused = False

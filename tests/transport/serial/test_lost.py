@@ -23,21 +23,25 @@ Within = Callable[..., Deadline]
 BASH = ["bash", "--norc", "-i"]
 
 
-@pytest.mark.parametrize("piece", [1, 2, 3, 6, 12])
-def test_a_console_that_is_cut_once_during_the_login(bench: Any, within: Within, piece: int) -> None:
-    count = 0
+# Bytes typed in all: in the first newline, the probe for a shell, the loader's line, and the program, which
+# has several thousand. Reads may be joined on a busy machine, so the number of reads says nothing.
+@pytest.mark.parametrize("typed", [1, 10, 60, 400, 2000, 4000])
+def test_a_console_that_is_cut_once_during_the_login(bench: Any, within: Within, typed: int) -> None:
+    count, cuts = 0, 0
 
     def cut(data: bytes) -> bytes:
-        nonlocal count
-        count += 1
-        if count == piece:
+        nonlocal count, cuts
+        count += len(data)
+        if count >= typed and not cuts:
+            cuts += 1
             guest.drop_client()
         return data
 
     guest = bench.guest(BASH, to_guest=cut)
     transport = bench.transport(bench.console(guest))
     assert transport.run("echo in", deadline=within(60)).stdout == b"in\n"
-    assert count > piece
+    assert cuts == 1
+    assert [fields["level"] for fields in bench.events.of("console.lost")] == ["warning"]
 
 
 @contextmanager
@@ -77,7 +81,8 @@ def test_a_console_that_is_cut_during_each_login(bench: Any, within: Within, tmp
         with pytest.raises(Unavailable) as caught:
             SerialTransport(console, SerialSpec(console.address), events=NullEmitter()).run("true", deadline=within(1))
         console.close()
-    assert caught.value.cause in (Cause.EOF, Cause.TIMEOUT, Cause.REFUSED)
+    # On a busy machine one login may take until the deadline; that is no shell.
+    assert caught.value.cause in (Cause.EOF, Cause.TIMEOUT, Cause.REFUSED, Cause.NO_SHELL)
     assert not caught.value.may_have_run
 
 

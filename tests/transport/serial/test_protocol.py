@@ -356,6 +356,32 @@ def test_an_answer_that_never_arrives_is_no_timeout() -> None:
     assert outcome.bad == ""
 
 
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_command_that_arrives_shortly_before_its_deadline_has_not_timed_out(answered: bool) -> None:
+    """The line, and not the command, took the time. It is ended, and its end is seen, or only acknowledged (`Kr`)."""
+    slow = Scenario("late", "sleep 1.5; echo done", Command(b"done\n", seconds=1.5), deadline=2.0)
+
+    def verdict(lost: int) -> Answer | Failure:
+        def hurt(data: bytes, start: int) -> bytes:
+            nonlocal lost
+            del start
+            lost -= data.startswith(b"~R")
+            return data[:20] + b"x" + data[20:] if lost >= 0 and data.startswith(b"~R") else data
+
+        def unanswered(data: bytes, start: int) -> bytes:
+            del start
+            return data if answered or b"143k" not in data else b""
+
+        outcome = converse(slow, 1, hurt, unanswered)
+        assert outcome.bad == ""
+        return outcome.verdict
+
+    assert verdict(1) == Answer(0, b"done\n", b"")
+    assert verdict(34) is Failure.LATE
+    still = Scenario("ended", "sleep 50", Command(b"", seconds=50.0), deadline=2.0)
+    assert converse(still, 1).verdict == Answer(143, b"", b"", ended=True)
+
+
 def test_an_answer_that_is_too_long_for_the_line_is_said_in_shorter_lines() -> None:
     def hurt(data: bytes, start: int) -> bytes:
         del start
