@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from harness import Never, NotYet, Skip, Target
+from harness.api.check import with_diagnosis
+from harness.diagnosis.ask import diagnose_ssh
 from harness.target.standing import Standing
 from harness.target.units import UnitState
 from harness.transport.contract import CommandResult
@@ -82,21 +84,27 @@ def sshd_up(target: Target) -> SshdUnits:
     return units
 
 
-def explain_silence(target: Target, refusal: Unavailable) -> NoReturn:
-    """Why sshd does not answer, seen from inside; raises Never when waiting cannot help, else NotYet.
+def explain_silence(target: Target, refusal: Unavailable, *, took: float = 20.0) -> NoReturn:
+    """Raise Never or NotYet with the cause of a refusal, seen from inside; `took` is how long ago the attempt began, in
+    seconds.
 
-    An outside check that only said "connection refused" would leave the person where they were.
+    Where sshd's unit is not up, that is the cause. Where it is, the machine is asked more, over each other transport:
+    what sshd has logged, who listens, the link, the packet filter, the account, its settings. Never is raised where the
+    machine itself gives a reason that waiting does not end.
     """
-    said = refusal.message
     try:
         sshd_up(target)
     except Never as never:
-        raise Never(f"{said}; {never}") from refusal
+        raise Never(f"{never}; seen from outside: {refusal.message}") from refusal
     except NotYet as pending:
-        raise NotYet(f"{said}; {pending}") from refusal
-    except (Skip, TransportError) as blind:
-        raise NotYet(f"{said}; why could not be seen from inside: {blind}") from refusal
-    raise NotYet(f"{said}, although {sshd_units(target).leading.name} is up") from refusal
+        raise NotYet(f"{pending}; seen from outside: {refusal.message}") from refusal
+    except (Skip, TransportError):
+        pass  # no systemd, or nobody answers: the questions below tell more
+    found = diagnose_ssh(target, refusal, took=took)
+    outside = refusal.message.partition("\n")[0]
+    said = found.headline if outside in found.headline else f"{found.headline}; seen from outside: {outside}"
+    error: Exception = Never(said) if found.lasting else NotYet(said)
+    raise with_diagnosis(error, found) from refusal
 
 
 def ask_sshd(target: Target, option: str) -> CommandResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -18,21 +19,26 @@ WEAK_KEX = frozenset(
     {"diffie-hellman-group1-sha1", "diffie-hellman-group14-sha1", "diffie-hellman-group-exchange-sha1"}
 )
 WEAK_HOST_KEYS = frozenset({"ssh-dss", "ssh-rsa"})
+SLOW_GREETING = 3.0
+"""Seconds after which a server that identifies itself is told to be slow."""
 MARKERS = ("ext-info-s", "kex-strict-s-v00@openssh.com")
 
 
 def _ask(target: Target, question: Callable[[], T]) -> T:
+    began = time.monotonic()
     try:
         return question()
     except Unavailable as refusal:
-        explain_silence(target, refusal)
+        explain_silence(target, refusal, took=time.monotonic() - began)
 
 
 @check(tags=["sshd", "outside"])
 def tcp_answers(target: Target) -> str:
-    """The port accepts connections."""
-    _ask(target, target.ssh.connect)
-    return f"{target.ssh} accepts connections"
+    """The port accepts connections, and an SSH server identifies itself there."""
+    words = _ask(target, target.ssh.connect)
+    # The time is told where it is long, and then coarsely: it must not make two equal observations differ.
+    late = f", and the server took {words.greeted:.0f} s to identify itself" if words.greeted >= SLOW_GREETING else ""
+    return f"{target.ssh} accepts connections{late}"
 
 
 @check(tags=["sshd", "outside"])

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from harness.errors import Source
 
@@ -39,6 +39,28 @@ class Never(Exception):
 
 class Skip(Exception):
     """The check does not apply to this target; the message says why."""
+
+
+class Plain(Protocol):
+    """What can be written into an event: see :class:`harness.diagnosis.diagnose.Diagnosis`."""
+
+    def plain(self) -> dict[str, Any]:
+        """Return it in JSON's own types."""
+
+
+E = TypeVar("E", bound=BaseException)
+
+
+def with_diagnosis(error: E, diagnosis: Plain) -> E:
+    """Attach a diagnosis to a verdict; it becomes part of the check's result and of its event. Returns the error."""
+    error.__dict__["diagnosis"] = diagnosis.plain()
+    return error
+
+
+def diagnosis_of(error: BaseException | None) -> dict[str, Any] | None:
+    """Return the diagnosis that was attached to an error; None where there is none."""
+    found = getattr(error, "diagnosis", None)
+    return found if isinstance(found, dict) else None
 
 
 @dataclass(frozen=True, slots=True)

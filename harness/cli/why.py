@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Union
 
 if TYPE_CHECKING:
     from harness.cli.reaching import Reach
     from harness.inventory import Host
     from harness.operate.explain import Explanation
+    from harness.operate.reachability import Reachability
 
 EXIT_CODES = """\
 exit codes:
-  0    all that was asked about has settled
-  1    something has not; the sentences say what, and what it waits for
+  0    all that was asked about has settled, and SSH can be used
+  1    something has not settled, or SSH cannot be used while another transport can; the first sentence says why
   2    usage or inventory error; nothing was done
-  3    a target could not be reached
+  3    a target could not be reached over any transport; the first sentence says why
   4    the pattern names no host, or what was asked about was not collected
   5    internal error: a fault of harness itself
   130  interrupted
@@ -33,10 +35,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
     parser = subparsers.add_parser(
         "why",
-        help="explain what is not settled on a target, and what it waits for",
-        description="Explains why units are not up, or all that is not settled where none is named: what a job waits "
-        "for, down to the root, or what became of the unit. With -i of a live target, else of a folder that `harness "
-        "collect` (or a run that failed) has left.",
+        help="explain why a target cannot be reached, what is not settled on it, and what it waits for",
+        description="Says first whether the target can be reached, over each transport and why not. Then explains why "
+        "units are not up, or all that is not settled where none is named: what a job waits for, down to "
+        "the root, or what became of the unit. With -i of a live target, else of a folder that `harness collect` "
+        "(or a run that failed) has left.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -60,15 +63,18 @@ def run(arguments: argparse.Namespace) -> int:
     rows = []
     code = 0
     for name, folder, answer in found:
-        own = _code(answer)
-        code = max(code, own, key=_GRAVITY.index)
+        code = max(code, _code(answer), key=_GRAVITY.index)
         if arguments.json:
             rows.append(_row(name, folder, answer))
-        elif isinstance(answer, Exception):
-            print(complaint(name, answer), file=sys.stderr)
-        else:
-            for line in _lines(answer):
-                print(f"{_shown(name)}  {_shown(line)}")
+            continue
+        reach, explanation = (answer.reach, answer.explanation) if isinstance(answer, Reached) else (None, answer)
+        lines = [] if reach is None else _reach_lines(reach)
+        if explanation is not None and not isinstance(explanation, Exception):
+            lines += _lines(explanation)
+        for line in lines:
+            print(f"{_shown(name)}  {_shown(line)}")
+        if isinstance(explanation, Exception):
+            print(complaint(name, explanation), file=sys.stderr)
     if arguments.json:
         import json
 
@@ -76,7 +82,16 @@ def run(arguments: argparse.Namespace) -> int:
     return code
 
 
-Found = list[tuple[str, str, "Explanation | Exception"]]
+Answer = Union["Explanation", "Reached", Exception]
+Found = list[tuple[str, str, Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A live target's answer: whether it can be reached, and what is not settled on it (nothing where it cannot)."""
+
+    reach: Reachability
+    explanation: Explanation | Exception | None
 
 
 def _live(arguments: argparse.Namespace) -> Found:
@@ -91,14 +106,31 @@ def _live(arguments: argparse.Namespace) -> Found:
     return [(host.name, "", answer) for host, answer in zip(reached.hosts, answers, strict=True)]
 
 
-def _ask(reached: Reach, host: Host, arguments: argparse.Namespace) -> Explanation:
+def _ask(reached: Reach, host: Host, arguments: argparse.Namespace) -> Reached:
     from harness.cli.collecting import insisting
+    from harness.errors import HarnessError
+    from harness.operate.console_log import console_tail
     from harness.operate.explain import explain_target
+    from harness.operate.reachability import probe_transports
 
     session = reached.session(host)
     target = session.target(reached.deadline, reached.log.bind(target=host.name), lambda _result: None)
-    explanation = explain_target(insisting(target, arguments.transport), arguments.units)
-    return reached.log.redact(explanation)  # type: ignore[no-any-return]
+    asked = insisting(target, arguments.transport)
+    found = probe_transports(
+        target,
+        transport=arguments.transport,
+        console=lambda: console_tail(session.console_log),
+        qmp=lambda: session.qemu_state,
+    )
+    if not found.reached:
+        return reached.log.redact(Reached(found, None))  # type: ignore[no-any-return]
+    try:
+        explanation: Explanation | Exception = explain_target(
+            asked.over(arguments.transport or found.transport), arguments.units
+        )
+    except HarnessError as error:
+        explanation = error
+    return reached.log.redact(Reached(found, explanation))  # type: ignore[no-any-return]
 
 
 def _collected(arguments: argparse.Namespace) -> Found:
@@ -125,15 +157,27 @@ def _collected(arguments: argparse.Namespace) -> Found:
     return found
 
 
-def _code(answer: Explanation | Exception) -> int:
+def _code(answer: Answer) -> int:
     from harness.errors import ExitCode
 
+    if isinstance(answer, Reached):
+        if answer.explanation is None:
+            return int(ExitCode.UNREACHABLE)
+        own = int(ExitCode.PASSED if answer.reach.whole else ExitCode.FAILED)
+        return max(own, _code(answer.explanation), key=_GRAVITY.index)
     if isinstance(answer, Exception):
         return int(getattr(answer, "exit_code", ExitCode.INTERNAL))
     if answer.settled:
         return int(ExitCode.PASSED)
     known = [reason for reason in answer.reasons if reason.standing != "up"]
     return int(ExitCode.NOTHING_SELECTED if answer.unanswered and not known else ExitCode.FAILED)
+
+
+def _reach_lines(reach: Reachability) -> list[str]:
+    """Return the lines that tell whether a target can be reached: the cause first."""
+    word = "reached" if reach.whole else "no ssh" if reach.reached else "unreached"
+    first, *rest = reach.sentences
+    return [f"{word:<9} {first}", *(f"{'':<9} {line}" for line in rest)]
 
 
 def _lines(answer: Explanation) -> list[str]:
@@ -144,10 +188,15 @@ def _lines(answer: Explanation) -> list[str]:
     return lines + ([f"{'':<9} and {answer.more} more"] if answer.more else [])
 
 
-def _row(name: str, folder: str, answer: Explanation | Exception) -> dict[str, Any]:
+def _row(name: str, folder: str, answer: Answer) -> dict[str, Any]:
     row: dict[str, Any] = {"target": name}
     if folder:
         row["collected"] = folder
+    if isinstance(answer, Reached):
+        row["reach"] = answer.reach.plain()
+        if answer.explanation is None:
+            return {**row, "settled": False, "error": answer.reach.sentences[0]}
+        answer = answer.explanation
     if isinstance(answer, Exception):
         return {**row, "error": str(answer)}
     return {

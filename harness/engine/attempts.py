@@ -15,12 +15,12 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from harness.api.assertion import explain, location, stack
-from harness.api.check import Check, Never, Settings, Skip
+from harness.api.check import Check, Never, Settings, Skip, diagnosis_of
 from harness.clock import lost_time
 from harness.deadline import Deadline
 from harness.engine.captured import Capture, shortened
 from harness.engine.check_call import CallCounts, Returned, call_check
-from harness.engine.outcome import CheckResult, Observation, Outcome, reason_of
+from harness.engine.outcome import CheckResult, Observation, Outcome, reason_of, told_of
 from harness.engine.retry import Retry
 from harness.engine.stability import StabilityWindow, UnchangedFailure
 from harness.engine.time_account import AttemptTimer, TimeAccount
@@ -50,9 +50,11 @@ QUEUE_PATIENCE = 600.0
 """Seconds that one attempt waits for a worker thread at most; or ten times the budget, where that is longer."""
 WORTH_TELLING = 0.01
 """Seconds from which on a delay is told."""
+_DIAGNOSED = (Outcome.FAILED, Outcome.UNREACHABLE)
 # An interval of 0 must still leave the target some time of its own.
 SHORTEST_PAUSE = 0.01
 
+_Evidence = tuple[Observation, str, dict[str, Any] | None]
 MakeTarget = Callable[[Deadline, Emitter, Callable[[Result], None]], Target]
 
 
@@ -74,8 +76,8 @@ class CheckRun:
     """Carries one check on one target to its verdict. Thousands may be waiting at once, so it is kept small."""
 
     __slots__ = (
-        "_admitted", "_attempts", "_capture", "_check", "_clock", "_counts", "_cut_off", "_died", "_error_type",
-        "_events", "_first_look", "_is_last", "_jitter", "_limit", "_looked", "_lost", "_make_target",
+        "_admitted", "_attempts", "_capture", "_check", "_clock", "_counts", "_cut_off", "_diagnosis", "_died",
+        "_error_type", "_events", "_first_look", "_is_last", "_jitter", "_limit", "_looked", "_lost", "_make_target",
         "_misconfigured", "_observations", "_observed", "_output", "_pause", "_pool", "_refusals", "_retry", "_seen",
         "_settings", "_short_since", "_strength", "_strongest", "_target_name", "_time", "_transport", "_unchanged",
         "_unreached", "_verdict", "_waits", "_warnings", "_window",
@@ -125,10 +127,10 @@ class CheckRun:
         self._is_last = False
         self._cut_off = False
         self._observations: tuple[Observation, ...] = ()
-        # The last attempt that saw the target, and where in the check that was.
-        self._seen: tuple[Observation, str] | None = None
+        # The last attempt that saw the target, where in the check that was, and its diagnosis.
+        self._seen: _Evidence | None = None
         # The attempt without an answer that says most of the target: its strength, and as above.
-        self._strongest: tuple[int, Observation, str] | None = None
+        self._strongest: tuple[int, _Evidence] | None = None
         self._strength = 0
         self._attempts = 0
         self._lost = 0
@@ -148,6 +150,8 @@ class CheckRun:
         self._warnings: tuple[str, ...] = ()
         self._misconfigured = False
         self._unreached = unreached
+        # Of the last attempt that gave one: an attempt that was cut off takes nothing back.
+        self._diagnosis: dict[str, Any] | None = None
 
     async def run(self) -> CheckResult:
         """The verdict. Every attempt is an event before its outcome is used for anything."""
@@ -202,6 +206,7 @@ class CheckRun:
             misconfigured=self._misconfigured,
             is_pure=self._error_type == AssertionError.__name__ and not self._counts.is_asked,
             output=self._output,
+            diagnosis=self._diagnosis if outcome in _DIAGNOSED else None,
         )
         tell_warnings(result, self._events)
         # Where no attempt ended with an error, what was seen did not hold until the budget was over.
@@ -223,6 +228,7 @@ class CheckRun:
             error_message=reason.error_message,
             error_type=reason.error_type,
             why=reason.why,
+            diagnosis=told_of(result.diagnosis),
         )
         return result
 
@@ -271,9 +277,9 @@ class CheckRun:
         self._observations = (*self._observations[1 - KEPT_OBSERVATIONS :], observation)
         answered = outcome in (Outcome.PASSED, Outcome.FAILED) and not self._cut_off
         if not answered and (self._strongest is None or self._strength >= self._strongest[0]):
-            self._strongest = self._strength, observation, where
+            self._strongest = self._strength, (observation, where, self._diagnosis)
         if answered:
-            self._seen = observation, where
+            self._seen = observation, where, self._diagnosis
             self._time.longest = max(self._time.longest, self._looked)
         if not final and outcome is Outcome.PASSED:
             began = handled if timer.began is None else timer.began
@@ -358,6 +364,8 @@ class CheckRun:
         self._counts.is_asked |= bool(self._counts.probes)
         self._admitted |= returned.admitted
         self._error_type = "" if returned.error is None else type(returned.error).__name__
+        if not isinstance(returned.error, Timeout | DeadlineExpired):
+            self._diagnosis = diagnosis_of(returned.error)
         if returned.error is not None:
             try:
                 return self._judge(returned.error, timer)
@@ -394,7 +402,7 @@ class CheckRun:
                 self._cut_off = True
                 self._strength = strength(error, in_time=not ended_with_its_time(timer))
                 given_up = self._is_refused(error) or self._unreached(error)
-                return Outcome.UNREACHABLE, error.message, given_up, location(error, code)
+                return Outcome.UNREACHABLE, self._unreachable(error), given_up, location(error, code)
             case UsageError():
                 # Waiting mends no flag, no inventory and no command that nobody can run.
                 self._misconfigured = True
@@ -411,6 +419,14 @@ class CheckRun:
             stack=stack(error),
         )
         return Outcome.ERROR, explain(error, code), True, location(error, code) or str(self._check.source)
+
+    def _unreachable(self, error: TransportError) -> str:
+        """Return why no transport served, the cause first; keep its diagnosis."""
+        from harness.diagnosis.ask import diagnose_error, unreachable_message
+
+        found = diagnose_error(error, target=self._target_name)
+        self._diagnosis = found.plain()
+        return unreachable_message(found, error)
 
     def _is_short(self, why: str) -> tuple[Outcome, str, bool, str]:
         """The attempt could not be made for want of something that others may give back: it is made again, for a
@@ -447,9 +463,9 @@ class CheckRun:
         """Return the verdict when time is up: the last observation that was answered. Where there is none, what says
         most of the target of that which was met instead: our own deadline says nothing of it."""
         last, where, more = self._observations[-1], "", ""
-        best = self._seen or (self._strongest[1:] if self._strongest is not None else None)
+        best = self._seen or (self._strongest[1] if self._strongest is not None else None)
         if best is not None:
-            seen, where = best
+            seen, where, self._diagnosis = best
             if last.attempt > seen.attempt:
                 what = "was cut off" if last.outcome is Outcome.FAILED else "could not be made"
                 more = f"; attempt {last.attempt} {what}: {one_line(last.seen) or last.outcome}"

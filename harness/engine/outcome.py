@@ -88,6 +88,8 @@ class CheckResult:
     delays: dict[str, float] = field(default_factory=dict)
     elapsed: float | None = None
     """Seconds from its start to its end, everything included; `duration` is what its budget counts of them."""
+    diagnosis: dict[str, Any] | None = None
+    """Why it failed, where a diagnosis was made: the ranked causes with their evidence (docs/diagnosis.md)."""
 
     @property
     def ended(self) -> float:
@@ -184,6 +186,22 @@ def plain(result: RunResult) -> dict[str, Any]:
     document["exit_code"] = int(result.exit_code)
     document["schema"] = "harness.results/1"
     return document
+
+
+def told_of(diagnosis: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return a diagnosis as `check.end` has it: the first cause with its evidence, and the names of the others."""
+    if not diagnosis or not diagnosis["causes"]:
+        return None
+    first, *others = diagnosis["causes"]
+    return {
+        "cause": first["cause"],
+        "certainty": first["certainty"],
+        "headline": diagnosis["headline"],
+        "evidence": first["evidence"],
+        "against": first["against"],
+        "other_causes": [each["cause"] for each in others],
+        "not_asked": [f"{each['what']}: {each['why']}" for each in diagnosis["not_asked"]],
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,12 @@ FIELDS: dict[str, Field] = dict(
             "milliseconds that harness itself took beside what the check's budget counts, by cause: `queue`, "
             "`connecting`, `turn`, `event_loop`, `record`, `stopped`, `interpreter`, …",
         ),
+        _field(
+            "diagnosis",
+            {"type": "object", "required": ["cause", "headline"]},
+            "why SSH, or all of the target, cannot be used: the cause's name, its certainty, the sentence, the "
+            "evidence for it and against it, the names of other causes, and what was not asked (docs/diagnosis.md)",
+        ),
         _field("done", COUNT, "bytes carried so far"),
         _field("exit_code", {"type": "integer", "minimum": 0, "maximum": 255}, "the exit code of harness"),
         _field(

@@ -318,7 +318,7 @@ KINDS: dict[str, Kind] = dict(
             "check.end",
             "A check has its outcome on a target.",
             f"{_CHECK} outcome duration attempts check_id",
-            "transports fallbacks re_reads flaky location delays error_message error_type why",
+            "transports fallbacks re_reads flaky location delays error_message error_type why diagnosis",
         ),
         _kind("check.error", "A mistake in a check, with its whole traceback.", "error_type error_message stack"),
         _kind(

@@ -13,9 +13,11 @@ from harness.deadline import Deadline
 from harness.errors import MachineError
 from harness.events import Emitter
 from harness.machine.accel import decide
+from harness.machine.argv import SSH_PORT
 from harness.machine.boot_wait import wait_for_boot
 from harness.machine.image import Image, ensure_image, load_image
 from harness.machine.machine import Machine
+from harness.machine.qmp import QmpClient
 from harness.machine.saved import SavedMachine, machine_key
 from harness.machine.spec import MachineSpec
 from harness.machine.up import find
@@ -172,6 +174,29 @@ class TargetMachine:
         return serial
 
     # -- how it does --------------------------------------------------------------------------------------------
+
+    guest_ssh_port = SSH_PORT
+    """The port of its own sshd, to which a port on this machine is forwarded."""
+
+    @property
+    def qemu_state(self) -> str:
+        """QEMU's run state (`query-status`); empty where it cannot be asked."""
+        machine = self._machine
+        if machine is None or not machine.alive:
+            return ""
+        deadline = Deadline.after(STATUS_TIMEOUT)
+        try:
+            if machine.up is None or not machine.up.qmp_address:
+                return str(machine.qmp.execute("query-status", deadline=deadline)["status"])
+            # It was up before us, and is not controlled by us: QEMU takes one client at a time, so we leave at once.
+            client = QmpClient(Path(machine.up.qmp_address))
+            try:
+                client.connect(deadline)
+                return str(client.execute("query-status", deadline=deadline)["status"])
+            finally:
+                client.close()
+        except (MachineError, KeyError, TypeError):
+            return ""
 
     @property
     def broken(self) -> str:

@@ -18,8 +18,19 @@ if TYPE_CHECKING:
     from harness.transport.ssh.spec import SshSpec
 
 
-FIRST_WORDS = 5.0
-"""Seconds to wait for a server to speak or to hang up; one that does neither has accepted the connection."""
+FIRST_WORDS, FIRST_WORDS_SHARE = 5.0, 0.6
+"""How long a server has to identify itself: so many seconds, or that part of the time that is left, where it is more. A
+healthy sshd under load takes its time."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstWords:
+    """A server's identification line, and the seconds until the connection was accepted, and from then until it
+    came."""
+
+    banner: str
+    accepted: float
+    greeted: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +42,8 @@ class SshEndpoint:
     deadline: Deadline
     events: Emitter
     keyring: Keyring | None = None
+    inner_port: int | None = None
+    """The port on the target's own side, where it is known to be another one (a forwarded port)."""
 
     @property
     def host(self) -> str:
@@ -48,26 +61,19 @@ class SshEndpoint:
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
-    def connect(self) -> float:
-        """Opens a TCP connection and closes it; returns the seconds that it took.
+    def connect(self) -> FirstWords:
+        """Open one connection, wait until the server identifies itself, and return the times that this took.
 
-        A forwarded port accepts for a machine where nobody listens, and closes at once: that is a refusal.
+        A forwarded port accepts connections for a machine where nobody listens, so an accepted connection alone proves
+        nothing. Raises Unavailable whose `contact` says how far it came (refused, no route, timed out, reset, silent,
+        closed, closed after text) and whose `seen` is what was received.
         """
-        from harness.transport.errors import Cause, Unavailable
         from harness.transport.ssh import probe as ssh_probe
 
-        seconds = ssh_probe.tcp_connect(self.host, self.port, self.deadline)
-        try:
-            ssh_probe.read_banner(self.host, self.port, self.deadline.clamp(FIRST_WORDS))
-        except Unavailable as error:
-            if error.cause is not Cause.TIMEOUT:
-                raise Unavailable(
-                    f"{self} refuses the connection: it is accepted and closed at once, as a forwarded port does "
-                    "where nothing listens behind it",
-                    cause=Cause.REFUSED,
-                    transport="ssh",
-                ) from error
-        return seconds
+        # What is left is for asking the machine itself why.
+        bound = self.deadline.clamp(max(FIRST_WORDS, FIRST_WORDS_SHARE * self.deadline.remaining()))
+        banner, accepted, greeted = ssh_probe.first_words(self.host, self.port, bound)
+        return FirstWords(banner.raw, accepted, greeted)
 
     def banner(self) -> Banner:
         """The identification string that the server sends (RFC 4253, section 4.2)."""

@@ -167,7 +167,8 @@ class TargetSession:
         assert self._link is not None, "a session is started before it is used"
         endpoint = None
         if self._ssh is not None:
-            endpoint = SshEndpoint(self._ssh, deadline, events, self._keyring)
+            inner = self._own.guest_ssh_port if self._own is not None else None
+            endpoint = SshEndpoint(self._ssh, deadline, events, self._keyring, inner)
         return Target(
             name=self._spec.name,
             groups=self._host.groups,
@@ -205,6 +206,11 @@ class TargetSession:
         """Where the raw console log lies; empty when there is none."""
         log = self.console_log_path
         return str(log) if log.exists() else ""
+
+    @property
+    def qemu_state(self) -> str:
+        """QEMU's run state (`query-status`); empty where it is not known, or there is no machine of ours."""
+        return self._own.qemu_state if self._own is not None else ""
 
     @property
     def broken(self) -> str:

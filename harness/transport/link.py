@@ -77,14 +77,15 @@ class Unreachable(Unavailable):
     """
 
     def __init__(self, name: str, errors: Sequence[TransportError]) -> None:
-        told = "".join(f"\n  {error.transport}: {error.message}" for error in errors)
+        reasons = "; ".join(f"{error.transport}: {error.message.partition(chr(10))[0]}" for error in errors)
         super().__init__(
-            f"{name or 'the target'} cannot be reached over any of its transports{told}",
+            f"{name or 'the target'} cannot be reached: {reasons or 'no transport could be tried'}",
             cause=errors[0].cause if errors else Cause.TIMEOUT,
             transport="+".join(error.transport for error in errors),
             seen=errors[-1].seen if errors else b"",
             may_have_run=any(error.may_have_run for error in errors),
             hint=next((error.hint for error in errors if error.hint), ""),
+            contact=errors[0].contact if errors else None,
         )
         self.errors = tuple(errors)
 

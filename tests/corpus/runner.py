@@ -18,7 +18,12 @@ from tests.patience import scaled
 from .fault import Fault, Healthy
 
 ROOT = Path(__file__).parents[2]
-CHECKS = str(ROOT / "checks" / "sshd")
+CHECKS = (str(ROOT / "checks" / "sshd"),)
+FEW = tuple(
+    str(ROOT / "checks" / "sshd" / name)
+    for name in ("inside.py::unit_settled", "outside.py", "console.py::login_on_console")
+)
+"""Checks that are enough to see a fault of those that CI plants."""
 LONGEST = 420.0
 """Seconds that one verb may take."""
 SHORT = ("--no-collect", "--budget", "15", "-e", "settle_timeout=25", "-e", "reach_timeout=8")
@@ -107,7 +112,7 @@ class Desk:
         return done.output if done.code in (2, 4, 5) else ""
 
 
-def plant_and_ask(fault: Fault, folder: Path) -> Score:
+def plant_and_ask(fault: Fault, folder: Path, checks: Sequence[str] = CHECKS) -> Score:
     """Plant one fault, on a machine of its own, and return what was said of it."""
     for name, content in fault.files.items():
         file = folder / name
@@ -122,7 +127,7 @@ def plant_and_ask(fault: Fault, folder: Path) -> Score:
             if trouble := desk.plant(fault.plant, breaks_ssh=fault.breaks_ssh):
                 return Score(fault, trouble=f"it was not planted: {trouble}")
             time.sleep(fault.settles)
-        run = desk.type("run", CHECKS, options=(*SHORT, *(["--keep"] if fault.boots else [])))
+        run = desk.type("run", *checks, options=(*SHORT, *(["--keep"] if fault.boots else [])))
         return Score(fault, run, desk.type("why", "vm1"))
     except subprocess.TimeoutExpired as late:
         return Score(fault, trouble=f"{late.cmd[3]} did not end in {late.timeout:.0f} s")
@@ -140,7 +145,7 @@ def ask_healthy(healthy: Healthy, folder: Path) -> list[str]:
             return [f"the machine is not up: {up.output}"]
         if healthy.plant and (trouble := desk.plant(healthy.plant, breaks_ssh=False)):
             return [f"it was not made: {trouble}"]
-        for verb, words in (("run", (CHECKS,)), ("why", ("vm1",))):
+        for verb, words in (("run", CHECKS), ("why", ("vm1",))):
             options = ("--no-collect", *healthy.options) if verb == "run" else healthy.options
             done = desk.type(verb, *words, options=options)
             if done.code:

@@ -90,7 +90,7 @@ def test_the_strongest_evidence_counts_where_nothing_was_answered(last: BaseExce
 def test_a_later_silence_outweighs_an_earlier_refusal_by_the_kernel() -> None:
     # While it boots a machine refuses; a firewall that comes later makes it silent, and that is its state.
     result, _, _ = carry(script([REFUSED, SILENT]), budget=10)
-    assert "no answer (after" in result.message
+    assert "no answer" in result.message
     assert "connection refused" not in result.message
 
 
@@ -106,7 +106,7 @@ def test_a_silence_at_the_end_of_our_own_time_does_not() -> None:
 
     result, _, _ = carry(function, budget=8.0, attempt_timeout=5.0)
     assert result.attempts > 2
-    assert result.message.index("connection refused (after") < result.message.index("no answer")
+    assert result.message.index("connection refused") < result.message.index("attempt 3 could not be made")
 
 
 STEPS = st.sampled_from([HEALTHY, LOST, SILENT, REFUSED, Unreachable("vm1", [SILENT, LOST])])

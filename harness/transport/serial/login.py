@@ -93,6 +93,7 @@ class Login:
         self._echo_took = 0.0
         self._amid = False  # somebody wrote all the while that we waited for a quiet
         self._calm_at = 0.0
+        self._maintenance = False  # root's password for maintenance was given
         self._timed_out_at = -1
         self._ended_by = ""
         self._answered = 0
@@ -146,6 +147,9 @@ class Login:
                 self._give_name(deadline)
             elif prompt is Prompt.PASSWORD:
                 if self._give_password(deadline):
+                    logged_in_at = deadline.clock.monotonic()
+            elif prompt in (Prompt.MAINTENANCE, Prompt.MAINTENANCE_ENTER, Prompt.ROOT_LOCKED):
+                if self._open_maintenance(prompt, deadline):
                     logged_in_at = deadline.clock.monotonic()
             elif prompt is Prompt.HARNESS:
                 self._end_program(deadline)
@@ -353,6 +357,43 @@ class Login:
         self.logged_in = True
         # Amid somebody's writing a shell is not told from it by waiting.
         self._settle_for_prompt(deadline, 6.0 if self._amid else 15.0, echoed="")
+        return True
+
+    def _open_maintenance(self, prompt: Prompt, deadline: Deadline) -> bool:
+        """Answer sulogin(8), which asks for root's password in emergency and rescue modes; whether it was answered.
+
+        The shell is not ended afterwards: its end would let the boot go on (systemd.special(7), `emergency.target`).
+        Raises Unavailable(LOGIN) where there is no password to answer with, or it was refused.
+        """
+        what = "the machine is in emergency or rescue mode"
+        if prompt is Prompt.ROOT_LOCKED:
+            raise self._error(
+                Cause.LOGIN,
+                f"{what}, and its shell is closed: 'Cannot open access to console, the root account is locked'",
+                "set a password for root in the image, or boot with SYSTEMD_SULOGIN_FORCE=1",
+            )
+        if prompt is Prompt.MAINTENANCE_ENTER:
+            self._type(b"\n", deadline)
+        elif self._who.user != "root" or self._who.password is None:
+            raise self._error(
+                Cause.LOGIN,
+                f"{what}: the console asks for root's password for maintenance, and none is given",
+                "set serial_user=root and serial_password for this host, in a vault or the environment",
+            )
+        elif self._maintenance:
+            raise self._error(
+                Cause.LOGIN,
+                f"{what}: the console asks for root's password for maintenance, and refuses the one that is given",
+                "check serial_password (or ansible_password) in the inventory",
+            )
+        elif not echo_is_off(self._console, self._reader, deadline, wait=self._echo_wait()):
+            deadline.sleep(0.2)
+            return False
+        else:
+            self._maintenance = True
+            self._events.emit("serial.login", f"{what}; giving root's password for maintenance", user="root")
+            self._type(f"{self._who.password}\n".encode(), deadline, secret=True)
+        self._settle_for_prompt(deadline, 15.0, echoed="")
         return True
 
     def _decline_change(self, deadline: Deadline) -> None:

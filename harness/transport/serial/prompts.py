@@ -16,6 +16,9 @@ class Prompt(Enum):
     PASSWORD = "a password prompt"  # noqa: S105 - a description
     NEW_PASSWORD = "a demand for a new password"  # noqa: S105 - a description
     REFUSED = "a refused login"
+    MAINTENANCE = "a demand for root's password for maintenance"
+    MAINTENANCE_ENTER = "a maintenance shell that opens with Enter"
+    ROOT_LOCKED = "a maintenance shell that is closed, since the root account is locked"
     NOT_YET = "a machine that lets nobody in yet"
     TIMED_OUT = "a login that the machine ended because it took too long"
     HARNESS = "a shell that an earlier run left behind"
@@ -27,6 +30,13 @@ _NEW_PASSWORD = re.compile(
     rb"|\(current\) unix password: *\Z|must (?:be )?change)",
     re.IGNORECASE,
 )
+# sulogin(8) of util-linux, sysvinit and busybox, as systemd's emergency and rescue modes run it.
+_CONTROL_D = rb"[^\n]*\s*\(or (?:press|type) Control-D[^\n]*\): ?\Z"
+_MAINTENANCE = re.compile(
+    rb"root password for (?:system )?maintenance" + _CONTROL_D + rb"|root password for login: ?\Z", re.IGNORECASE
+)
+_MAINTENANCE_ENTER = re.compile(rb"Press Enter for (?:system )?maintenance" + _CONTROL_D, re.IGNORECASE)
+_ROOT_LOCKED = re.compile(rb"Cannot open access to console, the root account is locked")
 _REFUSED = re.compile(
     rb"(?:login incorrect|authentication failure|permission denied|incorrect password|maximum number of tries"
     rb"|access denied|account (?:has )?expired|account is locked|not allowed)",
@@ -71,6 +81,12 @@ def classify(seen: bytes, *, amid: bool = False, past: bool = False) -> Prompt:
     text = strip_ansi(seen.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
     if _HARNESS.search(text):
         return Prompt.HARNESS
+    if _MAINTENANCE.search(text):
+        return Prompt.MAINTENANCE
+    if _MAINTENANCE_ENTER.search(text):
+        return Prompt.MAINTENANCE_ENTER
+    if _ROOT_LOCKED.search(text):
+        return Prompt.ROOT_LOCKED
     if _NEW_PASSWORD.search(text):
         return Prompt.NEW_PASSWORD
     if _NOT_YET.search(text):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.deadline import Deadline
-from harness.transport.errors import Cause, Unavailable
+from harness.transport.errors import Cause, Contact, Unavailable
 from harness.transport.ssh.keyring import Keyring, LockedKeyError, UnusableKeyError, WrongPassphraseError
 from harness.user import expanded, home
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from harness.transport.ssh.connection import Connection
     from harness.transport.ssh.spec import SshSpec
 
+_LONGEST_BANNER = 2048
+"""Bytes kept of what the server says beside its refusal (SSH_MSG_USERAUTH_BANNER), PAM's messages among it."""
 _AGENT_PATIENCE = 10.0
 _DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 
@@ -75,14 +77,22 @@ def authenticate(connection: Connection, keyring: Keyring, deadline: Deadline) -
                 break
         if not allowed and transport.is_active() and not deadline.expired:
             allowed = _ask_methods(transport, spec.login, deadline)
+    # paramiko's own get_banner() has none once the server has hung up, and then it is wanted most.
+    banner = bytes(getattr(transport.auth_handler, "banner", None) or b"")[:_LONGEST_BANNER]
+    said = banner.decode("utf-8", "backslashreplace").strip()
+    timed_out = deadline.expired or (bool(tried) and tried[-1].endswith("(Authentication timeout.)"))
     raise Unavailable(
-        f"{spec.name}: {spec.address} lets us not in. "
-        f"Tried: {', '.join(tried) or 'nothing, there is no key and no password'}."
+        f"{spec.name}: {spec.address} "
+        + ("neither accepted nor refused the login in time. " if timed_out else "refused the login. ")
+        + f"Tried: {', '.join(tried) or 'nothing, there is no key and no password'}."
         + (f" It takes: {', '.join(allowed)}." if allowed else "")
+        + (f" It said {said!r}." if said else "")
         + (" The server hung up." if not transport.is_active() else "")
         + "".join(f" {problem}." for problem in problems),
         cause=Cause.AUTH,
         transport="ssh",
+        seen=banner,
+        contact=Contact.LOGIN_TIMED_OUT if timed_out else Contact.LOGIN_REFUSED,
         hint=f"Try `ssh -v -p {spec.port} {shlex.quote(f'{spec.login}@{spec.host}')}`; "
         "ansible_user, ansible_ssh_private_key_file, ansible_password and the agent decide how we log in.",
     )

@@ -15,7 +15,7 @@ from typing import cast
 from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired
 from harness.events.emitter import Emitter
-from harness.transport.errors import Cause, Unavailable
+from harness.transport.errors import Cause, Contact, Unavailable
 from harness.transport.ssh import config as ssh_config
 from harness.transport.ssh.certificates import SUFFIX
 from harness.transport.ssh.connection import Connection, LibraryLog
@@ -232,13 +232,19 @@ def handshake(
         what = "closed the connection before its banner" if closed else "sent no SSH banner in time"
         if connection.log.preamble:
             what += f"; it said {connection.log.preamble!r}"
+        contact = Contact.CLOSED if closed else Contact.SILENT
+        if closed and _is_reset(error):
+            contact, what = Contact.RESET, "reset the connection before its banner"
+        if connection.log.preamble:
+            contact = Contact.CLOSED_AFTER_TEXT if closed else Contact.NOT_SSH
         if closed and error is not None and "Indecipherable" in str(error):
-            what = f"is no SSH server: {error}"
+            contact, what = Contact.NOT_SSH, f"is no SSH server: {error}"
         raise Unavailable(
             f"{where} {what}" + (f"; the proxy command says: {complaint}" if complaint else ""),
             cause=Cause.BANNER,
             transport="ssh",
             seen=connection.log.preamble.encode() or (_HUNG_UP if closed else b""),
+            contact=contact,
             hint="sshd may still be starting, or be at its MaxStartups; an open port alone proves nothing.",
         )
     raise Unavailable(
@@ -249,6 +255,15 @@ def handshake(
         seen=banner.encode(),
         hint="A machine short of entropy or CPU may need longer: see ansible_timeout.",
     )
+
+
+def _is_reset(error: BaseException | None) -> bool:
+    """Return whether an error of the library comes from a connection that was reset."""
+    while error is not None:
+        if isinstance(error, ConnectionResetError) or "Connection reset" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _ordered(ours: tuple[str, ...], types: tuple[str, ...], certified: bool) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import time
 
 from harness.errors import UsageError
 from harness.events.emitter import Emitter
-from harness.transport.errors import Cause, Unavailable
+from harness.transport.errors import Cause, Contact, Unavailable
 from harness.transport.ssh.certificates import Certificate
 from harness.transport.ssh.hostkeys import (
     HostKey,
@@ -98,6 +98,7 @@ def check_host_key(spec: SshSpec, key: HostKey, certificate: Certificate | None,
         Unavailable(
             f"{shows}, which is not known{doubt}",
             cause=Cause.HOST_KEY,
+            contact=Contact.HOST_KEY_UNKNOWN,
             transport="ssh",
             seen=str(key).encode(),
             hint="Give the host a serial console (the key is then read over it), or compare the fingerprint "

@@ -36,6 +36,8 @@ FIRST_PATIENCE = 0.05
 _LAST_WORDS = 4096
 """Bytes that are kept of what ends a command on the target says."""
 MOST_PATIENCE = 0.5
+_SHOWN = 300
+"""Bytes of what came in a shell's place that an error's message quotes."""
 CONNECT_BUDGET = 30.0
 """Seconds that setting a connection up may take beside an attempt's own time: connecting, logging in, starting a
 shell. The connection itself is bounded by `ansible_timeout`."""
@@ -485,16 +487,18 @@ class ChannelPool:
     def _start_shell(self, lease: Lease, deadline: Deadline) -> Lease:
         nonce = fresh_nonce()
         began = time.monotonic()
-        with self._starting(lease, deadline):
+        reader = AnswerReader(nonce)
+        with self._starting(lease, deadline, reader):
             self._execute(lease, "exec sh", deadline)
-            greeting = lease.io.exchange(AnswerReader(nonce), deadline=deadline, stdin=opening(nonce))
+            greeting = lease.io.exchange(reader, deadline=deadline, stdin=opening(nonce))
         self._patience = min(2 * (time.monotonic() - began), MOST_PATIENCE)
         lease.pid, lease.tells = greeting.number, bool(greeting.flags)
         return lease
 
     @contextmanager
-    def _starting(self, lease: Lease, deadline: Deadline) -> Iterator[None]:
-        """What goes wrong before a command was sent: the command cannot have run."""
+    def _starting(self, lease: Lease, deadline: Deadline, reader: AnswerReader | None = None) -> Iterator[None]:
+        """What goes wrong before a command was sent: the command cannot have run. `reader` has what was received
+        instead of an answer."""
         try:
             yield
         except BaseException as error:
@@ -503,11 +507,15 @@ class ChannelPool:
                 self.drop(lease.connection, "while a shell was started")
                 raise lease.connection.lost("while a shell was started") from None
             if isinstance(error, ChannelClosedError | AnswerTooLongError | ValueError | library_error() | EOFError):
+                seen = reader.give_up() if reader is not None else b""
+                text = seen[-_SHOWN:].decode("utf-8", "backslashreplace").strip()
                 no_shell = Unavailable(
                     f"{self._given.name}: {self._given.address} lets us in, but runs no shell for us"
-                    + (f": {error} before it answered" if isinstance(error, AnswerTooLongError) else ""),
+                    + (f": {error} before it answered" if isinstance(error, AnswerTooLongError) else "")
+                    + (f"; the last that it sent is {text!r}" if text else ""),
                     cause=Cause.NO_SHELL,
                     transport="ssh",
+                    seen=seen,
                     hint="The account's login shell, or a ForceCommand, gives no POSIX sh.",
                 )
                 raise self._told(no_shell) from None

@@ -8,6 +8,7 @@ Each call makes connections of its own and leaves none behind. All raise
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import select
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from harness.deadline import Deadline
 from harness.events.emitter import NullEmitter
-from harness.transport.errors import Cause, Unavailable
+from harness.transport.errors import Cause, Contact, Unavailable
 from harness.transport.ssh.connection import Connection, LibraryLog
 from harness.transport.ssh.hostkeys import HostKey
 from harness.transport.ssh.library import load_paramiko
@@ -35,6 +36,7 @@ __all__ = [
     "HostKey",
     "KexInit",
     "auth_methods",
+    "first_words",
     "host_keys",
     "parse_banner",
     "parse_kexinit",
@@ -131,6 +133,22 @@ def tcp_connect(host: str, port: int, deadline: Deadline) -> float:
     began = time.monotonic()
     _tcp_connect(_spec(host, port), deadline).close()
     return time.monotonic() - began
+
+
+def first_words(host: str, port: int, deadline: Deadline) -> tuple[Banner, float, float]:
+    """Return the server's identification, the seconds until the TCP connection was accepted, and those from then until
+    the server had identified itself. Both are measured on one connection.
+
+    Raises as `read_banner` does; the error's `contact` and `seen` tell how far it came and what was received.
+    """
+    began = time.monotonic()
+    sock = _tcp_connect(_spec(host, port), deadline)
+    accepted = time.monotonic()
+    try:
+        banner = _Stream(sock, f"{host} port {port}", deadline).banner()
+    finally:
+        sock.close()
+    return banner, accepted - began, time.monotonic() - accepted
 
 
 def read_banner(host: str, port: int, deadline: Deadline) -> Banner:
@@ -283,6 +301,17 @@ def _host_key(host: str, port: int, algorithm: str, deadline: Deadline) -> HostK
         return HostKey.from_blob(connection.transport.get_remote_server_key().asbytes())
 
 
+_SHOWN = 200
+"""Bytes of what a server sent that an error's message quotes; `seen` has more."""
+_CONTACT = {
+    (Cause.BANNER, False, False): Contact.CLOSED,
+    (Cause.BANNER, True, False): Contact.CLOSED_AFTER_TEXT,
+    (Cause.BANNER, False, True): Contact.SILENT,
+    (Cause.BANNER, True, True): Contact.NOT_SSH,
+}
+"""How far a connection came: by what was waited for, whether anything was received, and whether the time ran out."""
+
+
 class _Stream:
     """A server's bytes before any encryption."""
 
@@ -292,13 +321,14 @@ class _Stream:
         self._deadline = deadline
         self._data = b""
 
-    def failure(self, what: str, cause: Cause) -> Unavailable:
-        """The error that says what the server did."""
+    def failure(self, what: str, cause: Cause, contact: Contact | None = None) -> Unavailable:
+        """Return the error that says what the server did, with what it sent."""
         return Unavailable(
             f"{self._where} {what}",
             cause=cause,
             transport="ssh",
             seen=self._data[:2048],
+            contact=contact,
             hint="An open port alone proves nothing: sshd may still be starting, or be at its MaxStartups.",
         )
 
@@ -338,16 +368,31 @@ class _Stream:
         while True:
             _raise_if_cancelled(self._deadline)
             if self._deadline.expired:
-                raise self.failure(f"took the connection, but sent no {wanted.partition(' ')[2]} in time", cause)
+                contact = _CONTACT.get((cause, bool(self._data), True))
+                raise self.failure(
+                    f"took the connection, but sent no {wanted.partition(' ')[2]} in time{self._sent()}", cause, contact
+                )
             if poll.poll(min(50.0, self._deadline.remaining() * 1000)):
                 break
         try:
             data = self._sock.recv(65536)
         except OSError as error:
-            raise self.failure(f"broke the connection: {os.strerror(error.errno or 0)}", cause) from None
+            what = "reset the connection" if error.errno == errno.ECONNRESET else "broke the connection"
+            contact = _CONTACT.get((cause, bool(self._data), False))
+            raise self.failure(
+                f"{what} instead of sending {wanted} ({os.strerror(error.errno or 0)}){self._sent()}",
+                cause,
+                Contact.RESET if contact is Contact.CLOSED else contact,
+            ) from None
         if not data:
-            raise self.failure(f"closed the connection instead of sending {wanted}", cause)
+            contact = _CONTACT.get((cause, bool(self._data), False))
+            raise self.failure(f"closed the connection instead of sending {wanted}{self._sent()}", cause, contact)
         self._data += data
+
+    def _sent(self) -> str:
+        """Return the text that the server sent instead, for a message."""
+        text = self._data[:_SHOWN].decode("utf-8", "backslashreplace").strip()
+        return f"; it sent {text!r}" if text else ""
 
 
 @contextlib.contextmanager

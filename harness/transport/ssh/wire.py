@@ -9,6 +9,7 @@ and writes that wait for ever on a stopped peer.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import socket
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 from harness.deadline import SYSTEM_CLOCK, Deadline
 from harness.errors import DeadlineExpired
 from harness.shortage import shortage
-from harness.transport.errors import Cause, Unavailable
+from harness.transport.errors import Cause, Contact, Unavailable
 from harness.transport.ssh.names import look_up
 
 if TYPE_CHECKING:
@@ -272,7 +273,7 @@ def tcp_connect(spec: SshSpec, deadline: Deadline) -> socket.socket:
             transport="ssh",
             hint="Set ansible_host to an address, or mend the name service.",
         ) from None
-    failures: list[tuple[str, Cause]] = []
+    failures: list[tuple[str, Cause, Contact]] = []
     for index, (kind, _, _, _, place) in enumerate(addresses):
         share = deadline.remaining() / (len(addresses) - index)
         sock = socket.socket(kind, socket.SOCK_STREAM)
@@ -283,7 +284,7 @@ def tcp_connect(spec: SshSpec, deadline: Deadline) -> socket.socket:
             if shortage(error):
                 raise  # that is our own: the address may be well
             cause = Cause.TIMEOUT if isinstance(error, TimeoutError) else Cause.REFUSED
-            failures.append((_failure(place, error), cause))
+            failures.append((_failure(place, error), cause, _contact(error)))
         except BaseException:
             sock.close()
             raise
@@ -292,15 +293,32 @@ def tcp_connect(spec: SshSpec, deadline: Deadline) -> socket.socket:
             return sock
         if deadline.expired:
             break
-    cause = Cause.REFUSED if any(cause is Cause.REFUSED for _, cause in failures) else Cause.TIMEOUT
+    cause = Cause.REFUSED if any(cause is Cause.REFUSED for _, cause, _ in failures) else Cause.TIMEOUT
     raise Unavailable(
-        f"{spec.name}: no TCP connection to {spec.address}: " + "; ".join(text for text, _ in failures),
+        f"{spec.name}: no TCP connection to {spec.address}: " + "; ".join(text for text, _, _ in failures),
         cause=cause,
         transport="ssh",
+        contact=min((contact for _, _, contact in failures), key=_TELLS_MOST.index, default=Contact.TIMED_OUT),
         hint="Is the machine up, is sshd running, is the port right?"
         if cause is Cause.REFUSED
         else "Nothing answers at that address: is the machine up and its network reachable?",
     )
+
+
+_TELLS_MOST = (Contact.RESET, Contact.REFUSED, Contact.TIMED_OUT, Contact.NO_ROUTE)
+"""Of several addresses of one name, the result that tells most of the machine comes first."""
+_NO_ROUTE = frozenset(
+    (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EACCES, errno.EPERM)
+)
+
+
+def _contact(error: OSError) -> Contact:
+    """Return how far a connection came that failed with `error` (connect(2), tcp(7))."""
+    if error.errno == errno.ECONNRESET:
+        return Contact.RESET
+    if error.errno in _NO_ROUTE:
+        return Contact.NO_ROUTE
+    return Contact.TIMED_OUT if isinstance(error, TimeoutError) else Contact.REFUSED
 
 
 def _failure(place: tuple[object, ...], error: OSError) -> str:

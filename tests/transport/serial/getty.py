@@ -48,6 +48,17 @@ def main() -> None:
         os.execvp(shell[0], shell)
     if style == "colour":
         sys.stdout.write("\x1b]0;guest\x07\x1b[1;32mWelcome\x1b[0m # to $ the > guest\r\r\n[  OK  ] Started x.\r\n")
+    if style == "root locked":
+        print("\r\nCannot open access to console, the root account is locked.", flush=True)
+        print("See sulogin(8) man page for more details.\r\n\r\nPress Enter to continue.", flush=True)
+        while True:
+            os.read(0, 100)
+    if style == "maintenance":  # sulogin(8), as systemd's emergency mode runs it
+        print('\r\nYou are in emergency mode. After logging in, type "journalctl -xb" to view', flush=True)
+        asks = "Give root password for maintenance\r\n(or press Control-D to continue): "
+        while read_line(asks, echo=False) != os.environ.get("GETTY_PASSWORD", "secret"):
+            print("\r\nLogin incorrect\r\n", flush=True)
+        os.execvp(shell[0], shell)
     tries = 0
     while True:
         user = read_line("\r\nDebian GNU/Linux 12 guest ttyS0\r\n\r\nguest login: ")

@@ -75,6 +75,33 @@ def test_a_refusal_says_what_the_machine_said(bench: Any, within: Within) -> Non
     assert caught.value.cause is Cause.LOGIN
 
 
+def test_an_emergency_shell_is_opened_with_roots_password_and_left_open(bench: Any, within: Within) -> None:
+    guest = bench.guest([*GETTY, "maintenance", *BASH], respawn=True)
+    transport = bench.transport(bench.console(guest), password="secret")
+    assert transport.run("echo in", deadline=within(40)).stdout == b"in\n"
+    transport.close()
+    typed = [fields["text"] for fields in bench.events.of("console.input")]
+    assert not any("secret" in text for text in typed)
+    assert "exit" not in typed, "leaving it would let the boot go on"
+
+
+@pytest.mark.parametrize(
+    ("style", "password", "words"),
+    [
+        ("maintenance", None, "asks for root's password for maintenance, and none is given"),
+        ("maintenance", "wrong", "refuses the one that is given"),
+        ("root locked", "secret", "the root account is locked"),
+    ],
+)
+def test_an_emergency_shell_that_stays_closed_says_why(
+    bench: Any, within: Within, style: str, password: str | None, words: str
+) -> None:
+    guest = bench.guest([*GETTY, style, *BASH], respawn=True)
+    with pytest.raises(Unavailable, match=words) as caught:
+        bench.transport(bench.console(guest), password=password).run("true", deadline=within(40))
+    assert caught.value.cause is Cause.LOGIN
+
+
 def test_a_password_that_must_be_changed(bench: Any, within: Within) -> None:
     guest = bench.guest([*GETTY, "expired", *BASH], respawn=True)
     transport = bench.transport(bench.console(guest), password="secret")
@@ -274,6 +301,14 @@ CLASSIFIED = {
     b"abcd2345<!|712345678901>\r\n": Prompt.HARNESS,
     b"abcd2345:x:abcd2345\r\n": Prompt.HARNESS,
     b"": Prompt.OTHER,
+    b"Give root password for maintenance\r\n(or press Control-D to continue): ": Prompt.MAINTENANCE,
+    b"Login incorrect\r\n\r\nGive root password for maintenance\r\n(or press Control-D to continue): ": (
+        Prompt.MAINTENANCE
+    ),
+    b"Give root password for system maintenance\n(or type Control-D for normal startup):": Prompt.MAINTENANCE,
+    b"Press Enter for maintenance\r\n(or press Control-D to continue): ": Prompt.MAINTENANCE_ENTER,
+    b"Give root password for maintenance\r\n(or press Control-D to continue): \r\nroot@vm1:~# ": Prompt.OTHER,
+    b"Cannot open access to console, the root account is locked.\r\nPress Enter to continue.\r\n": Prompt.ROOT_LOCKED,
 }
 
 

@@ -1,0 +1,161 @@
+"""Whether a target can be reached, by each of its transports, and why not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.diagnosis.ask import diagnose_ssh, observations_of
+from harness.diagnosis.diagnose import Diagnosis, diagnose
+from harness.diagnosis.evidence import Evidence, TransportObservation
+from harness.diagnosis.rules import Certainty
+from harness.diagnosis.text import one_line
+from harness.errors import DeadlineExpired
+from harness.target.target import Target
+from harness.transport.errors import Contact, TransportError
+
+SSH_TIMEOUT = 20.0
+"""Seconds that SSH has to answer."""
+STOPPED_TIMEOUT = 4.0
+"""Seconds that it has where the console's log ends with a panic, or QEMU says that the machine does not run: the log
+may be of an earlier boot."""
+CONSOLE_TIMEOUT = 90.0
+"""Seconds that a console has to give a shell."""
+_RUNNING = ("", "running")
+
+
+@dataclass(frozen=True, slots=True)
+class Reachability:
+    """What came of each transport, and where one does not serve, why."""
+
+    observations: tuple[TransportObservation, ...]
+    diagnosis: Diagnosis
+
+    @property
+    def transport(self) -> str:
+        """The first transport that answers; empty where none does."""
+        return next((each.transport for each in self.observations if each.answered), "")
+
+    @property
+    def reached(self) -> bool:
+        """Whether any transport answers."""
+        return bool(self.transport)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every transport that was used answers."""
+        return self.reached and not self.diagnosis.causes
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What a person reads: the cause first, then what it rests on, and what came of each transport."""
+        told = "; ".join(_told(each) for each in self.observations)
+        if not self.diagnosis.causes:
+            return (told,)
+        lines = [line for line in self.diagnosis.lines if not line.startswith(("ssh: ", "serial: "))]
+        hints = [f"to do: {one_line(each.hint, 300)}" for each in self.observations if each.hint and not each.answered]
+        if self.diagnosis.causes[0].certainty is not Certainty.OUTSIDE:
+            hints = []  # they are for who knows no more than what the transport met
+        return (*lines, f"transports: {told}", *hints)
+
+    def plain(self) -> dict[str, Any]:
+        """Return it in JSON's own types."""
+        return {"reached": self.reached, "over": self.transport or None, "diagnosis": self.diagnosis.plain()}
+
+
+def probe_transports(
+    target: Target,
+    *,
+    transport: str | None = None,
+    console: Callable[[], Sequence[str]] = lambda: (),
+    qmp: Callable[[], str] = lambda: "",
+) -> Reachability:
+    """Use the target's transports until one answers, and make a diagnosis of those that do not.
+
+    `transport` is the only one to use, where it is given. `console` returns the console's last lines, as they were
+    logged, and `qmp` QEMU's run state. Where SSH answers, a console is not logged in to: that would be an action on the
+    target which nobody needs. Raises Cancelled, UsageError.
+    """
+    wanted = [name for name in target.transports if transport in (None, name)]
+    state, lines = qmp(), tuple(console())
+    stopped = state not in _RUNNING or _has_panicked(target.name, lines)
+    if "ssh" not in wanted:
+        return _over_console(target, wanted, state, lines, stopped)
+    began = time.monotonic()
+    try:
+        target.run(":", transport="ssh", timeout=STOPPED_TIMEOUT if stopped else SSH_TIMEOUT)
+    except (TransportError, DeadlineExpired) as error:
+        failure = error if isinstance(error, TransportError) else _late(error)
+    else:
+        took = time.monotonic() - began
+        address = f"{target.endpoint.user}@{target.endpoint}" if target.endpoint is not None else ""
+        seen = [TransportObservation("ssh", Contact.ANSWERED, address, duration=took)]
+        seen += [TransportObservation(name, Contact.NOT_TRIED) for name in wanted if name != "ssh"]
+        return Reachability(tuple(seen), Diagnosis(target.name, observations=tuple(seen)))
+    if stopped:
+        seen = list(_ssh_observations(target, failure))
+        return _stopped(target, tuple(seen), state, lines)
+    others = tuple(name for name in wanted if name != "ssh")
+    found = diagnose_ssh(target, failure, took=time.monotonic() - began, transports=others, console=console, qmp=state)
+    return Reachability(found.observations, found)
+
+
+def _over_console(
+    target: Target, wanted: Sequence[str], state: str, lines: tuple[str, ...], stopped: bool
+) -> Reachability:
+    seen: list[TransportObservation] = []
+    if stopped:
+        return _stopped(target, (), state, lines)
+    for name in wanted:
+        try:
+            target.run(":", transport=name, timeout=CONSOLE_TIMEOUT)
+        except (TransportError, DeadlineExpired) as error:
+            seen += observations_of(error if isinstance(error, TransportError) else _late(error))
+        else:
+            seen.append(TransportObservation(name, Contact.ANSWERED))
+            break
+    found = diagnose(Evidence(target.name, tuple(seen), console=lines, qmp=state))
+    return Reachability(tuple(seen), found)
+
+
+def _stopped(target: Target, ssh: tuple[TransportObservation, ...], state: str, lines: tuple[str, ...]) -> Reachability:
+    """The machine has panicked, or does not run: its console is not waited for."""
+    message = "the console's log ends with a panic" if state in _RUNNING else f"QEMU says {state!r}"
+    seen = (*ssh, TransportObservation("serial", Contact.PANIC, message=message))
+    return Reachability(seen, diagnose(Evidence(target.name, seen, console=lines, qmp=state)))
+
+
+def _has_panicked(name: str, lines: tuple[str, ...]) -> bool:
+    seen = (TransportObservation("serial", Contact.NO_SHELL),)
+    return any(each.name == "kernel-panic" for each in diagnose(Evidence(name, seen, console=lines)).causes)
+
+
+def _ssh_observations(target: Target, error: TransportError) -> tuple[TransportObservation, ...]:
+    endpoint = target.endpoint
+    return observations_of(
+        error, address=str(endpoint) if endpoint is not None else "", user=endpoint.user if endpoint is not None else ""
+    )
+
+
+def _late(error: DeadlineExpired) -> TransportError:
+    from harness.transport.errors import Cause, Unavailable
+
+    return Unavailable(error.message, cause=Cause.TIMEOUT, transport="ssh", contact=Contact.LOGIN_TIMED_OUT)
+
+
+_TOLD: Mapping[Contact, str] = {
+    Contact.ANSWERED: "answers",
+    Contact.NOT_TRIED: "not used, another transport answers",
+}
+
+
+def _told(seen: TransportObservation) -> str:
+    words = _TOLD.get(seen.contact, seen.contact.value.replace("_", " "))
+    if seen.answered:
+        details = [seen.address] if seen.address else []
+        details += [f"{seen.duration:.1f} s"] if seen.duration is not None else []
+        return f"{seen.transport} {words} ({', '.join(details)})" if details else f"{seen.transport} {words}"
+    message = f" ({one_line(seen.message, 200)})" if seen.message else ""
+    return f"{seen.transport}: {words}{message}"
