@@ -106,7 +106,7 @@ def test_a_silence_at_the_end_of_our_own_time_does_not() -> None:
 
     result, _, _ = carry(function, budget=8.0, attempt_timeout=5.0)
     assert result.attempts > 2
-    assert result.message.index("connection refused") < result.message.index("attempt 3 could not be made")
+    assert result.message.index("connection refused") < result.message.index("could not be made")
 
 
 STEPS = st.sampled_from([HEALTHY, LOST, SILENT, REFUSED, Unreachable("vm1", [SILENT, LOST])])
