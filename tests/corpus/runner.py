@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.patience import scaled
+from tests.patience import factor, scaled
 
 from .fault import Fault, Healthy
 
@@ -26,7 +26,7 @@ FEW = tuple(
 """Checks that are enough to see a fault of those that CI plants."""
 LONGEST = 420.0
 """Seconds that one verb may take."""
-SHORT = ("--no-collect", "--budget", "15", "-e", "settle_timeout=25", "-e", "reach_timeout=8")
+SHORT = ("--no-collect", "--budget", "30", "-e", "settle_timeout=25", "-e", "reach_timeout=8")
 """Options of a run: a cause that is there need not be waited for."""
 _BAD = ("failed", "error", "unreachable", "infrastructure", "not_run")
 
@@ -80,7 +80,10 @@ class Desk:
         """Type a verb; it is ended when it takes too long."""
         began = time.monotonic()
         inventory = [] if verb == "down" else ["-i", "inventory.ini"]
-        command = [sys.executable, "-m", "harness", verb, *inventory, *options, *words]
+        command = [sys.executable, "-m", "harness", verb, *inventory, *options]
+        if verb != "down" and (load := min(4.0, factor())) > 1.1 and "--timeout-scale" not in options:
+            command += ["--timeout-scale", f"{load:.1f}"]
+        command += words
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         done = subprocess.run(
             command, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
