@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.diagnosis.ask import diagnose_ssh, observations_of
 from harness.diagnosis.diagnose import Diagnosis, diagnose
 from harness.diagnosis.evidence import Evidence, TransportObservation
 from harness.diagnosis.rules import Certainty
 from harness.diagnosis.text import one_line
-from harness.errors import DeadlineExpired
+from harness.errors import Cancelled, DeadlineExpired, HarnessError
 from harness.target.target import Target
 from harness.transport.errors import Contact, TransportError
+
+T = TypeVar("T")
 
 SSH_TIMEOUT = 20.0
 """Seconds that SSH has to answer."""
@@ -100,6 +102,32 @@ def probe_transports(
     others = tuple(name for name in wanted if name != "ssh")
     found = diagnose_ssh(target, failure, took=time.monotonic() - began, transports=others, console=console, qmp=state)
     return Reachability(found.observations, found)
+
+
+def reach_and_explain(
+    probe: Callable[[], Reachability], explain: Callable[[str], T]
+) -> tuple[Reachability, T | HarnessError | None]:
+    """Return whether a target can be reached, and what `explain` says over the transport that answers: None where none
+    does, its error where it raised one.
+
+    A transport may go away between the two, as when the machine panics. Then it is probed once more, since the cause is
+    what the caller wants to know.
+    """
+    found = probe()
+    for is_last in (False, True):
+        if not found.reached:
+            return found, None
+        try:
+            return found, explain(found.transport)
+        except TransportError as error:
+            if is_last:
+                return found, error
+        except Cancelled:
+            raise
+        except HarnessError as error:
+            return found, error
+        found = probe()
+    raise AssertionError("the loop returns at its second turn")
 
 
 def _over_console(
