@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from harness.diagnosis.ask import diagnose_ssh, observations_of
@@ -23,6 +23,9 @@ SSH_TIMEOUT = 20.0
 STOPPED_TIMEOUT = 4.0
 """Seconds that it has where the console's log ends with a panic, or QEMU says that the machine does not run: the log
 may be of an earlier boot."""
+SLOW_TIMEOUT = 30.0
+"""Seconds that it has once more, where nothing on the machine explains why it was not in time."""
+_MAY_BE_SLOW = (Contact.SILENT, Contact.KEX, Contact.LOGIN_TIMED_OUT)
 CONSOLE_TIMEOUT = 90.0
 """Seconds that a console has to give a shell."""
 _RUNNING = ("", "running")
@@ -101,7 +104,30 @@ def probe_transports(
         return _stopped(target, tuple(seen), state, lines)
     others = tuple(name for name in wanted if name != "ssh")
     found = diagnose_ssh(target, failure, took=time.monotonic() - began, transports=others, console=console, qmp=state)
+    if failure.contact in _MAY_BE_SLOW and found.first is not None and found.first.certainty <= Certainty.OUTSIDE:
+        slow = _slow_ssh(target)
+        if slow is not None:
+            seen = [slow, *(each for each in found.observations if each.transport != "ssh")]
+            return Reachability(tuple(seen), Diagnosis(target.name, observations=tuple(seen)))
     return Reachability(found.observations, found)
+
+
+def _slow_ssh(target: Target) -> TransportObservation | None:
+    """Return what came of a login that is given more time than `ansible_timeout`; None where that fails too.
+
+    A healthy sshd under load may take longer than it has for each command.
+    """
+    if target.endpoint is None:
+        return None
+    spec = replace(target.endpoint.spec, connect_timeout=SLOW_TIMEOUT)
+    endpoint = replace(target.endpoint, spec=spec, deadline=target.deadline.clamp(SLOW_TIMEOUT))
+    began = time.monotonic()
+    try:
+        endpoint.log_in(":")
+    except (TransportError, DeadlineExpired):
+        return None
+    address = f"{endpoint.user}@{endpoint}, slowly: longer than ansible_timeout allows"
+    return TransportObservation("ssh", Contact.ANSWERED, address, duration=time.monotonic() - began)
 
 
 def reach_and_explain(

@@ -6,11 +6,13 @@ import pytest
 
 from harness.diagnosis.evidence import TransportObservation
 from harness.errors import Cancelled, HarnessError, NothingSelected
-from harness.operate.reachability import Reachability, probe_transports, reach_and_explain
+from harness.operate.reachability import SLOW_TIMEOUT, Reachability, probe_transports, reach_and_explain
+from harness.target.network import SshEndpoint
 from harness.transport.errors import Cause, Contact, TransportLost, Unavailable
 from tests.diagnosis.test_asking import REFUSAL, Transports, a_target
 from tests.diagnosis.test_causes import HEALTHY
 
+SILENCE = Unavailable("no banner", cause=Cause.BANNER, transport="ssh", contact=Contact.SILENT)
 PANIC = ("[    0.0] Linux version 6.1.0", "[   12.5] Kernel panic - not syncing: sysrq triggered crash")
 
 
@@ -32,6 +34,31 @@ def test_where_ssh_does_not_the_console_is_asked_why() -> None:
         "sshd refuses the login of root: PermitRootLogin is no (`sshd -T`: permitrootlogin no)"
     )
     assert not any(sentence.startswith("to do: ") for sentence in found.sentences), "the cause is known"
+
+
+@pytest.mark.parametrize(("in_time", "whole"), [(True, True), (False, False)])
+def test_a_healthy_sshd_that_is_slow_is_given_more_time(
+    monkeypatch: pytest.MonkeyPatch, in_time: bool, whole: bool
+) -> None:
+    tried: list[float] = []
+
+    def log_in(endpoint: SshEndpoint, command: str) -> None:
+        tried.append(endpoint.spec.connect_timeout)
+        if not in_time:
+            raise SILENCE
+
+    monkeypatch.setattr(SshEndpoint, "log_in", log_in)
+    found = probe_transports(a_target(Transports(ssh=SILENCE, serial=HEALTHY)))
+    assert tried == [SLOW_TIMEOUT]
+    assert found.whole is whole
+    assert ("slowly" in found.sentences[0]) is whole
+
+
+def test_a_cause_that_is_known_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SshEndpoint, "log_in", lambda *_: pytest.fail("it is not tried again"))
+    stopped = HEALTHY.replace("=== processes\nS", "=== processes\nT")
+    found = probe_transports(a_target(Transports(ssh=SILENCE, serial=stopped)))
+    assert found.sentences[0].startswith("sshd's process is stopped")
 
 
 def test_a_changed_host_key_is_loud() -> None:
