@@ -108,29 +108,28 @@ def _live(arguments: argparse.Namespace) -> Found:
 
 def _ask(reached: Reach, host: Host, arguments: argparse.Namespace) -> Reached:
     from harness.cli.collecting import insisting
-    from harness.errors import HarnessError
     from harness.operate.console_log import console_tail
     from harness.operate.explain import explain_target
-    from harness.operate.reachability import probe_transports
+    from harness.operate.reachability import probe_transports, reach_and_explain
 
     session = reached.session(host)
     target = session.target(reached.deadline, reached.log.bind(target=host.name), lambda _result: None)
     asked = insisting(target, arguments.transport)
-    found = probe_transports(
-        target,
-        transport=arguments.transport,
-        console=lambda: console_tail(session.console_log),
-        qmp=lambda: session.qemu_state,
-    )
-    if not found.reached:
-        return reached.log.redact(Reached(found, None))  # type: ignore[no-any-return]
-    try:
-        explanation: Explanation | Exception = explain_target(
-            asked.over(arguments.transport or found.transport), arguments.units
+
+    def probe() -> Reachability:
+        return probe_transports(
+            target,
+            transport=arguments.transport,
+            console=lambda: console_tail(session.console_log),
+            qmp=lambda: session.qemu_state,
         )
-    except HarnessError as error:
-        explanation = error
-    return reached.log.redact(Reached(found, explanation))  # type: ignore[no-any-return]
+
+    def explain(transport: str) -> Explanation:
+        # SSH that answers is not insisted on: the link may leave it. SSH that does not is not tried for each question.
+        insisted = arguments.transport or (None if transport == "ssh" else transport)
+        return explain_target(asked.over(insisted), arguments.units)
+
+    return reached.log.redact(Reached(*reach_and_explain(probe, explain)))  # type: ignore[no-any-return]
 
 
 def _collected(arguments: argparse.Namespace) -> Found:

@@ -623,4 +623,5 @@ def test_every_row_has_a_test() -> None:
     assert {rule.name for rule in STATE_RULES} == named | possible
     assert {rule.name for rule in CONSOLE_RULES} == {row[1] for row in CONSOLE}
     assert {rule.name for rule in RECEIVED_RULES} == {row[2] for row in RECEIVED}
-    assert len({*(rule.name for rule in (*LOG_RULES, *STATE_RULES, *CONSOLE_RULES, *RECEIVED_RULES))}) > 60
+    texts = (*LOG_RULES, *CONSOLE_RULES, *RECEIVED_RULES)
+    assert len({rule.name for rule in texts} | {rule.name for rule in STATE_RULES}) > 60
