@@ -10,7 +10,7 @@ import pytest
 
 from .fault import Area, Fault
 from .faults import FAULTS, HEALTHY, ROWS
-from .runner import Desk, Score, Verb, line_of, summary
+from .runner import Desk, Score, Verb, _first_line, line_of, summary
 
 
 def test_there_are_enough_of_every_kind() -> None:
@@ -65,3 +65,20 @@ def test_an_inventory_holds_what_the_row_says(tmp_path: Path) -> None:
     assert "qemu_start=boot" in text
     Desk(tmp_path / "b", {"qemu_image": "", "ansible_host": "nosuchhost.invalid"}, boots=True)
     assert "qemu" not in (tmp_path / "b" / "inventory.ini").read_text()
+
+
+@pytest.mark.parametrize(
+    ("output", "sentence"),
+    [
+        ("vm1  never     a.service failed\nvm1  coming    b.service waits", "a.service failed"),
+        ("vm1  no ssh    sshd listens on port 2222\nvm1            transports: x", "sshd listens on port 2222"),
+        (
+            "vm1  reached   ssh answers\nvm1            serial: not used\nvm1  never     a.service failed",
+            "a.service failed",
+        ),
+        ("vm1  reached   ssh answers", "ssh answers"),
+        ("", "harness: error"),
+    ],
+)
+def test_the_first_sentence_is_the_first_that_says_what_is_wrong(output: str, sentence: str) -> None:
+    assert _first_line(output, "harness: error") == sentence
