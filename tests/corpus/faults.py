@@ -46,7 +46,6 @@ RESTORED: tuple[Fault, ...] = (
         S,
         r"ssh\.service.*(?:was stopped|does not run|is inactive)",
         "systemctl stop ssh",
-        quick=True,
     ),
     Fault(
         "sshd-bad-config",
@@ -55,9 +54,7 @@ RESTORED: tuple[Fault, ...] = (
         "echo Protokoll 2 >> /etc/ssh/sshd_config; systemctl restart ssh",
         quick=True,
     ),
-    Fault(
-        "sshd-no-host-keys", S, r"no hostkeys available", "rm /etc/ssh/ssh_host_*; systemctl restart ssh", quick=True
-    ),
+    Fault("sshd-no-host-keys", S, r"no hostkeys available", "rm /etc/ssh/ssh_host_*; systemctl restart ssh"),
     Fault(
         "sshd-removed",
         S,
@@ -115,7 +112,7 @@ RESTORED: tuple[Fault, ...] = (
         settles=4.0,
     ),
     # -- sshd's unit
-    Fault("sshd-start-hangs", S, r"sleep 600", drop_in("[Service]\nExecStartPre=/bin/sleep 600"), quick=True),
+    Fault("sshd-start-hangs", S, r"sleep 600", drop_in("[Service]\nExecStartPre=/bin/sleep 600")),
     Fault(
         "sshd-never-ready",
         S,
@@ -222,7 +219,6 @@ RESTORED: tuple[Fault, ...] = (
         U,
         r"hang\.service: start job.*sleep 600",
         unit("hang", "Type=oneshot\nExecStart=/bin/sleep 600"),
-        quick=True,
     ),
     Fault(
         "unit-crashes", U, r"crash\.service failed .*signal 11", unit("crash", 'ExecStart=/bin/sh -c "kill -SEGV $$$$"')
@@ -303,9 +299,7 @@ RESTORED: tuple[Fault, ...] = (
         why=None,
     ),
     # -- the network
-    Fault(
-        "link-down", Area.NETWORK, r"enp0s2.*down|link.*down", "ip link set enp0s2 down", breaks_ssh=True, quick=True
-    ),
+    Fault("link-down", Area.NETWORK, r"enp0s2.*down|link.*down", "ip link set enp0s2 down", breaks_ssh=True),
     Fault("no-address", Area.NETWORK, r"(?:no|without).*address|enp0s2", "ip addr flush dev enp0s2", breaks_ssh=True),
     Fault(
         "other-address",
@@ -510,7 +504,7 @@ BOOTED: tuple[Fault, ...] = (
 FAULTS: tuple[Fault, ...] = (*RESTORED, *BOOTED)
 
 HEALTHY: tuple[Healthy, ...] = (
-    Healthy("as-it-is", quick=True),
+    Healthy("as-it-is"),
     Healthy(
         "loaded",
         "for i in 1 2 3; do setsid -f sh -c 'while :; do :; done' > /dev/null 2>&1 < /dev/null; done",
@@ -537,7 +531,6 @@ HEALTHY: tuple[Healthy, ...] = (
             'ExecStart=/bin/sh -c "test -e /run/was && exec sleep 9000; touch /run/was; exit 1"\nRestart=on-failure\nRestartSec=0.2',
         )
         + "; sleep 6",
-        quick=True,
     ),
     Healthy(
         "a-fault-that-was-mended",
