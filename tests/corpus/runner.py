@@ -184,8 +184,8 @@ def summary(scores: Iterable[Score]) -> str:
 
 
 def _first_line(output: str, complaint: str) -> str:
-    """The first line that says what is wrong, without the target's name and the standing before the sentence. `why` says
-    first over which transport the target is reached: where all is well with that, the next sentence counts."""
+    """Return the first line that says what is wrong, without the target's name and the standing before the sentence.
+    `why` says first over which transport the target is reached: where all is well there, the next sentence counts."""
     lines = (output.strip() or complaint.strip()).split("\n")
     wrong = [line for line in lines if not line.startswith(("vm1  reached ", "vm1            "))]
     return re.sub(r"^vm1  (?:[a-z]+(?: ssh)? +)?", "", (wrong or lines)[0])
