@@ -337,6 +337,8 @@ STATE = [
               ("0.0.0.0:22", "0.0.0.0:80"), ("[::]:22", "[::]:80"), ('"sshd"', '"a"')], "unit-not-up", "ssh.service has failed (Result=exit-code)"),
     (CLOSED, [("LoadState=loaded\nActiveState=active\nSubState=running", "LoadState=masked\nActiveState=inactive\nSubState=dead")],
      "unit-not-up", "ssh.service is masked"),
+    (CLOSED, [("=== system\nrunning", "=== system\nstarting"), ("ActiveState=active\nSubState=running", "ActiveState=inactive\nSubState=dead")],
+     "unit-not-up", "the boot is not finished: ssh.service has not been started yet"),
     (LOGIN, [("without-password", "no")], "permit-root-login", "PermitRootLogin is no"),
     (LOGIN, [("usedns no", "usedns no\nallowusers alice bob")], "user-lists", "the user is not listed in AllowUsers"),
     (LOGIN, [("usedns no", "usedns no\ndenyusers ro*")], "user-lists", "the user is listed in DenyUsers"),
