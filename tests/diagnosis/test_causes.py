@@ -337,6 +337,8 @@ STATE = [
               ("0.0.0.0:22", "0.0.0.0:80"), ("[::]:22", "[::]:80"), ('"sshd"', '"a"')], "unit-not-up", "ssh.service has failed (Result=exit-code)"),
     (CLOSED, [("LoadState=loaded\nActiveState=active\nSubState=running", "LoadState=masked\nActiveState=inactive\nSubState=dead")],
      "unit-not-up", "ssh.service is masked"),
+    (CLOSED, [("=== system\nrunning", "=== system\nstarting"), ("ActiveState=active\nSubState=running", "ActiveState=inactive\nSubState=dead")],
+     "unit-not-up", "the boot is not finished: ssh.service has not been started yet"),
     (LOGIN, [("without-password", "no")], "permit-root-login", "PermitRootLogin is no"),
     (LOGIN, [("usedns no", "usedns no\nallowusers alice bob")], "user-lists", "the user is not listed in AllowUsers"),
     (LOGIN, [("usedns no", "usedns no\ndenyusers ro*")], "user-lists", "the user is listed in DenyUsers"),
@@ -441,6 +443,10 @@ def test_what_the_peer_sent_is_the_cause_and_is_quoted(contact: Contact, receive
 
 CONSOLE = [
     (["[    2.5] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)"], "kernel-panic", "VFS: Unable to mount root fs"),
+    (
+        ["[  9.1] Kernel panic - not syncing: sysrq triggered crash", "[  9.2] ---[ end Kernel panic - not syncing: sysrq triggered crash ]---"],
+        "kernel-panic", "the kernel has panicked: sysrq triggered crash (the console shows '[  9.1] ".replace("  ", " "),
+    ),
     (["Cannot open access to console, the root account is locked.", "Press Enter to continue."], "root-locked", "the root account is locked"),
     (["You are in emergency mode.", "Give root password for maintenance"], "maintenance-shell", "asks for root's password"),
     (["/dev/vda1: UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY."], "fsck-needed", "check of /dev/vda1 failed"),
