@@ -37,9 +37,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "why",
         help="explain why a target cannot be reached, what is not settled on it, and what it waits for",
         description="Says first whether the target can be reached, over each transport and why not. Then explains why "
-        "units are not up, or all that is not settled where none is named: what a job waits for, down to the root, or "
-        "what became of the unit. With -i of a live target, else of a folder that "
-        "`harness collect` (or a run that failed) has left.",
+        "units are not up, or all that is not settled where none is named: what a job waits for, down to "
+        "the root, or what became of the unit. With -i of a live target, else of a folder that `harness collect` "
+        "(or a run that failed) has left.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -108,29 +108,28 @@ def _live(arguments: argparse.Namespace) -> Found:
 
 def _ask(reached: Reach, host: Host, arguments: argparse.Namespace) -> Reached:
     from harness.cli.collecting import insisting
-    from harness.errors import HarnessError
     from harness.operate.console_log import console_tail
     from harness.operate.explain import explain_target
-    from harness.operate.reachability import probe_transports
+    from harness.operate.reachability import probe_transports, reach_and_explain
 
     session = reached.session(host)
     target = session.target(reached.deadline, reached.log.bind(target=host.name), lambda _result: None)
     asked = insisting(target, arguments.transport)
-    found = probe_transports(
-        target,
-        transport=arguments.transport,
-        console=lambda: console_tail(session.console_log),
-        qmp=lambda: session.qemu_state,
-    )
-    if not found.reached:
-        return reached.log.redact(Reached(found, None))  # type: ignore[no-any-return]
-    try:
-        explanation: Explanation | Exception = explain_target(
-            asked.over(arguments.transport or found.transport), arguments.units
+
+    def probe() -> Reachability:
+        return probe_transports(
+            target,
+            transport=arguments.transport,
+            console=lambda: console_tail(session.console_log),
+            qmp=lambda: session.qemu_state,
         )
-    except HarnessError as error:
-        explanation = error
-    return reached.log.redact(Reached(found, explanation))  # type: ignore[no-any-return]
+
+    def explain(transport: str) -> Explanation:
+        # SSH that answers is not insisted on: the link may leave it. SSH that does not is not tried for each question.
+        insisted = arguments.transport or (None if transport == "ssh" else transport)
+        return explain_target(asked.over(insisted), arguments.units)
+
+    return reached.log.redact(Reached(*reach_and_explain(probe, explain)))  # type: ignore[no-any-return]
 
 
 def _collected(arguments: argparse.Namespace) -> Found:

@@ -52,6 +52,17 @@ def diagnose_error(error: TransportError, *, target: str, address: str = "", use
     return diagnose(Evidence(target, observations_of(error, address=address, user=user)))
 
 
+def unreachable_message(found: Diagnosis, error: TransportError) -> str:
+    """Return the message of a verdict on a target that no transport serves: the cause, then what each transport met."""
+    if not found.headline:
+        return error.message
+    errors = error.errors if isinstance(error, Unreachable) else (error,)
+    others = [
+        f"{each.transport}: {each.message}" for each in errors if one_line(each.message, 300) not in found.headline
+    ]
+    return "; ".join((found.headline, *others))
+
+
 def diagnose_ssh(
     target: Target,
     error: TransportError,

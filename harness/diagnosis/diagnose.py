@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.diagnosis.evidence import Evidence, TransportObservation
@@ -57,6 +57,8 @@ class Diagnosis:
     causes: tuple[RankedCause, ...] = ()
     observations: tuple[TransportObservation, ...] = ()
     not_asked: tuple[tuple[str, str], ...] = ()
+    booting: bool = False
+    """The machine is still starting: what is so now may be otherwise by itself."""
 
     @property
     def first(self) -> RankedCause | None:
@@ -66,7 +68,9 @@ class Diagnosis:
     @property
     def lasting(self) -> bool:
         """Whether waiting does not end it: the machine itself gives a reason that somebody has to change."""
-        return bool(self.causes) and self.causes[0].lasting and self.causes[0].certainty >= Certainty.SHOWN
+        if not self.causes or self.booting:
+            return False
+        return self.causes[0].lasting and self.causes[0].certainty >= Certainty.SHOWN
 
     @property
     def headline(self) -> str:
@@ -137,11 +141,27 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     failed = [each for each in evidence.observations if each.contact not in (Contact.ANSWERED, Contact.NOT_TRIED)]
     found: dict[str, RankedCause] = {}
     for cause in _all(evidence, failed):
-        known = found.get(cause.name)
-        if known is None or cause.certainty > known.certainty:
+        same = next(
+            (name for name, each in found.items() if name == cause.name or each.sentence == cause.sentence), None
+        )
+        if same is None:
             found[cause.name] = cause
+            continue
+        # Two rows that name the same thing: the more certain one is told, with the evidence of both.
+        first, other = found[same], cause
+        if cause.certainty > first.certainty:
+            first, other = cause, found.pop(same)
+        evidence_of_both = tuple(dict.fromkeys((*first.evidence, *other.evidence)))
+        found[first.name] = replace(first, evidence=evidence_of_both)
     causes = sorted(found.values(), key=lambda each: -each.certainty)
-    return Diagnosis(evidence.target, tuple(causes), evidence.observations, _not_asked(evidence, failed))
+    state = evidence.machine.system_state if evidence.machine is not None else ""
+    return Diagnosis(
+        evidence.target,
+        tuple(causes),
+        evidence.observations,
+        _not_asked(evidence, failed),
+        booting=bool(evidence.waiting) or state in ("initializing", "starting"),
+    )
 
 
 def _all(evidence: Evidence, failed: list[TransportObservation]) -> Iterator[RankedCause]:
@@ -271,10 +291,6 @@ def _not_asked(evidence: Evidence, failed: list[TransportObservation]) -> tuple[
         if not found:
             found.append(("the machine itself", "no other transport serves"))
     else:
-        why = (
-            "its answer had none"
-            if machine.uid in (None, 0)
-            else f"uid {machine.uid} may not read it, or it is not there"
-        )
+        why = "there is nothing there to ask" if machine.uid in (None, 0) else f"uid {machine.uid} may not read it"
         found += [(what, why) for name, what in _FACTS if not machine.knows(name)]
     return tuple(found)

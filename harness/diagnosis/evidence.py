@@ -209,8 +209,8 @@ class MachineState:
 class Evidence:
     """All that a diagnosis is made from. `port` is the port on the machine's own side, None where it is not known (a
     forwarded port); `outer_port` is the one that we connect to. `console` are the console's last lines, the newest
-    last. `qmp` is QEMU's run state (`query-status`), `waiting` what systemd's job queue waits for, in a
-    sentence. `not_asked` are questions that nobody could put, and why."""
+    last. `qmp` is QEMU's run state (`query-status`), `waiting` what systemd's job queue waits for, in a sentence.
+    `not_asked` are questions that nobody could put, and why."""
 
     target: str
     observations: tuple[TransportObservation, ...] = ()

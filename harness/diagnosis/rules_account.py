@@ -211,7 +211,8 @@ def keys_missing(evidence: Evidence, seen: TransportObservation) -> Found | None
     have = [each for each in files if each.exists]
     if not have:
         where = listed([each.path for each in files])
-        return Found(f"there is no file with authorized keys for {user}: {where} does not exist", Certainty.SHOWN)
+        verb = "does not exist" if len(files) == 1 else "do not exist"
+        return Found(f"there is no file with authorized keys for {user}: {where} {verb}", Certainty.SHOWN)
     if all(each.keys == 0 for each in have):
         return Found(
             f"the authorized keys of {user} are empty: {listed([each.path for each in have])}", Certainty.SHOWN

@@ -181,6 +181,8 @@ def unit_not_up(evidence: Evidence, seen: TransportObservation) -> Found | None:
         words = f"{worst.name} has failed (Result={worst.result or 'unknown'})"
     elif words is None and worst.active in ("activating", "reloading", "deactivating"):
         words = f"{worst.name} is {worst.active} ({worst.sub})"
+    elif words is None and machine.system_state in ("initializing", "starting"):
+        words = f"the boot is not finished: {worst.name} has not been started yet"
     elif words is None:
         words = f"{worst.name} does not run: it is {worst.active} ({worst.sub})"
     return Found(words, Certainty.SHOWN, (f"LoadState={worst.load}, ActiveState={worst.active}",))

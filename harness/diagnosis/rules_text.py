@@ -70,7 +70,7 @@ RECEIVED_RULES: tuple[TextRule, ...] = (*_IN_PLACE_OF_SSH, *_BESIDE_A_REFUSAL)
 
 CONSOLE_RULES: tuple[TextRule, ...] = (
     text_rule(
-        "kernel-panic", r"Kernel panic - not syncing: ?(?P<why>[^\r\n]*)", "the kernel has panicked: {why}", lasting=True,
+        "kernel-panic", r"(?<!end )Kernel panic - not syncing: ?(?P<why>[^\r\n]*)", "the kernel has panicked: {why}", lasting=True,
     ),
     text_rule(
         "root-locked", r"Cannot open access to console, the root account is locked",

@@ -54,6 +54,7 @@ _DIAGNOSED = (Outcome.FAILED, Outcome.UNREACHABLE)
 # An interval of 0 must still leave the target some time of its own.
 SHORTEST_PAUSE = 0.01
 
+_Evidence = tuple[Observation, str, dict[str, Any] | None]
 MakeTarget = Callable[[Deadline, Emitter, Callable[[Result], None]], Target]
 
 
@@ -127,10 +128,10 @@ class CheckRun:
         self._is_outlier = False
         self._cut_off = False
         self._observations: tuple[Observation, ...] = ()
-        # The last attempt that saw the target, and where in the check that was.
-        self._seen: tuple[Observation, str] | None = None
+        # The last attempt that saw the target, where in the check that was, and its diagnosis.
+        self._seen: _Evidence | None = None
         # The attempt without an answer that says most of the target: its strength, and as above.
-        self._strongest: tuple[int, Observation, str] | None = None
+        self._strongest: tuple[int, _Evidence] | None = None
         self._strength = 0
         self._attempts = 0
         self._lost = 0
@@ -281,9 +282,9 @@ class CheckRun:
         self._observations = (*self._observations[1 - KEPT_OBSERVATIONS :], observation)
         answered = outcome in (Outcome.PASSED, Outcome.FAILED) and not self._cut_off
         if not answered and (self._strongest is None or self._strength >= self._strongest[0]):
-            self._strongest = self._strength, observation, where
+            self._strongest = self._strength, (observation, where, self._diagnosis)
         if answered:
-            self._seen = observation, where
+            self._seen = observation, where, self._diagnosis
             self._time.longest = max(self._time.longest, self._looked)
         if not final and outcome is Outcome.PASSED:
             began = handled if timer.began is None else timer.began
@@ -426,11 +427,11 @@ class CheckRun:
 
     def _unreachable(self, error: TransportError) -> str:
         """Return why no transport served, the cause first; keep its diagnosis."""
-        from harness.diagnosis.ask import diagnose_error
+        from harness.diagnosis.ask import diagnose_error, unreachable_message
 
         found = diagnose_error(error, target=self._target_name)
         self._diagnosis = found.plain()
-        return f"{found.headline}; {error.message}" if found.headline else error.message
+        return unreachable_message(found, error)
 
     def _is_short(self, why: str) -> tuple[Outcome, str, bool, str]:
         """The attempt could not be made for want of something that others may give back: it is made again, for a
@@ -467,9 +468,9 @@ class CheckRun:
         """Return the verdict when time is up: the last observation that was answered. Where there is none, what says
         most of the target of that which was met instead: our own deadline says nothing of it."""
         last, where, more = self._observations[-1], "", ""
-        best = self._seen or (self._strongest[1:] if self._strongest is not None else None)
+        best = self._seen or (self._strongest[1] if self._strongest is not None else None)
         if best is not None:
-            seen, where = best
+            seen, where, self._diagnosis = best
             if last.attempt > seen.attempt:
                 what = "was cut off" if last.outcome is Outcome.FAILED else "could not be made"
                 more = f"; attempt {last.attempt} {what}: {one_line(last.seen) or last.outcome}"

@@ -13,7 +13,7 @@ from harness.api.check import Never, NotYet, Skip
 from harness.errors import ExitCode, HarnessError, NothingSelected
 from harness.operate.questions import SERVICES, unit_name
 from harness.target.look import Look
-from harness.target.settle import expected_to_fail, is_expected, judge_target, lacks_ssh, without_logouts
+from harness.target.settle import expected_to_fail, is_expected, judge_target, lacks_ssh, masked_sshd, without_logouts
 from harness.target.standing import Standing
 from harness.target.target import Target
 from harness.target.units import IncompleteAnswer, UnitState
@@ -131,7 +131,8 @@ def _everything(target: Target) -> Explanation:
             state = look.states[name]
             reasons.append(Reason(name, state.standing, f"{name} {state.reason}"))
     failed = [reason.sentence for reason in reasons if reason.standing is Standing.NEVER]
-    if standing is Standing.NEVER and not queued and failed and not lacks_ssh(target):
+    is_masked = lacks_ssh(target) and masked_sshd(look)
+    if standing is Standing.NEVER and not queued and failed and not is_masked:
         told = "; ".join(failed)  # with the units' own last words, which the look at all does not have
     return Explanation(standing, told, tuple(reasons), more=len(queued) + len(others) - len(reasons))
 

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from harness.diagnosis.ask import diagnose_ssh, observations_of
 from harness.diagnosis.diagnose import Diagnosis, diagnose
 from harness.diagnosis.evidence import Evidence, TransportObservation
+from harness.diagnosis.rules import Certainty
 from harness.diagnosis.text import one_line
-from harness.errors import DeadlineExpired
+from harness.errors import Cancelled, DeadlineExpired, HarnessError
 from harness.target.target import Target
 from harness.transport.errors import Contact, TransportError
+
+T = TypeVar("T")
 
 SSH_TIMEOUT = 20.0
 """Seconds that SSH has to answer."""
 STOPPED_TIMEOUT = 4.0
 """Seconds that it has where the console's log ends with a panic, or QEMU says that the machine does not run: the log
 may be of an earlier boot."""
+SLOW_TIMEOUT = 30.0
+"""Seconds that it has once more, where nothing on the machine explains why it was not in time."""
+_MAY_BE_SLOW = (Contact.SILENT, Contact.KEX, Contact.LOGIN_TIMED_OUT)
 CONSOLE_TIMEOUT = 90.0
 """Seconds that a console has to give a shell."""
 _RUNNING = ("", "running")
@@ -55,6 +61,8 @@ class Reachability:
             return (told,)
         lines = [line for line in self.diagnosis.lines if not line.startswith(("ssh: ", "serial: "))]
         hints = [f"to do: {one_line(each.hint, 300)}" for each in self.observations if each.hint and not each.answered]
+        if self.diagnosis.causes[0].certainty is not Certainty.OUTSIDE:
+            hints = []  # they are for who knows no more than what the transport met
         return (*lines, f"transports: {told}", *hints)
 
     def plain(self) -> dict[str, Any]:
@@ -96,7 +104,56 @@ def probe_transports(
         return _stopped(target, tuple(seen), state, lines)
     others = tuple(name for name in wanted if name != "ssh")
     found = diagnose_ssh(target, failure, took=time.monotonic() - began, transports=others, console=console, qmp=state)
+    if failure.contact in _MAY_BE_SLOW and found.first is not None and found.first.certainty <= Certainty.OUTSIDE:
+        slow = _slow_ssh(target)
+        if slow is not None:
+            seen = [slow, *(each for each in found.observations if each.transport != "ssh")]
+            return Reachability(tuple(seen), Diagnosis(target.name, observations=tuple(seen)))
     return Reachability(found.observations, found)
+
+
+def _slow_ssh(target: Target) -> TransportObservation | None:
+    """Return what came of a login that is given more time than `ansible_timeout`; None where that fails too.
+
+    A healthy sshd under load may take longer than it has for each command.
+    """
+    if target.endpoint is None:
+        return None
+    spec = replace(target.endpoint.spec, connect_timeout=SLOW_TIMEOUT)
+    endpoint = replace(target.endpoint, spec=spec, deadline=target.deadline.clamp(SLOW_TIMEOUT))
+    began = time.monotonic()
+    try:
+        endpoint.log_in(":")
+    except (TransportError, DeadlineExpired):
+        return None
+    address = f"{endpoint.user}@{endpoint}, slowly: longer than ansible_timeout allows"
+    return TransportObservation("ssh", Contact.ANSWERED, address, duration=time.monotonic() - began)
+
+
+def reach_and_explain(
+    probe: Callable[[], Reachability], explain: Callable[[str], T]
+) -> tuple[Reachability, T | HarnessError | None]:
+    """Return whether a target can be reached, and what `explain` says over the transport that answers: None where none
+    does, its error where it raised one.
+
+    A transport may go away between the two, as when the machine panics. Then it is probed once more, since the cause is
+    what the caller wants to know.
+    """
+    found = probe()
+    for is_last in (False, True):
+        if not found.reached:
+            return found, None
+        try:
+            return found, explain(found.transport)
+        except TransportError as error:
+            if is_last:
+                return found, error
+        except Cancelled:
+            raise
+        except HarnessError as error:
+            return found, error
+        found = probe()
+    raise AssertionError("the loop returns at its second turn")
 
 
 def _over_console(

@@ -168,10 +168,10 @@ class Terminal:
         if record["harness.outcome"] != Outcome.FAILED.value or not record["harness.seen"]:
             return
         seen = _short(record["harness.seen"])
-        told = self._waiting.setdefault(target, set())
-        if (same := _NUMBER.sub("#", seen)) in told or len(told) >= _REASONS:
+        printed = self._waiting.setdefault(target, set())
+        if (same := _NUMBER.sub("#", seen)) in printed or len(printed) >= _REASONS:
             return
-        told.add(same)
+        printed.add(same)
         self._line(target, "waiting", f"{record['test.suite.name']}::{record['test.case.name']}: {seen}", "yellow")
 
     def _command(self, target: str, row: _Row, record: Record) -> None:

@@ -105,7 +105,7 @@ s() { systemctl --no-pager "$@"; }; m=_PID=1
 # Root may not talk to another user's manager, so it becomes that user; `--machine` needs a login session, and a
 # transient unit for every question.
 _USER_MANAGER = r"""
-y=@USER@; e=$(id -u "$y") || exit; export XDG_RUNTIME_DIR=/run/user/$e
+export LC_ALL=C; y=@USER@; e=$(id -u "$y") || exit; export XDG_RUNTIME_DIR=/run/user/$e
 if [ "$(id -u)" = "$e" ]; then s() { systemctl --user --no-pager "$@"; }
 elif command -v runuser >/dev/null; then s() { runuser -u "$y" -- systemctl --user --no-pager "$@"; }
 else s() { systemctl --user "--machine=$y@.host" --no-pager "$@"; }; fi; m=_UID=$e

@@ -62,8 +62,8 @@ def judge_target(
         return Standing.COMING, f"{units}; all has to hold for {seconds(window)}"
     failed = [state for state in others if state.active_state == "failed"]
     if lacks_ssh and (masked := masked_sshd(look)):
-        told = "; ".join(f"{state.name} {state.reason}" for state in failed)
-        return Standing.NEVER, f"{masked} is masked, so nothing serves SSH{f'; {told}' if told else ''}"
+        others_failed = "".join(f"; {state.name} {state.reason}" for state in failed)
+        return Standing.NEVER, f"{masked} is masked, so nothing serves SSH{others_failed}"
     if failed:  # `systemctl reset-failed` or a start by somebody else may yet come, for a window's time
         told = "; ".join(f"{state.name} {state.reason}" for state in failed)
         lately = [since for state in failed if (since := look.since(state.changed_us)) is not None and since < window]
@@ -130,7 +130,8 @@ def settled_for(window: float) -> Callable[[Target], str]:
         if standing is Standing.NEVER:
             failed = [state.name for state in _distinct(look) if state.active_state == "failed"]
             unexpected = [name for name in failed if not is_expected(name, expected)]
-            if look.jobs or lacks_ssh(target) or not 0 < len(unexpected) <= EXPLAINED:
+            is_masked = lacks_ssh(target) and masked_sshd(look)
+            if look.jobs or is_masked or not 0 < len(unexpected) <= EXPLAINED:
                 raise Never(told)
             raise Never("; ".join(str(target.why(name)) for name in unexpected))
         if standing is not Standing.UP:

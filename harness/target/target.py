@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 ERROR = 3
 """Syslog's priority of an error."""
+_SHOWN = 120
+"""Characters of a command that a message shows."""
 
 
 class Commands(Protocol):
@@ -102,9 +104,8 @@ class Target:
         """The text that a command prints. Raises :class:`~harness.NotYet` when it fails, with its words."""
         result = self.run(command)
         if not result.ok:
-            raise NotYet(
-                f"`{command}` ended with exit status {result.exit_status}: {result.err or result.out or 'no output'}"
-            )
+            said = result.err or result.out or "no output"
+            raise NotYet(f"`{_first_words(command)}` ended with exit status {result.exit_status}: {said}")
         return result.out
 
     def put(self, data: bytes | Path, path: str, *, mode: int = 0o600) -> None:
@@ -225,7 +226,10 @@ class Target:
         from harness.target.observe import SOCKETS, parse_sockets
         from harness.target.values import listed
 
-        there = parse_sockets(self.read(SOCKETS))
+        table = self.run(SOCKETS)
+        if not table.ok:
+            raise NotYet(f"the kernel's table of sockets cannot be read: {table.err or 'no output'}")
+        there = parse_sockets(table.out)
         if isinstance(where, str):
             protocol = "unix"
         same = [each for each in there if each.protocol == protocol]
@@ -280,3 +284,9 @@ class Target:
         if insisted is not None and self.transports and insisted not in self.transports:
             raise Skip(f"the host has no transport {insisted!r}; it has {', '.join(self.transports)}")
         return insisted
+
+
+def _first_words(command: str) -> str:
+    """Return a command as a message shows it: a script, or a long line, by its beginning."""
+    first = command.strip().partition("\n")[0]
+    return command if first == command and len(command) <= _SHOWN else f"{first[:_SHOWN]} …"

@@ -80,7 +80,7 @@ def explain(look: Look, state: UnitState | None = None) -> Why:
     if state.active_state == "failed":
         words += _given_up(look, state)
     words += _triggers(look, state)
-    if standing is Standing.NEVER:
+    if standing is Standing.NEVER and (state.active_state == "failed" or state.load_state == "bad-setting"):
         words += _last_words(look, state)
     return Why(state, standing, f"{state.name} {words}")
 

@@ -90,20 +90,31 @@ def test_the_strongest_evidence_counts_where_nothing_was_answered(last: BaseExce
 def test_a_later_silence_outweighs_an_earlier_refusal_by_the_kernel() -> None:
     # While it boots a machine refuses; a firewall that comes later makes it silent, and that is its state.
     result, _, _ = carry(script([REFUSED, SILENT]), budget=10)
-    assert result.message.startswith("nothing at the server answers a connection")
+    assert "no answer" in result.message
+    assert "connection refused" not in result.message
 
 
 def test_a_silence_at_the_end_of_our_own_time_does_not() -> None:
-    result, _, _ = carry(script([REFUSED, REFUSED, SILENT]), budget=2.0, cost=1.0, attempt_timeout=1.0)
-    assert result.message.startswith("the server refuses the connection")
+    calls: list[int] = []
+
+    def function(target: Target) -> str:
+        calls.append(1)
+        if len(calls) < 3:
+            raise REFUSED
+        target.deadline.clock.now += 5.0  # type: ignore[attr-defined]
+        raise SILENT
+
+    result, _, _ = carry(function, budget=8.0, attempt_timeout=5.0)
+    assert result.attempts > 2
+    assert result.message.index("connection refused") < result.message.index("could not be made")
 
 
 STEPS = st.sampled_from([HEALTHY, LOST, SILENT, REFUSED, Unreachable("vm1", [SILENT, LOST])])
 
 
 @given(st.lists(STEPS, min_size=1, max_size=12))
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 def test_no_mixture_of_one_observation_and_no_answers_is_flaky(steps: list[str | BaseException]) -> None:
-    result, _, _ = carry(script(steps), window=3.0, budget=20)
+    result, _, _ = carry(script(steps), window=3.0, budget=10)
     assert not result.flaky
     assert "changed" not in result.message

@@ -73,7 +73,9 @@ def test_a_broken_sshd_is_explained_over_the_console(harness: Callable[..., Run]
         assert re.search(r"Result=(exit-code|start-limit-hit)", message)
         assert "NoSuchSetting" in message or "nosuchsetting" in message.lower()
         assert by_name[check]["attempts"] == 1
-    assert "refuses" in by_name["tcp_answers"]["message"]
+    message = by_name["tcp_answers"]["message"]
+    assert message.startswith("ssh.service failed"), "the cause comes first"
+    assert "; seen from outside: " in message
     assert "NoSuchSetting" in run.stdout
     # It went over the console, loudly.
     assert {e["harness.transport"] for e in run.of("command") if "harness.exit_status" in e} == {"serial"}

@@ -13,7 +13,19 @@ from hypothesis import strategies as st
 from harness.api.check import Never, NotYet
 from harness.target.jobs import Job
 from harness.target.journal import parse_journal
-from harness.target.look import RESTART_SCHEDULED, STARTED, Entry, Look, parse_look
+from harness.target.look import (
+    RESTART_SCHEDULED,
+    STARTED,
+    Entry,
+    Look,
+    jobs_command,
+    journal_command,
+    parse_look,
+    restarts_command,
+    show_command,
+    system_command,
+    unit_command,
+)
 from harness.target.processes import Process, without_sessions
 from harness.target.settle import judge_target, masked_sshd
 from harness.target.settle import settled as settled_check
@@ -193,6 +205,16 @@ def test_a_masked_sshd_keeps_a_target_that_lacks_ssh_from_settling() -> None:
     assert settled_check(target) == "running, no jobs queued"  # something else serves it
 
 
+def test_a_failed_unit_is_explained_where_ssh_is_lacking_too() -> None:
+    failed = "Id=ssh.service\nLoadState=loaded\nActiveState=failed\nSubState=failed\nResult=exit-code\n"
+    entry = json.dumps({"MESSAGE": "Bad configuration option: Protokoll", "PRIORITY": "3"})
+    whole = f"== system\nSystemState=degraded\n== states\n{failed}== jobs\n== clock\nup 900\n"
+    target, link = a_target(whole, f"== asked\n{failed}== states\n== jobs\n== clock\nup 900\n== entries\n{entry}\n")
+    link.left = {"ssh": "refused"}  # type: ignore[attr-defined]
+    with pytest.raises(Never, match="it said: Bad configuration option: Protokoll"):
+        settled_check(target)
+
+
 def test_a_masked_name_of_sshd_is_no_fault_where_another_one_serves() -> None:
     up = MASKED.replace("ssh.service", "sshd.service").replace("masked", "loaded").replace("=inactive", "=active")
     look = parse_look(f"== states\n{MASKED}\n{up}== jobs\n== clock\nup 900\n")
@@ -246,3 +268,11 @@ def test_a_unit_of_which_nothing_was_answered_is_asked_again() -> None:
         target.why("a.service")
     with pytest.raises(IncompleteAnswer):
         parse_look("== jobs\n")
+
+
+@pytest.mark.parametrize("user", [None, "alice"])
+def test_what_is_read_of_a_target_is_asked_for_in_no_language(user: str | None) -> None:
+    commands = [unit_command("a.service", user), system_command(user), restarts_command(user)]
+    if user is not None:  # its id is asked for, and `id` says in the target's language that there is no such user
+        commands += [show_command(["a.service"], user), jobs_command(user), journal_command(["a.service"], 3, 9, user)]
+    assert all("export LC_ALL=C" in command for command in commands)

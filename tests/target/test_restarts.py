@@ -22,7 +22,7 @@ def restarts(unit: str, *ago: float) -> list[Entry]:
 
 
 @pytest.mark.parametrize(
-    ("entries", "within", "told"),
+    ("entries", "within", "words"),
     [
         (restarts("a.service", 43, 22, 1), 60.0, "a.service was restarted 3 times by systemd: 43 s, 22 s and 1.0 s ag"),
         (restarts("a.service", 22), 60.0, "a.service was restarted once by systemd: 22 s ago"),
@@ -37,10 +37,10 @@ def restarts(unit: str, *ago: float) -> list[Entry]:
         (restarts(GETTY, 5, 4.5, 4, 3.5), 60.0, f"{GETTY} was restarted 4 times"),
     ],
 )  # fmt: skip
-def test_what_a_run_says_of_restarts(entries: list[Entry], within: float, told: str) -> None:
+def test_what_a_run_says_of_restarts(entries: list[Entry], within: float, words: str) -> None:
     found = restarted_units(entries, NOW_US, within)
-    assert ", ".join(map(str, found)).startswith(told)
-    assert bool(found) is bool(told)
+    assert ", ".join(map(str, found)).startswith(words)
+    assert bool(found) is bool(words)
     assert restarted_units(entries, NOW_US, within, ["*.service"]) == ()
 
 

@@ -31,7 +31,7 @@ _NEW_PASSWORD = re.compile(
     re.IGNORECASE,
 )
 # sulogin(8) of util-linux, sysvinit and busybox, as systemd's emergency and rescue modes run it.
-_CONTROL_D = rb"(?:[^\n]*\n)?[ \t]*\(or (?:press|type) Control-D[^\n]*\): ?\Z"
+_CONTROL_D = rb"[^\n]*\s*\(or (?:press|type) Control-D[^\n]*\): ?\Z"
 _MAINTENANCE = re.compile(
     rb"root password for (?:system )?maintenance" + _CONTROL_D + rb"|root password for login: ?\Z", re.IGNORECASE
 )

@@ -1,0 +1,196 @@
+"""The question that is put to a machine, in real shells; and whom it is put to."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.api.check import Never, NotYet, diagnosis_of, with_diagnosis
+from harness.deadline import Deadline
+from harness.diagnosis.answers import parse_answer
+from harness.diagnosis.ask import diagnose_ssh, offered_keys, unreachable_message
+from harness.diagnosis.evidence import MachineState
+from harness.diagnosis.script import machine_question
+from harness.events import NullEmitter
+from harness.target.network import SshEndpoint
+from harness.target.target import Target
+from harness.transport.contract import CommandResult
+from harness.transport.errors import Cause, Contact, TransportError, Unavailable
+from harness.transport.link import Unreachable
+from harness.transport.ssh.spec import SshSpec
+from tests.diagnosis.test_causes import HEALTHY
+from tests.patience import scaled
+
+BUSYBOX = shutil.which("busybox") or ""
+
+
+def asked(shell: list[str], user: str, folder: Path, **environment: str) -> tuple[MachineState, str]:
+    """What this machine says of itself, asked by a shell."""
+    done = subprocess.run(
+        [*shell, "-c", machine_question(user, blobs=("AAAAC3NzaC1lZDI1NTE5AAAAInotthere",))],
+        capture_output=True,
+        text=True,
+        errors="backslashreplace",
+        cwd=folder,
+        env={**os.environ, **environment},
+        timeout=scaled(60),
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return parse_answer(done.stdout, over="serial"), done.stdout
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_a_real_machine_answers(shell: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        found, text = asked([shell], "root", tmp_path)
+    assert {"who", "clock", "listen", "link", "account", "df", "memory", "load", "end"} <= found.sections
+    assert found.account is not None
+    assert (found.account.exists, found.account.uid, found.account.home) == (True, 0, "/root")
+    assert found.today is not None
+    assert found.today > 20000
+    assert [each for each in found.interfaces if each.name == "lo"]
+    assert [each for each in found.spaces if each.mount == "/" and each.free_kb]
+    assert found.memory_total_kb
+    assert "$6$" not in text
+    assert "$y$" not in text
+    assert port in [each.port for each in found.listeners]
+
+
+def test_who_listens_is_read_from_the_kernel_where_there_is_no_ss(tmp_path: Path) -> None:
+    """A busybox target: no ss, no ip of iproute2, no getent, no timeout of coreutils."""
+    if not BUSYBOX:
+        pytest.skip("there is no busybox")
+    (tmp_path / "bin").mkdir()
+    for name in ("head", "grep", "tail", "cat", "id", "date", "ls", "df", "tr", "timeout", "ifconfig", "sh"):
+        (tmp_path / "bin" / name).symlink_to(BUSYBOX)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        found, _ = asked([BUSYBOX, "sh"], "root", tmp_path, PATH=str(tmp_path / "bin"))
+    assert found.knows("listen")
+    assert port in [each.port for each in found.listeners]
+    assert all(not each.owner for each in found.listeners)
+
+
+@pytest.mark.parametrize("user", ["no such user", "-x", "a'b; touch harm; '", "$(touch harm)", "a\nb", "[.*"])
+def test_a_user_name_is_never_a_part_of_the_script(user: str, tmp_path: Path) -> None:
+    found, _ = asked(["dash"], user, tmp_path)
+    assert found.account is not None
+    assert not found.account.exists
+    assert not (tmp_path / "harm").exists()
+
+
+# -- whom it is put to
+
+
+class Transports:
+    """A link: each transport gives an answer, or raises."""
+
+    def __init__(self, **answers: str | TransportError) -> None:
+        self.answers = answers
+        self.asked: list[str] = []
+
+    def run(self, command: str, *, transport: str | None = None, **_: Any) -> CommandResult:
+        assert transport is not None
+        self.asked.append(transport)
+        said = self.answers[transport]
+        if isinstance(said, TransportError):
+            raise said
+        return CommandResult(command, said.encode(), b"", 0, transport, 0.0, 0.0, 0.0)
+
+    def put(self, *_: Any, **__: Any) -> Any:
+        raise AssertionError("no file is carried")
+
+    get = put
+
+
+def a_target(link: Transports, **changes: Any) -> Target:
+    spec = SshSpec("vm1", "127.0.0.1", 44283, "root", use_agent=False)
+    deadline = Deadline.after(scaled(30))
+    return Target(
+        name="vm1",
+        groups=(),
+        vars={},
+        link=link,
+        deadline=deadline,
+        events=NullEmitter(),
+        endpoint=SshEndpoint(spec, deadline, NullEmitter(), None, 22),
+        transports=("ssh", "serial"),
+        **changes,
+    )
+
+
+REFUSAL = Unavailable("vm1: refused the login", cause=Cause.AUTH, transport="ssh")
+NOW = 1795934923
+
+
+def entry(ago: float, message: str) -> str:
+    fields = {"MESSAGE": message, "SYSLOG_IDENTIFIER": "sshd", "__REALTIME_TIMESTAMP": str(int((NOW - ago) * 1e6))}
+    return json.dumps(fields)
+
+
+def test_the_log_counts_from_our_own_attempt_on() -> None:
+    old = entry(200, "User root from 10.0.2.2 not allowed because not listed in AllowUsers")
+    new = entry(4, "Authentication refused: bad ownership or modes for directory /root")
+    link = Transports(serial=HEALTHY.replace("=== log\n", f"=== log\n{old}\n{new}\n"))
+    found = diagnose_ssh(a_target(link), REFUSAL, took=5.0)
+    assert link.asked == ["serial"]
+    assert [each.name for each in found.causes] == ["key-file-modes", "ssh-login-refused"]
+    assert found.lasting
+
+
+def test_where_no_other_transport_answers_that_is_told_too() -> None:
+    silence = Unavailable("no shell answered on the console", cause=Cause.NO_SHELL, transport="serial")
+    found = diagnose_ssh(a_target(Transports(serial=silence)), REFUSAL)
+    assert found.headline.startswith("sshd at 127.0.0.1:44283 refuses the login of root")
+    assert ("the machine itself", "serial: no shell answered on the console") in found.not_asked
+    assert [(each.transport, each.contact) for each in found.observations] == [
+        ("ssh", Contact.LOGIN_REFUSED),
+        ("serial", Contact.NO_SHELL),
+    ]
+
+
+def test_a_console_log_is_read_where_nothing_answers() -> None:
+    silence = Unavailable("no shell answered on the console", cause=Cause.NO_SHELL, transport="serial")
+    found = diagnose_ssh(
+        a_target(Transports(serial=silence)), REFUSAL, console=lambda: ("[  2.0] Kernel panic - not syncing: Oops",)
+    )
+    assert found.first is not None
+    assert found.first.name == "kernel-panic"
+
+
+def test_what_was_tried_already_is_not_tried_again() -> None:
+    both = Unreachable("vm1", [REFUSAL, Unavailable("busy", cause=Cause.BUSY, transport="serial")])
+    link = Transports()
+    found = diagnose_ssh(a_target(link), both)
+    assert link.asked == []
+    assert len(found.observations) == 2
+    message = unreachable_message(found, both)
+    assert message.startswith("sshd at 127.0.0.1:44283 refuses the login of root")
+    assert message.endswith("serial: busy")
+    assert "\n" not in message
+
+
+def test_a_diagnosis_goes_with_the_verdict() -> None:
+    found = diagnose_ssh(a_target(Transports(serial=HEALTHY)), REFUSAL)
+    for error in (Never("x"), NotYet("x")):
+        plain = diagnosis_of(with_diagnosis(error, found))
+        assert plain is not None
+        assert plain["cause"] == "ssh-login-refused"
+        json.dumps(plain)
+    assert diagnosis_of(ValueError()) is None
+
+
+def test_keys_that_cannot_be_known_are_not_said_to_be_missing(tmp_path: Path) -> None:
+    (tmp_path / "key.pub").write_text("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIabc comment\n")
+    spec = SshSpec("vm1", "127.0.0.1", key_files=(str(tmp_path / "key"),), use_agent=False)
+    assert offered_keys(spec) == ("AAAAC3NzaC1lZDI1NTE5AAAAIabc",)
+    assert offered_keys(SshSpec("vm1", "127.0.0.1", use_agent=True)) == ()
