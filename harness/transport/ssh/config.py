@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +19,13 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, UsageError
+from harness.transport.ssh.config_files import (
+    SYSTEM_CONFIG,
+    config_arguments,
+    has_client,
+    system_has_settings,
+    user_config,
+)
 from harness.transport.ssh.options import apply_options, first_of
 from harness.transport.ssh.spec import KNOWN_HOSTS, SshSpec, port_of
 from harness.transport.ssh.valid_names import check_host_name, check_user_name
@@ -54,8 +60,7 @@ def resolve(spec: SshSpec, *, deadline: Deadline, home: Path | None = None) -> S
     check_names(spec)
     if not _is_configured(spec, home):
         return spec
-    user_config = (home or user_home()) / ".ssh" / "config"
-    found = _ask_ssh(spec, deadline) if shutil.which("ssh") else _ask_paramiko(spec, user_config)
+    found = _ask_ssh(spec, deadline) if has_client() else _ask_paramiko(spec, home)
     explicit = first_of(spec.options)
     merged = {name: values for name, values in found.items() if name not in explicit}
     if spec.key_files:
@@ -87,8 +92,9 @@ def resolve(spec: SshSpec, *, deadline: Deadline, home: Path | None = None) -> S
 
 def _is_configured(spec: SshSpec, home: Path | None) -> bool:
     """Whether there is a configuration that holds for it."""
-    has_file = bool(spec.config_file) or ((home or user_home()) / ".ssh" / "config").is_file()
-    return spec.use_config and spec.config_file not in ("none", os.devnull) and has_file
+    if not spec.use_config or spec.config_file in ("none", os.devnull):
+        return False
+    return bool(spec.config_file) or user_config(home).is_file() or system_has_settings()
 
 
 def check_names(spec: SshSpec) -> None:
@@ -126,20 +132,20 @@ def _tokens(spec: SshSpec) -> dict[str, str]:
 
 
 def _ask_ssh(spec: SshSpec, deadline: Deadline) -> dict[str, list[str]]:
-    argv = ["ssh", "-G"]
-    if spec.config_file:
-        argv += ["-F", spec.config_file]
-    if spec.user:
-        argv += ["-l", spec.user]
-    for name, value in spec.options:
-        quoted = f'"{value}"' if name in _ONE_PATH and len(value.split()) > 1 else value
-        argv += ["-o", f"{name}={quoted}"]
-    argv += ["--", spec.host]
-    status, out, err = _run(argv, deadline)
+    with config_arguments(spec.config_file) as config:
+        argv = ["ssh", "-G", *config.arguments]
+        if spec.user:
+            argv += ["-l", spec.user]
+        for name, value in spec.options:
+            quoted = f'"{value}"' if name in _ONE_PATH and len(value.split()) > 1 else value
+            argv += ["-o", f"{name}={quoted}"]
+        argv += ["--", spec.host]
+        status, out, err = _run(argv, deadline)
     if status:
+        why = config.readable(err).strip() or f"ssh ends with status {status}"
         raise UsageError(
-            f"{spec.name}: the ssh configuration cannot be used: {err.strip() or f'ssh ends with status {status}'}",
-            hint=f"Run `{shlex.join(argv)}` to see it.",
+            f"{spec.name}: the ssh configuration cannot be used: {why}",
+            hint=f"Run `{config.readable(shlex.join(argv))}` to see it.",
         )
     return parse_dash_g(out)
 
@@ -148,7 +154,7 @@ def check_options(spec: SshSpec, *, deadline: Deadline) -> None:
     """Raise UsageError for `-o` options that ssh itself would refuse. Where there is a configuration, `resolve` shows
     it; and without the OpenSSH client nobody knows them all."""
     own = tuple(option for option in spec.options if option[0] != "port")  # a number, and looked at already
-    if own and not _is_configured(spec, None) and shutil.which("ssh"):
+    if own and not _is_configured(spec, None) and has_client():
         _ask_ssh(replace(spec, config_file=os.devnull, options=own), deadline)
 
 
@@ -183,15 +189,22 @@ def _end(process: subprocess.Popen[str]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _ask_paramiko(spec: SshSpec, user_config: Path) -> dict[str, list[str]]:
+def _ask_paramiko(spec: SshSpec, home: Path | None) -> dict[str, list[str]]:
     from paramiko import ConfigParseError, SSHConfig
 
-    path = spec.config_file or str(user_config)
+    paths = (spec.config_file,) if spec.config_file else (str(user_config(home)), str(SYSTEM_CONFIG))
+    config, path = SSHConfig(), ""
+    # paramiko asks for the user's name, whether a token needs it or not, and fails where the system knows none.
+    os.environ.setdefault("LOGNAME", user_name())
     try:
-        found = SSHConfig.from_path(path).lookup(spec.host)
+        for path in paths:
+            if path == spec.config_file or os.path.isfile(path):
+                with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                    config.parse(file)
+        found = config.lookup(spec.host)
     except ImportError:
         raise UsageError(
-            f"{spec.name}: {path} has a `Match exec`, which only OpenSSH's client can answer",
+            f"{spec.name}: {' or '.join(paths)} has a `Match exec`, which only OpenSSH's client can answer",
             hint="Install the OpenSSH client, or name another file with -F.",
         ) from None
     except (OSError, ConfigParseError) as error:

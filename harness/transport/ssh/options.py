@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
 from harness.errors import UsageError
-from harness.transport.ssh.spec import KNOWN_HOSTS, HostKeyPolicy, SshSpec, port_of, seconds_of
+from harness.transport.ssh.spec import KNOWN_HOSTS, HostKeyPolicy, SshSpec, port_of
 
 # Options of a multiplexing or chatty client that mean nothing to us; Ansible's users have them by habit.
 _FLAGS_WITHOUT_MEANING = frozenset("AaCfgKkMNnqTtVvXxYy")
 _FLAGS_WITH_VALUE = frozenset("BbcDEeIiJLlmOopQRSWwF")
+_TIME = re.compile(r"(?:[0-9]+[smhdw]?)+", re.IGNORECASE | re.ASCII)
+_TIME_PART = re.compile(r"([0-9]+)([smhdw]?)", re.IGNORECASE | re.ASCII)
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+HONOURED_OPTIONS = frozenset((
+    "addressfamily", "canonicalizehostname", "certificatefile", "connecttimeout", "globalknownhostsfile",
+    "hostkeyalias", "hostname", "identitiesonly", "identityagent", "identityfile", "port", "proxycommand", "proxyjump",
+    "serveralivecountmax", "serveraliveinterval", "stricthostkeychecking", "user", "userknownhostsfile",
+))  # fmt: skip
+"""The options, in lower case, that change how a target is reached. `apply_options` applies them, but for
+`CanonicalizeHostname`, which `ssh -G` does."""
 
 
 def apply_arguments(spec: SshSpec, arguments: str) -> SshSpec:
@@ -72,6 +84,14 @@ def _option(host: str, text: str) -> tuple[str, str]:
     return name.strip().lower(), value.strip().strip('"')
 
 
+def _time_of(host: str, option: str, text: str) -> float:
+    """Return the seconds of a time (sshd_config(5), TIME FORMATS): `90`, `1m30s`. 0 is ssh's word for none. Raises
+    UsageError."""
+    if text and not _TIME.fullmatch(text):
+        raise UsageError(f"{host}: invalid {option} {text!r}: it is no time", hint="Write seconds, or 1h30m.")
+    return float(sum(int(number) * _UNITS[unit.lower()] for number, unit in _TIME_PART.findall(text)))
+
+
 def first_of(options: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
     """ssh's rule: the first value counts, except for the options that add up."""
     found: dict[str, list[str]] = {}
@@ -94,8 +114,8 @@ def apply_options(spec: SshSpec, found: Mapping[str, Sequence[str]]) -> SshSpec:
         spec = replace(spec, port=port_of(spec.name, "Port", value))
     if value := one("user"):
         spec = replace(spec, user=value)
-    if value := one("connecttimeout"):
-        spec = replace(spec, connect_timeout=seconds_of(spec.name, "ConnectTimeout", value))
+    if seconds := _time_of(spec.name, "ConnectTimeout", one("connecttimeout")):
+        spec = replace(spec, connect_timeout=seconds)
     if value := one("hostkeyalias"):
         spec = replace(spec, host_key_alias=value)
     if value := one("proxycommand"):
@@ -122,12 +142,11 @@ def apply_options(spec: SshSpec, found: Mapping[str, Sequence[str]]) -> SshSpec:
         )
         if spec.host_key_policy == "strict":
             spec = replace(spec, host_key_policy=policy)
-    if value := one("serveraliveinterval"):
-        interval = float(value) if value.isdigit() else 0.0
+    if interval := _time_of(spec.name, "ServerAliveInterval", one("serveraliveinterval")):
         count = one("serveralivecountmax")
-        if interval > 0:
-            bound = interval * (int(count) if count.isdigit() else 3)
-            spec = replace(spec, alive_interval=interval, alive_bound=bound)
+        # A count of 0 turns the probes' verdict off with ssh; here, where a lost target must be noticed, it is one.
+        bound = interval * (max(1, int(count)) if count.isdecimal() else 3)
+        spec = replace(spec, alive_interval=interval, alive_bound=bound)
     if found.get("identityfile"):
         files = tuple(os.path.expanduser(name) for name in found["identityfile"] if name.lower() != "none")
         spec = replace(spec, key_files=tuple(dict.fromkeys((*spec.key_files, *files))))

@@ -52,9 +52,9 @@ def _spec(**variables: Any) -> SshSpec:
 def test_what_cannot_work_is_a_usage_error(home: Path, variables: dict[str, str], said: str) -> None:
     (home / "bad").write_text("Host *\n  BadOption yes\n")
     (home / "garbage").write_bytes(b"\x00\xff\x00 what is this\n")
-    spec = _spec(**{name: value.format(home=home) for name, value in variables.items()})
+    given = {name: value.format(home=home) for name, value in variables.items()}
     with pytest.raises(UsageError) as caught:
-        validate.resolve_checked(spec)
+        validate.resolve_checked(_spec(**given))
     assert said in str(caught.value)
     assert "box" in str(caught.value)
 
