@@ -9,9 +9,14 @@ from harness.errors import InfrastructureError, MachineError
 
 SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 """The errors of descriptors and memory: see errno(3)."""
-
-
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NOT_LOADED = (
+    "failed to map segment from shared object",
+    "cannot allocate memory",
+    "cannot create shared object descriptor",
+    "out of memory",
+)
+"""What the dynamic linker (glibc, musl) says of a library for which there is no memory; in lower case."""
 
 
 def disk_full(error: BaseException) -> str:
@@ -32,6 +37,12 @@ def shortage(error: BaseException) -> str:
         return error.message
     if isinstance(error, MemoryError):
         return "this process got no more memory"
+    if isinstance(error, ImportError):
+        words = str(error).lower()
+        if any(each in words for each in _NOT_LOADED):
+            return f"this process got no more memory (see `ulimit -v`): {error}"
+        if os.strerror(errno.EMFILE).lower() in words:
+            return f"this process got no more file descriptors (see `ulimit -n`): {error}"
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return "this process got no more threads (see `ulimit -u`, and the container's pids limit)"
     if isinstance(error, OSError) and error.errno in SHORT:

@@ -13,19 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.deadline import LONGEST_WAIT, Cancellation, Deadline
-
-
-class _FrozenClock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def time(self) -> float:
-        return self.now
+from tests.clocks import ManualClock
 
 
 def _poll(seconds: float) -> object:
@@ -99,7 +87,7 @@ def test_every_wait_takes_the_time_that_is_left(wait: Callable[[float], object],
 
 
 def test_never_does_not_expire_and_is_clamped_by_a_time() -> None:
-    clock = _FrozenClock()
+    clock = ManualClock()
     cancellation = Cancellation()
     deadline = Deadline.never(clock=clock, cancellation=cancellation)
     clock.now = 1e12
@@ -112,7 +100,7 @@ def test_never_does_not_expire_and_is_clamped_by_a_time() -> None:
 
 
 def test_a_deadline_beyond_the_longest_wait_expires_when_it_has_passed() -> None:
-    clock = _FrozenClock()
+    clock = ManualClock()
     deadline = Deadline.after(2 * LONGEST_WAIT, clock=clock)
     assert deadline.remaining() == LONGEST_WAIT
     clock.now += LONGEST_WAIT + 1.0

@@ -160,13 +160,21 @@ def _internal(error: Exception) -> int:
     import traceback
 
     from harness.inventory.places import mask_secrets
+    from harness.shortage import shortage
 
+    if short := shortage(error):
+        complain(f"harness: {short}")
+        return int(ExitCode.INFRASTRUCTURE)
     # The log that was open when it happened knows the secrets (see EventLog.close).
     redact = getattr(error, "redact", None) or mask_secrets
-    with tempfile.NamedTemporaryFile("w", prefix="harness-fault-", suffix=".txt", delete=False) as file:
-        file.write(printable(redact("".join(traceback.format_exception(error)))))
+    details = printable(redact("".join(traceback.format_exception(error))))
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="harness-fault-", suffix=".txt", delete=False) as file:
+            file.write(details)
+        where = f"The details are in {file.name}; please report it with them."
+    except OSError as failure:  # no folder for temporary files, or a full disk
+        where = f"Please report it with these details, which could not be written to a file ({failure}):\n{details}"
     complain(
-        f"harness: internal error: {redact(f'{type(error).__name__}: {error}')}\n"
-        f"  This is a fault of harness. The details are in {file.name}; please report it with them."
+        f"harness: internal error: {redact(f'{type(error).__name__}: {error}')}\n  This is a fault of harness. {where}"
     )
     return int(ExitCode.INTERNAL)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, MachineError
+from harness.file_locks import is_locked
 from harness.user import home
 
 _POLL = 0.25
@@ -75,7 +76,7 @@ def remove_leftovers(folder: Path, name: str) -> int:
     count = 0
     for path in folder.glob(".*.*"):
         owner = path.name[1:].rsplit(".", 1)[0]
-        if path.is_dir() and (owner == name or not _is_locked(folder / f"{owner}.lock")):
+        if path.is_dir() and (owner == name or not is_locked(folder / f"{owner}.lock")):
             count += remove_tree(path)
     return count
 
@@ -91,17 +92,3 @@ def remove_tree(path: Path) -> bool:
             return False
     shutil.rmtree(path, ignore_errors=True)
     return not path.exists()
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False

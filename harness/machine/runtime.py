@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import MachineError
+from harness.file_locks import is_locked
 from harness.machine.supervisor import LOCK
 
 _PREFIX = "harness-"
@@ -76,28 +77,13 @@ def _roomy_base() -> Path:
     return base if base.is_dir() else Path(tempfile.gettempdir())
 
 
-def _is_held(lock: Path) -> bool:
-    """Return whether a living process holds this lock."""
-    try:
-        fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
-
-
 def _sweep(base: Path) -> None:
     for folder in base.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
             if folder.is_symlink() or folder.stat().st_uid != os.geteuid() or not (folder / "scratch").is_file():
                 continue
             # The maker's lock first: the supervisor takes its own while that one is still held.
-            if _is_held(folder / STARTING) or _is_held(folder / LOCK):
+            if is_locked(folder / STARTING) or is_locked(folder / LOCK):
                 continue
             scratch = Path((folder / "scratch").read_text())
             if scratch.name == f"{folder.name}-disks":

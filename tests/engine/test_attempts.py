@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +28,10 @@ from harness.target.tracked_result import TrackedResult
 from harness.transport.contract import CommandResult, Damage, Fallback, Result
 from harness.transport.errors import Cause, Timeout, TransportLost, Unavailable
 from harness.transport.link import Unreachable
+from tests.clocks import ManualClock
 from tests.patience import scaled
 
 POOL = WorkerPool(2)
-
-
-class FakeClock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def time(self) -> float:
-        return 1_700_000_000.0 + self.now
 
 
 class FakeLink:
@@ -55,16 +45,16 @@ class FakeLink:
 def carry(
     function: Callable[..., Any],
     *,
-    cost: float = 0.1,
+    cost: float | Iterator[float] = 0.1,
     answer: Callable[[], CommandResult] | None = None,
     cancellation: Cancellation | None = None,
     on_sleep: Callable[[float], None] = lambda _seconds: None,
     when: Callable[[Target], object] | None = None,
     limit: float = float("inf"),
     **given_settings: float,
-) -> tuple[CheckResult, FakeClock, list[float]]:
-    """Runs one check; each attempt costs `cost` seconds of the fake clock."""
-    clock = FakeClock()
+) -> tuple[CheckResult, ManualClock, list[float]]:
+    """Runs one check; each attempt costs `cost` seconds of the fake clock, or the next of them."""
+    clock = ManualClock(1000.0, 1_700_000_000.0)
     stop = cancellation or Cancellation()
     starts: list[float] = []
 
@@ -80,7 +70,7 @@ def carry(
         return Target("vm1", (), {}, FakeLink(counted), deadline, events)  # type: ignore[arg-type]
 
     def timed(target: Target) -> Any:
-        clock.now += cost
+        clock.now += cost if isinstance(cost, float | int) else next(cost)
         return function(target)
 
     class FakeWaits(Waiter):
@@ -185,6 +175,23 @@ def test_no_attempt_starts_after_the_deadline(
     assert result.attempts == len(starts) >= 1
     if result.outcome is Outcome.PASSED:
         assert result.attempts > calls
+
+
+def test_an_attempt_that_a_busy_machine_held_up_is_made_up_for() -> None:
+    result, _, _ = carry(after(2, NotYet("no")), cost=iter([2.0, 6.0, 2.0]), budget=8.0)
+    assert (result.outcome, result.attempts) == (Outcome.PASSED, 3)
+
+
+@pytest.mark.parametrize("costs", [[2.0, 6.0, 60.0, 60.0], [2.0, 3.0, 6.0, 2.0, 2.0]])
+def test_it_is_made_up_for_once(costs: list[float]) -> None:
+    result, _, starts = carry(after(1000, NotYet("no")), cost=iter(costs), budget=8.0, attempt_timeout=1000.0)
+    assert result.outcome is Outcome.FAILED
+    assert len([start for start in starts if start > 8.0]) == 1
+
+
+def test_attempts_that_are_all_slow_get_no_more_than_the_budget() -> None:
+    result, _, starts = carry(after(2, NotYet("no")), cost=6.0, budget=8.0)
+    assert (result.outcome, len(starts)) == (Outcome.FAILED, 2)
 
 
 def test_one_look_is_not_settled_where_there_is_a_window() -> None:

@@ -13,7 +13,8 @@ from harness.engine.outcome import Outcome, RunResult, TargetResult
 from harness.errors import ExitCode, UsageError
 from harness.transport.errors import Cause, TransportError, TransportLost, Unavailable
 from harness.transport.link import Unreachable
-from tests.engine.test_attempts import FakeClock, carry
+from tests.clocks import ManualClock
+from tests.engine.test_attempts import carry
 from tests.transport.ssh.conftest import Events
 
 
@@ -25,7 +26,7 @@ class _Place:
     """A first contact on a fake clock."""
 
     def __init__(self, seconds: float | None, *, answered: Sequence[bool] = ()) -> None:
-        self.clock = FakeClock()
+        self.clock = ManualClock(1000.0, 1_700_000_000.0)
         self.events = Events()
         answers = iter(answered)
         self.contact = FirstContact(

@@ -14,25 +14,10 @@ from harness.events import EventLog
 from harness.events.log import RecordWriteError
 from harness.events.patience import DiskPatience
 from harness.soak.trials import TrialsError, TrialsFile, read_trials
+from tests.clocks import ManualClock
 
 
-class _Clock:
-    """A clock that a pause moves on."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def time(self) -> float:
-        return 1.7e9 + self.now
-
-    def pause(self, seconds: float) -> None:
-        self.now += seconds
-
-
-def _patience(clock: _Clock, said: list[str], *, is_over: Callable[[], bool] = lambda: False) -> DiskPatience:
+def _patience(clock: ManualClock, said: list[str], *, is_over: Callable[[], bool] = lambda: False) -> DiskPatience:
     return DiskPatience(60.0, said.append, is_over=is_over, clock=clock, pause=clock.pause)
 
 
@@ -50,7 +35,7 @@ def _failing(numbers: Iterator[int | None], write: Callable[[int, bytes], int]) 
 def test_the_record_goes_on_when_there_is_room_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    clock, said = _Clock(), list[str]()
+    clock, said = ManualClock(0.0, 1.7e9), list[str]()
     log = EventLog(tmp_path / "events.jsonl", run="r", patience=_patience(clock, said))
     log.emit("run.note", "before")
     failures = iter([number] * 10)
@@ -73,7 +58,7 @@ def test_the_record_goes_on_when_there_is_room_again(
 def test_it_ends_as_ever_when_the_time_is_over_or_waiting_is_of_no_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, cancelled: bool, most: float
 ) -> None:
-    clock, said = _Clock(), list[str]()
+    clock, said = ManualClock(0.0, 1.7e9), list[str]()
     patience = _patience(clock, said, is_over=lambda: cancelled)
     log = EventLog(tmp_path / "events.jsonl", run="r", patience=patience)
     monkeypatch.setattr("harness.events.writer.os.write", _failing(iter([number] * 1000), os.write))
@@ -84,7 +69,7 @@ def test_it_ends_as_ever_when_the_time_is_over_or_waiting_is_of_no_use(
 
 
 def test_a_soaks_trials_are_waited_for_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, said = _Clock(), list[str]()
+    clock, said = ManualClock(0.0, 1.7e9), list[str]()
     file = TrialsFile(tmp_path, patience=_patience(clock, said))
     failing = _failing(iter([errno.ENOSPC, errno.ENOSPC]), os.write)
     monkeypatch.setattr("harness.soak.trials.os.write", failing)

@@ -11,24 +11,14 @@ import pytest
 from harness.events import EventLog
 from harness.events.log import RecordWriteError
 from harness.events.reader import RecordReader
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1e9
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def time(self) -> float:
-        return self.now
+from tests.clocks import ManualClock
 
 
 class Written:
     """A record that is being written, a second for each event."""
 
     def __init__(self, folder: Path) -> None:
-        self.clock = Clock()
+        self.clock = ManualClock(1e9)
         self.path = folder / "events.jsonl"
         self.failures: list[RecordWriteError] = []
         self.log = EventLog(self.path, run="r", clock=self.clock, on_failure=self.failures.append)

@@ -25,6 +25,7 @@ from harness.events.reader import DamagedRecord, Line, Position, RecordReader
 from harness.events.segments import LIVE, Segment, index, rotated_name, scan, sequence_of
 from harness.events.tail import last_sequence, tail, tail_of
 from harness.events.writer import RecordWriter, Rotation
+from tests.clocks import ManualClock
 
 NO_ROTATION = Rotation(size=1 << 40, age=float("inf"))
 
@@ -346,16 +347,7 @@ def test_the_files_are_their_owners_only(folder: Path) -> None:
 
 
 def test_a_record_is_turned_over_by_age(folder: Path) -> None:
-    class Clock:
-        now = 0.0
-
-        def monotonic(self) -> float:
-            return self.now
-
-        def time(self) -> float:
-            return self.now
-
-    clock = Clock()
+    clock = ManualClock(0.0)
     writer = RecordWriter(folder / LIVE, Rotation(age=60, compress=False), clock=clock)
     for now in (0, 59, 60, 61, 119, 120):
         clock.now = now

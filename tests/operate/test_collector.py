@@ -26,6 +26,7 @@ from harness.operate.explain import NotCollected, explain_target
 from harness.target.target import Target
 from harness.transport.contract import CommandResult, Fallback
 from harness.transport.errors import Cause, Timeout, TransportLost, Unavailable
+from tests.clocks import ManualClock
 from tests.patience import scaled
 
 LOOKS = Path(__file__).parents[1] / "target" / "looks"
@@ -231,21 +232,8 @@ def test_an_interrupt_keeps_what_was_had(tmp_path: Path) -> None:
     assert (tmp_path / "x" / "c2.txt").read_text() == "this is 2\n"
 
 
-class Hands:
-    """A clock that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def time(self) -> float:
-        return self.now
-
-
 def test_the_deadline_of_the_whole_keeps_what_was_had(tmp_path: Path) -> None:
-    clock = Hands()
+    clock = ManualClock()
 
     def late(command: str) -> None:
         clock.now += 20

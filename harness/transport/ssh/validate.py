@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness.deadline import Cancellation, Deadline
 from harness.errors import DeadlineExpired, UsageError
+from harness.shortage import shortage
 from harness.transport.errors import Unavailable
 from harness.transport.ssh import config as ssh_config
 from harness.transport.ssh.auth import parse_key
@@ -28,21 +29,25 @@ _SECONDS = 60.0
 _SIDE_BY_SIDE = 8
 
 
-def resolve_all(specs: Sequence[SshSpec], *, cancellation: Cancellation | None = None) -> list[SshSpec]:
+def resolve_all(specs: Sequence[SshSpec]) -> list[SshSpec]:
     """Return each spec with the user's ssh configuration applied, so that it is not asked again; in their order.
 
-    Raises UsageError for the first of them that cannot work, Cancelled.
+    Raises UsageError for the first of them that cannot work, and ends the others.
     """
-    cancellation = cancellation or Cancellation()
-    one = partial(resolve_checked, cancellation=cancellation)
-    if len(specs) < 2:
-        return [one(spec) for spec in specs]
-    with ThreadPoolExecutor(min(_SIDE_BY_SIDE, len(specs)), thread_name_prefix="ssh-config") as pool:
+    if len(specs) > 1:
+        cancellation = Cancellation()
         try:
-            return list(pool.map(one, specs))
-        except BaseException:
-            cancellation.cancel("another host's configuration cannot be used")
-            raise
+            with ThreadPoolExecutor(min(_SIDE_BY_SIDE, len(specs)), thread_name_prefix="ssh-config") as pool:
+                try:
+                    return list(pool.map(partial(resolve_checked, cancellation=cancellation), specs))
+                except BaseException:
+                    cancellation.cancel("another host's configuration cannot be used")
+                    raise
+        except Exception as error:
+            if not shortage(error):
+                raise
+    # One host; or there are no more threads, or no memory for them: one after the other they take neither.
+    return [resolve_checked(spec) for spec in specs]
 
 
 def resolve_checked(spec: SshSpec, *, cancellation: Cancellation | None = None) -> SshSpec:

@@ -20,6 +20,7 @@ from harness.transport.contract import CommandResult, Damage, Progress, Transpor
 from harness.transport.errors import Cause, Damaged, Eof, Timeout, TransportError, TransportLost, Unavailable
 from harness.transport.link import Backoff, Link, Unreachable
 from harness.transport.ssh.hostkeys import HostKey, parse_public_keys
+from tests.clocks import ManualClock
 from tests.patience import patient, scaled
 
 KEY = parse_public_keys("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINZ8q9AG7WpvZFqz6c1hYl2pLiusoWjxf7U+BWi9qR7G x")[0]
@@ -38,17 +39,6 @@ class Events:
 
     def of(self, action: str) -> list[dict[str, Any]]:
         return [{"message": text, **fields} for name, text, fields in self.seen if name == action]
-
-
-@dataclass
-class FakeClock:
-    now: float = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def time(self) -> float:
-        return self.now
 
 
 @dataclass
@@ -126,7 +116,7 @@ def lost(may_have_run: bool = True) -> TransportError:
     return TransportLost("went away", cause=Cause.LOST, transport="ssh", may_have_run=may_have_run)
 
 
-def soon(seconds: float = 10.0, clock: FakeClock | None = None) -> Deadline:
+def soon(seconds: float = 10.0, clock: ManualClock | None = None) -> Deadline:
     return Deadline.after(seconds, clock=clock) if clock else Deadline.after(patient(seconds))
 
 
@@ -324,7 +314,7 @@ def test_opening_takes_a_share_of_the_deadline() -> None:
 
 
 def test_too_little_time_is_no_fault_of_the_transport() -> None:
-    clock = FakeClock()
+    clock = ManualClock(1000.0)
 
     def late() -> Exception:
         clock.now += 10
@@ -363,7 +353,7 @@ def test_damage_is_counted() -> None:
 
 
 def test_a_left_transport_is_tried_when_its_time_has_come_and_taken_back() -> None:
-    clock = FakeClock()
+    clock = ManualClock(1000.0)
     ssh, serial = Fake("ssh", failing=refused), Fake("serial")
     link, events = make(ssh, serial, clock=clock, backoff=Backoff(1.0, 2.0, 8.0, jitter=0.0), chance=lambda: 0.5)
     link.run("x", deadline=soon())
@@ -391,7 +381,7 @@ def test_a_left_transport_is_tried_when_its_time_has_come_and_taken_back() -> No
 
 
 def test_a_transport_that_comes_and_goes_keeps_its_long_waits() -> None:
-    clock = FakeClock()
+    clock = ManualClock(1000.0)
     ssh = Fake("ssh", failing=refused)
     link, events = make(ssh, Fake("serial"), clock=clock, backoff=Backoff(1.0, 2.0, 64.0, jitter=0.0))
     link.run("x", deadline=soon())

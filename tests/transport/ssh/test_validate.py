@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-from harness.deadline import Cancellation
 from harness.errors import UsageError
 from harness.transport.ssh import validate
 from harness.transport.ssh.spec import SshSpec
@@ -115,7 +114,18 @@ def test_all_hosts_are_resolved_in_their_order_and_the_first_fault_ends_it(home:
     config.write_text("Host 192.0.2.2\n  Port 22222\n")
     specs = [_spec(ansible_host=f"192.0.2.{n}", ansible_ssh_common_args=f"-F {config}") for n in (1, 2, 3)]
     assert [spec.port for spec in validate.resolve_all(specs)] == [22, 22222, 22]
-    cancellation = Cancellation()
+    (home / "hangs").write_text('Match exec "sleep 1000"\n  Port 1\n')
+    bad, hanging = (_spec(ansible_ssh_common_args=f"-F {file}") for file in ("/nonexistent", home / "hangs"))
     with pytest.raises(UsageError, match="/nonexistent"):
-        validate.resolve_all([*specs, _spec(ansible_ssh_common_args="-F /nonexistent")], cancellation=cancellation)
-    assert cancellation.cancelled
+        validate.resolve_all([*specs, bad, hanging])  # which would last 60 s else, and fail for that
+
+
+def test_hosts_are_resolved_one_after_the_other_where_there_are_no_more_threads(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: object) -> NoReturn:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading.Thread.start", refuse)
+    specs = [_spec(ansible_host=f"192.0.2.{n}") for n in (1, 2, 3)]
+    assert [spec.host for spec in validate.resolve_all(specs)] == ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
