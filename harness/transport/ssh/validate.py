@@ -21,6 +21,7 @@ from harness.transport.ssh import config as ssh_config
 from harness.transport.ssh.auth import parse_key
 from harness.transport.ssh.hostcheck import known_keys
 from harness.transport.ssh.keyring import LockedKeyError, UnusableKeyError, WrongPassphraseError, open_key
+from harness.transport.ssh.library import load_paramiko
 from harness.transport.ssh.spec import SshSpec
 from harness.user import expanded
 
@@ -34,6 +35,8 @@ def resolve_all(specs: Sequence[SshSpec]) -> list[SshSpec]:
 
     Raises UsageError for the first of them that cannot work, and ends the others.
     """
+    if any(spec.key is not None or spec.key_files for spec in specs):
+        load_paramiko()  # before there are threads, which all need it
     if len(specs) > 1:
         cancellation = Cancellation()
         try:
