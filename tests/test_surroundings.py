@@ -120,10 +120,10 @@ TABLE = [
     Surroundings("ssh config, put", "put -i INV box mine.py {folder}/put", {"HOME": "{folder}/configured"}),
     Surroundings("ssh config, get", "get -i INV box {folder}/mine.py got", {"HOME": "{folder}/configured"}),
     Surroundings("ssh config, shell", "shell -i INV box -- echo hi", {"HOME": "{folder}/configured"}, said="hi"),
-    Surroundings("no HOME", RUN, {"HOME": None}, said="1 passed"),
-    Surroundings("a HOME that is not there", EXEC, {"HOME": "/nonexistent"}, said="büro"),
+    Surroundings("no HOME, no program", RUN, {"HOME": None, "PATH": "/nonexistent"}, said="1 passed"),
+    Surroundings("ssh config with a mistake", RUN, {"HOME": "{folder}/mistaken"}, code=2, said="config: line 2: Bad"),
+    Surroundings("no HOME and no TMPDIR there", EXEC, {"HOME": "/nonexistent", "TMPDIR": "/none/x"}, said="büro"),
     Surroundings("no environment at all", RUN, dict.fromkeys(("HOME", "PATH", "LANG", "TERM"), None), said="1 passed"),
-    Surroundings("no PATH to any program", RUN, {"PATH": "/nonexistent"}, said="1 passed"),
     Surroundings("an ASCII terminal", RUN + " -v", {"PYTHONIOENCODING": "ascii"}, said="b\\xfcro \\u2713"),
     Surroundings("an ASCII terminal, logs", "logs --logs old", {"PYTHONIOENCODING": "ascii"}, said="b\\xfcro"),
     Surroundings("an ASCII locale, logs", "logs --logs old", ASCII, said="b\\xfcro"),
@@ -134,13 +134,10 @@ TABLE = [
     Surroundings("a Turkish locale", RUN, {"LC_ALL": "tr_TR.ISO-8859-9", "PYTHONIOENCODING": "iso8859-9"}),
     Surroundings("a locale that is none", EXEC, {"LC_ALL": "xx_YY.nothing"}, said="büro"),
     Surroundings("styles on an ASCII terminal", RUN, {"FORCE_COLOR": "1", "PYTHONIOENCODING": "ascii"}, said="passed"),
-    Surroundings("a TMPDIR with blanks", RUN, {"TMPDIR": "{folder}/a b"}, said="1 passed"),
-    Surroundings("a TMPDIR that is not there", EXEC, {"TMPDIR": "/nonexistent/x"}, said="büro"),
     Surroundings("a folder that cannot be written", RUN, folder="/proc", code=2, said="Name another one with --logs"),
     Surroundings("a folder that is gone", "exec -n -i INV --logs {folder}/there box -- true", before=_gone),
     Surroundings("few descriptors", RUN, before=_limit(resource.RLIMIT_NOFILE, 64), said="1 passed"),
-    Surroundings("verbose", RUN + " -vv", said="run.start"),
-    Surroundings("stdin closed", RUN, before=_close(0), said="1 passed"),
+    Surroundings("stdin closed, verbose", RUN + " -vv", before=_close(0), said="run.start"),
     Surroundings("stdout closed", RUN, before=_close(1)),
     Surroundings("stderr closed", EXEC, before=_close(2), said="büro"),
     Surroundings("all three closed", RUN, before=_close(0, 1, 2)),
@@ -152,21 +149,25 @@ TABLE = [
     Surroundings("python -O, soak", "soak -i INV mine.py", python=("-O",), code=2, said=NO_ASSERTIONS),
     Surroundings("python -OO", RUN, python=("-OO",), code=2, said=NO_ASSERTIONS),
     Surroundings("python -O, no check", "logs --logs old", python=("-O",), said="büro"),
-    Surroundings("warnings are errors", RUN, python=("-W", "error"), said="1 passed"),
-    Surroundings("the development mode", EXEC, python=("-X", "dev"), said="büro"),
+    Surroundings("warnings are errors, development mode", RUN, python=("-W", "error", "-X", "dev"), said="1 passed"),
     Surroundings("umask 000", RUN, before=partial(os.umask, 0), said="1 passed"),
-    Surroundings("umask 077", RUN, before=partial(os.umask, 0o077), said="1 passed"),
+    Surroundings(
+        "umask 077, a TMPDIR with blanks, a dumb terminal",
+        RUN,
+        {"TMPDIR": "{folder}/a b", "TERM": None, "COLUMNS": "none"},
+        before=partial(os.umask, 0o077),
+        said="1 passed",
+    ),
     Surroundings("a session of its own", EXEC, prefix=("setsid", "-w"), said="büro"),
     Surroundings("signals ignored", RUN, before=_ignore(signal.SIGINT, signal.SIGHUP, signal.SIGTERM), said="1 passed"),
-    Surroundings("a dumb terminal", RUN, {"TERM": None, "COLUMNS": "none"}, said="1 passed"),
     Surroundings("an odd time zone", "logs --logs old", {"TZ": "Nowhere/Else"}, said="büro"),
     Surroundings("a clock that steps", RUN, {"PYTHONPATH": "{folder}/stepping"}, said="1 passed"),
     Surroundings("a disk that syncs nothing", RUN, {"PYTHONPATH": "{folder}/failing"}, code=5, said="No such device"),
-    Surroundings("a small stack", RUN, before=_limit(resource.RLIMIT_STACK, 512 << 10), said="1 passed"),
+    Surroundings("a small stack", EXEC, before=_limit(resource.RLIMIT_STACK, 512 << 10), said="büro"),
     Surroundings(
-        "a user without a name, a home and root's rights",
+        "a user without a name and root's rights, an ssh config",
         RUN.replace("INV", "{folder}/private/inv.ini") + " --logs {folder}/private/logs",
-        {"HOME": None},
+        {"HOME": "{folder}/private"},
         prefix=("setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups",
                 "--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"),
         said="1 passed",
@@ -224,9 +225,20 @@ def sshd_of_the_table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, sshd_of_the_table: Sshd) -> Place:
     folder = tmp_path_factory.mktemp("place")
-    for name in ("home", "configured/.ssh", "a b", "runtime", "stepping", "private", "slow", "failing"):
+    for name in (
+        "home",
+        "configured/.ssh",
+        "a b",
+        "runtime",
+        "stepping",
+        "private/.ssh",
+        "slow",
+        "failing",
+        "mistaken/.ssh",
+    ):
         (folder / name).mkdir(parents=True, mode=0o700)
     (folder / "configured/.ssh/config").write_text("Host *\n  ServerAliveInterval 30\n")
+    (folder / "mistaken/.ssh/config").write_text("Host *\n  NoSuchOption yes\n")
     (folder / "stepping/sitecustomize.py").write_text(STEPPING_CLOCK)
     (folder / "failing/sitecustomize.py").write_text(FAILING_FSYNC)
     (folder / "slow/sitecustomize.py").write_text(SLOW_FSYNC)
@@ -237,9 +249,12 @@ def place(tmp_path_factory: pytest.TempPathFactory, sshd_of_the_table: Sshd) -> 
     )
     (folder / "inv.ini").write_text(f"{line}{sshd_of_the_table.client_key}\n")
     private = folder / "private"
-    (private / "inv.ini").write_text(f"{line}{private}/key\n")
+    (private / "inv.ini").write_text("box ansible_host=alias settle=false ansible_host_key_checking=false\n")
+    (private / ".ssh/config").write_text(
+        f"Host alias\n  HostName 127.0.0.1\n  Port {sshd_of_the_table.port}\n  User root\n  IdentityFile ~/key\n"
+    )
     shutil.copy(sshd_of_the_table.client_key, private / "key")
-    for path in (private, private / "inv.ini", private / "key"):
+    for path in (private, *private.rglob("*")):
         os.chown(path, 54321, 54321)
     made = Place(folder)
     assert made.start(Surroundings("before", RUN + " --logs old")).wait() == 0
