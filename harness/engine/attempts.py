@@ -23,6 +23,7 @@ from harness.engine.check_call import CallCounts, Returned, call_check
 from harness.engine.outcome import CheckResult, Observation, Outcome, reason_of
 from harness.engine.retry import Retry
 from harness.engine.stability import StabilityWindow, UnchangedFailure
+from harness.engine.starvation import StarvationProbe
 from harness.engine.time_account import AttemptTimer, TimeAccount
 from harness.engine.waiting import FirstLook, Waits
 from harness.errors import Cancelled, DeadlineExpired, HarnessError, InfrastructureError, UsageError
@@ -40,6 +41,10 @@ T = TypeVar("T")
 KEPT_OBSERVATIONS = 3
 # A check that pays no heed to its deadline (an endless loop of its own) is given up this long after it.
 GRACE = 5.0
+STARVED_PATIENCE = 30.0
+"""Seconds for which it is not given up where it is not blocked and this machine has no CPU time for it."""
+PROBED = 1.0
+"""Seconds for which that is looked at."""
 REFUSALS = frozenset({Cause.LOGIN, Cause.PASSWORD_EXPIRED})
 # One may come of a line that was damaged while the password was typed.
 REFUSALS_BELIEVED = 2
@@ -336,7 +341,7 @@ class CheckRun:
         condition = None if self._admitted else self._check.when
         self._capture = Capture()
         call = self._pool.submit(call_check, self._check.function, begin, timer, condition, failed, self._capture)
-        if not await self._waits.call(call, left):
+        if not await self._waits.call(call, left) and not await self._is_late_only(call, timer):
             self._limit.cancellation.check()
             if timer.began is None:
                 call.cancel()
@@ -363,6 +368,19 @@ class CheckRun:
                 returned.error.__traceback__ = None
         self._observed = returned.observed
         return Outcome.PASSED, returned.seen, False, ""
+
+    async def _is_late_only(self, call: Future[Returned], timer: AttemptTimer) -> bool:
+        """Whether a call that should have returned does so after all: it is waited for as long as this machine has no
+        CPU time for it, within bounds."""
+        now = self._clock.monotonic
+        end = now() + STARVED_PATIENCE
+        while timer.began is not None and now() < end and not self._limit.cancellation.cancelled:
+            probe, until = StarvationProbe(timer.thread), now() + min(GRACE, PROBED)
+            if await self._waits.call(call, lambda until=until: until - now()):  # type: ignore[misc]
+                return True
+            if not probe.is_starved:
+                return False
+        return call.done()
 
     def _judge(self, error: BaseException, timer: AttemptTimer) -> tuple[Outcome, str, bool, str]:
         """What an exception of the check says."""

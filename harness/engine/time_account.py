@@ -7,6 +7,7 @@ between them. What passes beside that is a delay, kept by its cause, and never p
 from __future__ import annotations
 
 import math
+import threading
 
 from harness.api.check import Settings
 from harness.clock import Clock
@@ -29,7 +30,7 @@ _ROUNDING = 1e-6
 class AttemptTimer:
     """The times of one attempt. Its deadline is made on the worker thread: waiting for one is not the target's time."""
 
-    __slots__ = ("_limit", "allowance", "began", "clock", "deadline", "ended", "seconds")
+    __slots__ = ("_limit", "allowance", "began", "clock", "deadline", "ended", "seconds", "thread")
 
     def __init__(self, clock: Clock, limit: Deadline, seconds: float) -> None:
         """`limit` is the end of the run and of the target's time, `seconds` what the attempt has."""
@@ -40,10 +41,13 @@ class AttemptTimer:
         self.ended: float | None = None
         self.deadline: Deadline | None = None
         self.allowance: Allowance | None = None
+        self.thread = 0
+        """The worker thread, by the number that the system knows it by."""
 
     def begin(self) -> Deadline:
         """Start the attempt's time, and return its deadline; on the worker thread."""
         self.began = self.clock.monotonic()
+        self.thread = threading.get_native_id()
         hard = math.inf if self._limit.at == math.inf else self._limit.end
         self.allowance = Allowance(self.clock, hard)
         at = min(self.began + self.seconds, hard)
