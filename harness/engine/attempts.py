@@ -79,7 +79,7 @@ class CheckRun:
 
     __slots__ = (
         "_admitted", "_attempts", "_capture", "_check", "_clock", "_counts", "_cut_off", "_died", "_error_type",
-        "_events", "_first_look", "_is_last", "_is_outlier", "_jitter", "_limit", "_looked", "_lost", "_make_target",
+        "_events", "_first_look", "_is_last", "_jitter", "_limit", "_looked", "_lost", "_make_target",
         "_misconfigured", "_observations", "_observed", "_output", "_pause", "_pool", "_refusals", "_retry", "_seen",
         "_settings", "_short_since", "_target_name", "_time", "_transport", "_unchanged", "_unreached", "_verdict",
         "_waits", "_warnings", "_window",
@@ -127,7 +127,6 @@ class CheckRun:
         self._limit = limit
         self._time = TimeAccount(settings)
         self._is_last = False
-        self._is_outlier = False
         self._cut_off = False
         self._observations: tuple[Observation, ...] = ()
         # The last attempt that saw the target, and where in the check that was.
@@ -231,14 +230,14 @@ class CheckRun:
     # -- what tenacity asks ----------------------------------------------------------------------------------
 
     def over(self) -> bool:
-        """Whether there is no further attempt: the last one began at the end of the budget, or took it beyond; or the
-        run's own time ends before the next one. One that took much longer than those before it, and so took the place
-        of another one, is made up for."""
+        """Whether there is no further attempt: the last one began at the end of the budget or after it, so that a state
+        that was reached within the budget was seen; or none has observed anything by then; or the run's own time ends
+        before the next one."""
         if self._pause >= self._limit.remaining():
             return True
         if self._short_since is not None:
             return False
-        return self._is_last or (self._time.is_over and not self._is_outlier)
+        return self._is_last or (self._time.is_over and self._seen is None)
 
     def pause(self) -> float:
         """Seconds until the next attempt. The last one begins when the budget ends."""
@@ -270,7 +269,6 @@ class CheckRun:
         self._looked = self._time.charge_attempt(timer, asked, handled, is_short=is_short)
         if not is_short:
             self._short_since = None
-        self._is_outlier = self._seen is not None and self._time.is_outlier(self._looked)
         self._lost += outcome is Outcome.UNREACHABLE
         whole, seen = seen, shortened(seen)
         observation = Observation(self._attempts, self._time.spent, outcome, seen)

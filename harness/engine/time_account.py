@@ -20,10 +20,6 @@ LIKE_BEFORE = 2.0
 the end of the budget: a target that answered before may be as busy as this machine is. One that has never answered gets
 nothing beyond the budget."""
 LIKE_BEFORE_SECONDS = 3.0
-OUTLIER = 1.5
-"""An attempt is an outlier that took so many times as long as the longest one before it, and half a second: the target,
-or this machine, was busy with something else."""
-OUTLIER_SECONDS = 0.5
 _ROUNDING = 1e-6
 
 
@@ -91,10 +87,6 @@ class TimeAccount:
             return settings.attempt_timeout
         least = LIKE_BEFORE * self.longest + LIKE_BEFORE_SECONDS if has_observed else SHORTEST_ATTEMPT
         return min(settings.attempt_timeout, max(settings.budget - self.spent, least))
-
-    def is_outlier(self, seconds: float) -> bool:
-        """Whether an attempt of so many seconds took much longer than those before it that observed something."""
-        return seconds > OUTLIER * self.longest + OUTLIER_SECONDS
 
     def charge_attempt(self, timer: AttemptTimer, asked: float, handled: float, *, is_short: bool) -> float:
         """Add an attempt that was `asked` for and whose result was `handled` at these times. Where it `is_short` of
