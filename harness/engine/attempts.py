@@ -322,7 +322,8 @@ class CheckRun:
 
         def left() -> float:
             if timer.deadline is not None:
-                return timer.deadline.end + GRACE - self._clock.monotonic()
+                # The rest of its grace is waited for while it is probed.
+                return timer.deadline.end + GRACE - min(GRACE, PROBED) - self._clock.monotonic()
             # It has no thread yet: that is not the target's time, but it must end at some time.
             end = min(asked + patience, self._limit.end + GRACE) - self._clock.monotonic()
             return min(end, timer.seconds + GRACE)
@@ -368,16 +369,20 @@ class CheckRun:
         return Outcome.PASSED, returned.seen, False, ""
 
     async def _is_late_only(self, call: Future[Returned], timer: AttemptTimer) -> bool:
-        """Whether a call that should have returned does so after all: it is waited for as long as this machine has no
-        CPU time for it, within bounds."""
+        """Whether a call that should have returned does so after all: within its grace, or as long as this machine has
+        no CPU time for it, within bounds."""
+        if timer.deadline is None:
+            return False
         now = self._clock.monotonic
-        end = now() + STARVED_PATIENCE
-        while timer.began is not None and now() < end and not self._limit.cancellation.cancelled:
-            probe, until = StarvationProbe(timer.thread), now() + min(GRACE, PROBED)
+        until = timer.deadline.end + GRACE
+        end = until + STARVED_PATIENCE
+        while not self._limit.cancellation.cancelled:
+            probe = StarvationProbe(timer.thread)
             if await self._waits.call(call, lambda until=until: until - now()):  # type: ignore[misc]
                 return True
-            if not probe.is_starved:
-                return False
+            if now() >= end or not probe.is_starved:
+                return call.done()
+            until = now() + min(GRACE, PROBED)
         return call.done()
 
     def _judge(self, error: BaseException, timer: AttemptTimer) -> tuple[Outcome, str, bool, str]:
