@@ -542,7 +542,7 @@ def test_a_call_that_is_late_for_want_of_a_cpu_is_waited_for(
         def __init__(self, thread: int) -> None:
             assert thread in {each.native_id for each in threading.enumerate()}
             probed.append(thread)
-            if is_starved and len(probed) == 3:
+            if is_starved and len(probed) >= 3:
                 go.set()
 
         @property
@@ -562,7 +562,7 @@ def test_a_call_that_is_late_for_want_of_a_cpu_is_waited_for(
     finally:
         go.set()
     assert result.checks[0].outcome is outcome, result.checks[0].message
-    assert len(probed) == (3 if is_starved else 1)
+    assert len(probed) >= 3 if is_starved else len(probed) == 1
 
 
 def test_the_deadline_of_the_run_says_so_and_nothing_is_unreachable(trial: Trial) -> None:
