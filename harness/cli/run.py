@@ -125,54 +125,35 @@ def _carry_out(
     from harness import __version__
     from harness.cli.carrying import leave, until_done, worker_threads
     from harness.cli.collecting import collector
-    from harness.cli.options import rotation_of
     from harness.cli.planning import repeat_command
-    from harness.cli.shipping import begin
-    from harness.cli.streams import give_up_streams, tell_waiting
+    from harness.cli.run_setup import RunSetup, view_options
+    from harness.cli.streams import give_up_streams
     from harness.engine.captured import attributed
-    from harness.engine.console import ConsoleTail
-    from harness.engine.findings.watch import Findings
     from harness.engine.limits import fit_plan
     from harness.engine.scheduler import Scheduler
-    from harness.events import EventLog
     from harness.events.clock_watch import ClockWatch
-    from harness.events.patience import DiskPatience
     from harness.report import folder as run_folder
     from harness.report.plan_file import write_plan
     from harness.report.terminal import Terminal
     from harness.report.write import results_json, write_reports
-    from harness.ship.checkpoint import acknowledged, highest
-    from harness.target.session import TargetSession
-    from harness.transport.ssh.keyring import Keyring
-    from harness.transport.ssh.tty import Tty
 
     earlier = worker_threads()
     fit = fit_plan(plan)
     if fit.told:
         print(f"harness: warning: {fit.told}", file=sys.stderr)
     folder = run_folder.create(Path(arguments.logs), time.time())
-    patience = DiskPatience(RECORD_PATIENCE, tell_waiting, is_over=lambda: cancellation.cancelled)
-    log = EventLog(
-        folder.events,
-        run=folder.run,
-        on_failure=lambda error: cancellation.cancel(error.message),
-        rotation=rotation_of(arguments),
-        acknowledged=lambda: acknowledged(folder.path),
-        patience=patience,
-        used=lambda: highest(folder.path),
+    setup = RunSetup(
+        folder,
+        plan.targets,
+        arguments,
+        cancellation,
+        patience=RECORD_PATIENCE,
+        ups=folder.path.parent / run_folder.UP,
     )
-    for target in plan.targets:
-        for secret in target.host.secret_values:
-            log.add_secret(secret)
-    tail, findings = ConsoleTail(), Findings()
-    log.subscribe(tail)
-    log.subscribe(findings)
-    stream = sys.stderr if arguments.json else sys.stdout
-    verbosity = -1 if arguments.quiet or (arguments.json and not arguments.verbose) else arguments.verbose
+    log = setup.log
+    stream, verbosity = view_options(arguments)
     terminal = Terminal(stream, verbosity=verbosity)
-    log.subscribe(terminal)
-    signals.abandon = terminal.abandon
-    escort = begin(folder.path, sinks, arguments.ship_timeout, log, terminal.say)
+    escort = setup.show(terminal, sinks, arguments, signals)
     log.emit(
         "run.start",
         f"{plan.size} checks on {len(plan.targets)} targets",
@@ -180,33 +161,23 @@ def _carry_out(
         version=__version__,
         plan=write_plan(folder.path, map(log.redact, plan.each_plain())),
     )
-    keyring = Keyring(Tty.open)
     scheduler = Scheduler(
         plan,
         run=folder.run,
-        open_session=lambda target, events, scale: TargetSession(
-            target.host,
-            target.spec.stretched(scale),
-            folder=folder.target(target.host.name),
-            events=events,
-            run=folder.run,
-            secrets=log,
-            keyring=keyring,
-            ups=folder.path.parent / run_folder.UP,
-        ),
+        open_session=setup.open_session,
         events=log,
-        console_tail=tail,
+        console_tail=setup.tail,
         cancellation=cancellation,
-        findings=findings,
+        findings=setup.findings,
         repeat=repeat_command(arguments),
         collect=collector(recipe, arguments.collect_timeout, folder, log),
         fit=fit,
     )
     with contextlib.closing(log), signals:
-        with terminal, contextlib.closing(keyring), attributed(), ClockWatch(log):
+        with terminal, contextlib.closing(setup.keyring), attributed(), ClockWatch(log):
             result: RunResult = log.redact(until_done(scheduler.run))
             # First of all: whatever else is left to be ended may fail, or be ended itself.
-            trouble = write_reports(result, folder, patience=patience) if log.failed is None else None
+            trouble = write_reports(result, folder, patience=setup.patience) if log.failed is None else None
         log.emit(
             "run.end",
             ", ".join(f"{count} {outcome}" for outcome, count in result.counts.items()),

@@ -7,10 +7,9 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import IO, Any
 
-    from harness.api.check import Check
     from harness.cli.deferred_signals import DeferredSignals
     from harness.deadline import Cancellation
     from harness.engine.plan import Plan
@@ -129,6 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace, document: IO[str]) -> int:
     from harness.cli.collecting import recipe_of
     from harness.cli.planning import list_plan, plan_of
+    from harness.cli.resuming import as_typed, resumed_soak, with_kept_files
     from harness.cli.shipping import sinks_of, without_passwords
     from harness.errors import UsageError
     from harness.inventory.script import ProgramOutputs
@@ -139,9 +139,9 @@ def _run(arguments: argparse.Namespace, document: IO[str]) -> int:
     arguments.program_outputs = ProgramOutputs()
     typed = arguments
     if arguments.resume is not None:
-        typed, folder = _resumed(arguments)
-        arguments, changed = _kept(typed, folder)
-    plan = plan_of(arguments, lambda found: _as_typed(found, folder, typed))
+        typed, folder = resumed_soak(arguments)
+        arguments, changed = with_kept_files(typed, folder)
+    plan = plan_of(arguments, lambda found: as_typed(found, folder, typed))
     terms = _terms(plan, arguments)
     ending = _ending(arguments)
     known = _known(arguments)
@@ -157,122 +157,6 @@ def _run(arguments: argparse.Namespace, document: IO[str]) -> int:
     typed.ship_timeout = arguments.ship_timeout  # which is the settings' where none was given
     without_passwords(sinks)
     return _execute(plan, terms, ending, known, sinks, recipe_of(arguments), typed, folder, changed, document)
-
-
-MAY_CHANGE = frozenset(
-    (
-        "iterations", "seconds", "max_failures", "metrics", "quiet", "verbose", "json", "forks", "at_once", "ship",
-        "no_ship", "ship_timeout", "rotate_size", "rotate_age", "rotate_keep", "vault_password_file", "list_only",
-    )
-)  # fmt: skip
-"""What may be given anew with --resume; whatever else is given must be what the soak began with."""
-
-
-def _typed(argv: Sequence[str]) -> dict[str, Any]:
-    """Return what the arguments of a command line give themselves, without any default, by destination."""
-    from harness.cli.main import build_parser
-
-    parser = build_parser(("soak",))
-    for subparsers in (each for each in parser._actions if isinstance(each, argparse._SubParsersAction)):
-        for action in subparsers.choices["soak"]._actions:
-            action.default = argparse.SUPPRESS
-    given = vars(parser.parse_args(list(argv)))
-    # An argument that takes any number of words is there without any.
-    return {name: value for name, value in given.items() if name not in ("run", "verb") and value != []}
-
-
-def _flags(names: Iterable[str]) -> str:
-    """Return the flags of these destinations, as they are typed."""
-    from harness.cli.main import build_parser
-
-    flags: dict[str, str] = {}
-    for subparsers in (
-        each for each in build_parser(("soak",))._actions if isinstance(each, argparse._SubParsersAction)
-    ):
-        for action in subparsers.choices["soak"]._actions:
-            longest = max(action.option_strings, key=len, default=action.dest.upper())
-            flags.setdefault(action.dest, longest)
-    return ", ".join(sorted(flags.get(name, name) for name in names))
-
-
-def _kept(typed: argparse.Namespace, folder: RunFolder) -> tuple[argparse.Namespace, list[str]]:
-    """Return the arguments with the kept copies of the inventory and check files in the place of the files, and the
-    paths of the files that differ from their copies."""
-    import copy
-
-    from harness.soak.inputs import Inputs
-
-    inputs = Inputs(folder.path)
-    if not inputs.kept:
-        return typed, []
-    changed = inputs.changed(typed.inventory, typed.checks, _other_files(typed))
-    inputs.link_others(typed.inventory, typed.checks)
-    arguments = copy.copy(typed)
-    arguments.inventory = [inputs.source(each) for each in typed.inventory]
-    arguments.checks = [inputs.selector(each) for each in typed.checks]
-    arguments.extra_vars = [f"@{inputs.file(each[1:])}" if each.startswith("@") else each for each in typed.extra_vars]
-    arguments.program_outputs = inputs.outputs()
-    if typed.known_flakes:
-        arguments.known_flakes = inputs.file(typed.known_flakes)
-    return arguments, changed
-
-
-def _other_files(arguments: argparse.Namespace) -> list[str]:
-    """Return the files besides inventory and checks that a soak is defined by."""
-    from harness.soak.known import find_file
-
-    files = [each[1:] for each in arguments.extra_vars if each.startswith("@")]
-    known = arguments.known_flakes or find_file(arguments.inventory)
-    return [*files, *([str(known)] if known else [])]
-
-
-def _as_typed(found: tuple[Check, ...], folder: RunFolder | None, typed: argparse.Namespace) -> tuple[Check, ...]:
-    """Return the checks with the paths that were typed, though their files are read from the kept copies."""
-    from dataclasses import replace
-
-    from harness.soak.inputs import Inputs
-
-    if folder is None:
-        return found
-    inputs = Inputs(folder.path)
-    return tuple(replace(check, path=inputs.original(check.path, typed.checks)) for check in found)
-
-
-def _resumed(arguments: argparse.Namespace) -> tuple[argparse.Namespace, RunFolder]:
-    """Return what was typed when the soak began, with what is given anew in its place, and its folder. Raises
-    UsageError where something is given that cannot change."""
-    import os
-    import shlex
-    from pathlib import Path
-
-    from harness.cli.main import build_parser
-    from harness.errors import UsageError
-    from harness.report.folder import RunFolder, find
-    from harness.soak.state import read_begun
-
-    if arguments.checks or arguments.inventory:
-        raise UsageError(
-            "--resume goes on with what the soak was begun with",
-            hint="Leave -i and CHECKS out: it reads the copies that were kept when it began.",
-        )
-    path = find(Path(arguments.logs), arguments.resume).resolve()
-    begun = read_begun(path)
-    try:
-        os.chdir(begun.cwd)
-    except OSError as error:
-        raise UsageError(f"the soak was begun in {begun.cwd}, which cannot be gone to: {error.strerror}") from None
-    before = build_parser(("soak",)).parse_args(list(begun.argv))
-    given = _typed(sys.argv[1:])
-    fixed = given.keys() - MAY_CHANGE - {"resume", "logs"}
-    if refused := [name for name in fixed if given[name] != getattr(before, name)]:
-        raise UsageError(
-            f"{_flags(refused)} cannot be changed with --resume: all iterations of a soak are run alike",
-            hint=f"It began with: harness {shlex.join(begun.argv)}\n  These may be given anew: {_flags(MAY_CHANGE)}. "
-            "For anything else begin another soak.",
-        )
-    for name in given.keys() & MAY_CHANGE:
-        setattr(before, name, given[name])
-    return before, RunFolder(path.name, path)
 
 
 def _terms(plan: Plan, arguments: argparse.Namespace) -> dict[str, Terms]:
@@ -357,21 +241,16 @@ def _carry_out(
     from harness import __version__
     from harness.cli.carrying import leave, until_done, worker_threads
     from harness.cli.collecting import collections_of, collector
-    from harness.cli.options import rotation_of
     from harness.cli.planning import repeat_command
-    from harness.cli.shipping import begin
-    from harness.cli.streams import give_up_streams, tell_waiting
+    from harness.cli.resuming import other_files
+    from harness.cli.run_setup import RunSetup, view_options
+    from harness.cli.streams import give_up_streams
     from harness.engine.captured import attributed
-    from harness.engine.console import ConsoleTail
-    from harness.engine.findings.watch import Findings
     from harness.engine.limits import fit_plan
     from harness.errors import ExitCode, HarnessError
-    from harness.events import EventLog
     from harness.events.clock_watch import ClockWatch
-    from harness.events.patience import DiskPatience
     from harness.report import folder as run_folder
     from harness.report.plan_file import write_plan
-    from harness.ship.checkpoint import acknowledged, highest
     from harness.soak.befallen import Befallen
     from harness.soak.collecting import FirstOfEachKind
     from harness.soak.inputs import Inputs
@@ -381,40 +260,21 @@ def _carry_out(
     from harness.soak.trials import TrialsFile, stream_trials
     from harness.soak.view import SoakView
     from harness.soak.words import plural
-    from harness.target.session import TargetSession
-    from harness.transport.ssh.keyring import Keyring
-    from harness.transport.ssh.tty import Tty
 
     earlier = worker_threads()
     fit_plan(plan, all_open=True)  # refused before anything is written
     folder = resumed or run_folder.create(Path(arguments.logs), time.time())
-    patience = DiskPatience(RECORD_PATIENCE, tell_waiting, is_over=lambda: cancellation.cancelled)
-    log = EventLog(
-        folder.events,
-        run=folder.run,
-        on_failure=lambda error: cancellation.cancel(error.message),
-        rotation=rotation_of(arguments),
-        acknowledged=lambda: acknowledged(folder.path),
-        patience=patience,
-        used=lambda: highest(folder.path),
-    )
-    for target in plan.targets:
-        for secret in target.host.secret_values:
-            log.add_secret(secret)
+    befallen = Befallen()
+    setup = RunSetup(folder, plan.targets, arguments, cancellation, patience=RECORD_PATIENCE, readers=(befallen,))
+    log = setup.log
     if resumed is None:
         inputs = Inputs(folder.path)
-        inputs.keep(arguments.inventory, arguments.checks, _other_files(arguments))
+        inputs.keep(arguments.inventory, arguments.checks, other_files(arguments))
         inputs.keep_outputs(arguments.program_outputs)
         write_begun(folder.path, Begun(tuple(sys.argv[1:]), str(Path.cwd()), __version__))
-    tail, findings, befallen = ConsoleTail(), Findings(), Befallen()
-    for reader in (tail, findings, befallen):
-        log.subscribe(reader)
-    verbosity = -1 if arguments.quiet or (arguments.json and not arguments.verbose) else arguments.verbose
-    view = SoakView(sys.stderr if arguments.json else sys.stdout, verbosity=verbosity)
-    log.subscribe(view)
-    signals.abandon = view.abandon
-    escort = begin(folder.path, sinks, arguments.ship_timeout, log, view.say)
-    keyring = Keyring(Tty.open)
+    stream, verbosity = view_options(arguments)
+    view = SoakView(stream, verbosity=verbosity)
+    escort = setup.show(view, sinks, arguments, signals)
     collect = collector(recipe, arguments.collect_timeout, folder, log)
     trouble: HarnessError | None = None
 
@@ -426,8 +286,8 @@ def _carry_out(
     with contextlib.ExitStack() as stack:
         stack.enter_context(signals)
         stack.callback(log.close)
-        stack.callback(keyring.close)
-        file = TrialsFile(folder.path, patience=patience)
+        stack.callback(setup.keyring.close)
+        file = TrialsFile(folder.path, patience=setup.patience)
         stack.callback(file.close)
         had = stream_trials(folder.path)
         soak = Soak(
@@ -437,18 +297,10 @@ def _carry_out(
             file=file,
             had=had,
             known=known,
-            open_session=lambda target, events, scale: TargetSession(
-                target.host,
-                target.spec.stretched(scale),
-                folder=folder.target(target.host.name),
-                events=events,
-                run=folder.run,
-                secrets=log,
-                keyring=keyring,
-            ),
+            open_session=setup.open_session,
             events=log,
-            console_tail=tail,
-            findings=findings,
+            console_tail=setup.tail,
+            findings=setup.findings,
             befallen=befallen,
             cancellation=cancellation,
             repeat=repeat_command(arguments),
@@ -458,7 +310,7 @@ def _carry_out(
             on_progress=lambda: status.changed(),
         )
         status = StatusWriter(
-            folder.path, lambda: document_of(soak, ending, folder.run), cannot_write, patience=patience
+            folder.path, lambda: document_of(soak, ending, folder.run), cannot_write, patience=setup.patience
         )
         if arguments.metrics is not None:
             stack.callback(Metrics(arguments.metrics, lambda: soak.tally).close)

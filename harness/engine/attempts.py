@@ -23,6 +23,7 @@ from harness.engine.check_call import CallCounts, Returned, call_check
 from harness.engine.outcome import CheckResult, Observation, Outcome, reason_of, told_of
 from harness.engine.retry import Retry
 from harness.engine.stability import StabilityWindow, UnchangedFailure
+from harness.engine.starvation import StarvationProbe
 from harness.engine.time_account import AttemptTimer, TimeAccount
 from harness.engine.unanswered import ended_with_its_time, one_line, strength
 from harness.engine.waiting import FirstLook, Waits
@@ -41,6 +42,10 @@ T = TypeVar("T")
 KEPT_OBSERVATIONS = 3
 # A check that pays no heed to its deadline (an endless loop of its own) is given up this long after it.
 GRACE = 5.0
+STARVED_PATIENCE = 30.0
+"""Seconds for which it is not given up where it is not blocked and this machine has no CPU time for it."""
+PROBED = 1.0
+"""Seconds for which that is looked at."""
 REFUSALS = frozenset({Cause.LOGIN, Cause.PASSWORD_EXPIRED})
 # The link types a refused password once a minute: the second attempt is given the first one's answer.
 REFUSALS_BELIEVED = 2
@@ -77,7 +82,7 @@ class CheckRun:
 
     __slots__ = (
         "_admitted", "_attempts", "_capture", "_check", "_clock", "_counts", "_cut_off", "_diagnosis", "_died",
-        "_error_type", "_events", "_first_look", "_is_last", "_is_outlier", "_jitter", "_limit", "_looked", "_lost",
+        "_error_type", "_events", "_first_look", "_is_last", "_jitter", "_limit", "_looked", "_lost",
         "_make_target", "_misconfigured", "_observations", "_observed", "_output", "_pause", "_pool", "_refusals",
         "_retry", "_seen", "_settings", "_short_since", "_strength", "_strongest", "_target_name", "_time",
         "_transport", "_unchanged", "_unreached", "_verdict", "_waits", "_warnings", "_window",
@@ -125,7 +130,6 @@ class CheckRun:
         self._limit = limit
         self._time = TimeAccount(settings)
         self._is_last = False
-        self._is_outlier = False
         self._cut_off = False
         self._observations: tuple[Observation, ...] = ()
         # The last attempt that saw the target, where in the check that was, and its diagnosis.
@@ -236,14 +240,14 @@ class CheckRun:
     # -- what tenacity asks ----------------------------------------------------------------------------------
 
     def over(self) -> bool:
-        """Whether there is no further attempt: the last one began at the end of the budget, or took it beyond; or the
-        run's own time ends before the next one. One that took much longer than those before it, and so took the place
-        of another one, is made up for."""
+        """Whether there is no further attempt: the last one began at the end of the budget or after it, so that a state
+        that was reached within the budget was seen; or none has observed anything by then; or the run's own time ends
+        before the next one."""
         if self._pause >= self._limit.remaining():
             return True
         if self._short_since is not None:
             return False
-        return self._is_last or (self._time.is_over and not self._is_outlier)
+        return self._is_last or (self._time.is_over and self._seen is None)
 
     def pause(self) -> float:
         """Seconds until the next attempt. The last one begins when the budget ends."""
@@ -275,7 +279,6 @@ class CheckRun:
         self._looked = self._time.charge_attempt(timer, asked, handled, is_short=is_short)
         if not is_short:
             self._short_since = None
-        self._is_outlier = self._seen is not None and self._time.is_outlier(self._looked)
         self._lost += outcome is Outcome.UNREACHABLE
         whole, seen = seen, shortened(seen)
         observation = Observation(self._attempts, self._time.spent, outcome, seen)
@@ -333,7 +336,8 @@ class CheckRun:
 
         def left() -> float:
             if timer.deadline is not None:
-                return timer.deadline.end + GRACE - self._clock.monotonic()
+                # The rest of its grace is waited for while it is probed.
+                return timer.deadline.end + GRACE - min(GRACE, PROBED) - self._clock.monotonic()
             # It has no thread yet: that is not the target's time, but it must end at some time.
             end = min(asked + patience, self._limit.end + GRACE) - self._clock.monotonic()
             return min(end, timer.seconds + GRACE)
@@ -350,7 +354,7 @@ class CheckRun:
         condition = None if self._admitted else self._check.when
         self._capture = Capture()
         call = self._pool.submit(call_check, self._check.function, begin, timer, condition, failed, self._capture)
-        if not await self._waits.call(call, left):
+        if not await self._waits.call(call, left) and not await self._is_late_only(call, timer):
             self._limit.cancellation.check()
             if timer.began is None:
                 call.cancel()
@@ -379,6 +383,23 @@ class CheckRun:
                 returned.error.__traceback__ = None
         self._observed = returned.observed
         return Outcome.PASSED, returned.seen, False, ""
+
+    async def _is_late_only(self, call: Future[Returned], timer: AttemptTimer) -> bool:
+        """Whether a call that should have returned does so after all: within its grace, or as long as this machine has
+        no CPU time for it, within bounds."""
+        if timer.deadline is None:
+            return False
+        now = self._clock.monotonic
+        until = timer.deadline.end + GRACE
+        end = until + STARVED_PATIENCE
+        while not self._limit.cancellation.cancelled:
+            probe = StarvationProbe(timer.thread)
+            if await self._waits.call(call, lambda until=until: until - now()):  # type: ignore[misc]
+                return True
+            if now() >= end or not probe.is_starved:
+                return call.done()
+            until = now() + min(GRACE, PROBED)
+        return call.done()
 
     def _judge(self, error: BaseException, timer: AttemptTimer) -> tuple[Outcome, str, bool, str]:
         """What an exception of the check says."""

@@ -7,6 +7,7 @@ between them. What passes beside that is a delay, kept by its cause, and never p
 from __future__ import annotations
 
 import math
+import threading
 
 from harness.api.check import Settings
 from harness.clock import Clock
@@ -19,17 +20,13 @@ LIKE_BEFORE = 2.0
 the end of the budget: a target that answered before may be as busy as this machine is. One that has never answered gets
 nothing beyond the budget."""
 LIKE_BEFORE_SECONDS = 3.0
-OUTLIER = 1.5
-"""An attempt is an outlier that took so many times as long as the longest one before it, and half a second: the target,
-or this machine, was busy with something else."""
-OUTLIER_SECONDS = 0.5
 _ROUNDING = 1e-6
 
 
 class AttemptTimer:
     """The times of one attempt. Its deadline is made on the worker thread: waiting for one is not the target's time."""
 
-    __slots__ = ("_limit", "allowance", "began", "clock", "deadline", "ended", "seconds")
+    __slots__ = ("_limit", "allowance", "began", "clock", "deadline", "ended", "seconds", "thread")
 
     def __init__(self, clock: Clock, limit: Deadline, seconds: float) -> None:
         """`limit` is the end of the run and of the target's time, `seconds` what the attempt has."""
@@ -40,10 +37,13 @@ class AttemptTimer:
         self.ended: float | None = None
         self.deadline: Deadline | None = None
         self.allowance: Allowance | None = None
+        self.thread = 0
+        """The worker thread, by the number that the system knows it by."""
 
     def begin(self) -> Deadline:
         """Start the attempt's time, and return its deadline; on the worker thread."""
         self.began = self.clock.monotonic()
+        self.thread = threading.get_native_id()
         hard = math.inf if self._limit.at == math.inf else self._limit.end
         self.allowance = Allowance(self.clock, hard)
         at = min(self.began + self.seconds, hard)
@@ -87,10 +87,6 @@ class TimeAccount:
             return settings.attempt_timeout
         least = LIKE_BEFORE * self.longest + LIKE_BEFORE_SECONDS if has_observed else SHORTEST_ATTEMPT
         return min(settings.attempt_timeout, max(settings.budget - self.spent, least))
-
-    def is_outlier(self, seconds: float) -> bool:
-        """Whether an attempt of so many seconds took much longer than those before it that observed something."""
-        return seconds > OUTLIER * self.longest + OUTLIER_SECONDS
 
     def charge_attempt(self, timer: AttemptTimer, asked: float, handled: float, *, is_short: bool) -> float:
         """Add an attempt that was `asked` for and whose result was `handled` at these times. Where it `is_short` of

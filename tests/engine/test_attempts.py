@@ -167,31 +167,38 @@ def test_a_target_that_stays_away_is_unreachable_and_not_failed() -> None:
     window=st.floats(0, 20),
 )
 @settings(deadline=None, max_examples=150)
-def test_no_attempt_starts_after_the_deadline(
+def test_the_last_attempt_begins_at_the_end_of_the_budget(
     budget: float, interval: float, cost: float, calls: int, window: float
 ) -> None:
     result, _, starts = carry(after(calls, NotYet("no")), cost=cost, budget=budget, interval=interval, window=window)
-    assert all(start <= budget + 1e-6 for start in starts)  # the fake clock rounds
+    assert all(start <= budget + 1e-6 for start in starts[:-1])  # the fake clock rounds
+    if starts[-1] > budget + 1e-6:
+        assert starts[-1] == pytest.approx(starts[-2] + cost), "at once, since the one before took it beyond the end"
+    if result.outcome is Outcome.FAILED:
+        assert starts[-1] >= budget - 1e-6
     assert result.attempts == len(starts) >= 1
     if result.outcome is Outcome.PASSED:
         assert result.attempts > calls
 
 
-def test_an_attempt_that_a_busy_machine_held_up_is_made_up_for() -> None:
-    result, _, _ = carry(after(2, NotYet("no")), cost=iter([2.0, 6.0, 2.0]), budget=8.0)
-    assert (result.outcome, result.attempts) == (Outcome.PASSED, 3)
+def test_a_state_that_is_reached_in_an_attempt_beyond_the_end_is_seen() -> None:
+    # On a quiet machine these attempts take 2 s each.
+    for costs in ([2.0, 6.0, 2.0], [3.5, 4.0, 2.0]):
+        result, _, _ = carry(after(2, NotYet("no")), cost=iter(costs), budget=8.0)
+        assert (result.outcome, result.attempts) == (Outcome.PASSED, 3)
 
 
-@pytest.mark.parametrize("costs", [[2.0, 6.0, 60.0, 60.0], [2.0, 3.0, 6.0, 2.0, 2.0]])
-def test_it_is_made_up_for_once(costs: list[float]) -> None:
+@pytest.mark.parametrize("costs", [[2.0, 6.0, 60.0, 60.0], [2.0, 3.0, 6.0, 2.0, 2.0], [6.0, 6.0, 6.0, 6.0]])
+def test_one_attempt_at_most_begins_after_the_budget(costs: list[float]) -> None:
     result, _, starts = carry(after(1000, NotYet("no")), cost=iter(costs), budget=8.0, attempt_timeout=1000.0)
     assert result.outcome is Outcome.FAILED
     assert len([start for start in starts if start > 8.0]) == 1
 
 
-def test_attempts_that_are_all_slow_get_no_more_than_the_budget() -> None:
-    result, _, starts = carry(after(2, NotYet("no")), cost=6.0, budget=8.0)
-    assert (result.outcome, len(starts)) == (Outcome.FAILED, 2)
+def test_a_target_that_never_answered_gets_nothing_beyond_the_budget() -> None:
+    error = TransportLost("gone", cause=Cause.LOST, transport="ssh")
+    result, _, starts = carry(after(1000, error), cost=6.0, budget=8.0)
+    assert (result.outcome, len(starts)) == (Outcome.UNREACHABLE, 2)
 
 
 def test_one_look_is_not_settled_where_there_is_a_window() -> None:

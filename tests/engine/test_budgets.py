@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import resource
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ from harness.target.target import Target
 from harness.transport.contract import Result
 from harness.transport.errors import Cause, Timeout, TransportLost
 from tests.engine.test_scheduler import Trial, a_check, fine
+from tests.patience import scaled
 
 
 class World:
@@ -520,6 +522,7 @@ def test_an_endless_loop_of_python_in_one_check_changes_no_verdict_of_others(
         return "fine"
 
     monkeypatch.setattr("harness.engine.attempts.GRACE", 1.0)
+    monkeypatch.setattr("harness.engine.attempts.STARVED_PATIENCE", 0.0)
     checks = [replace(brief("loops", loops), settings=Settings(budget=0.5, attempt_timeout=0.5))]
     checks += [a_check("third", third)]
     try:
@@ -529,6 +532,37 @@ def test_an_endless_loop_of_python_in_one_check_changes_no_verdict_of_others(
     verdicts = {(check.target, check.check): check.outcome for check in result.checks}
     assert verdicts.pop(("a", "loops")) is Outcome.ERROR
     assert set(verdicts.values()) == {Outcome.PASSED}, [check.message for check in result.checks]
+
+
+@pytest.mark.parametrize(("is_starved", "outcome"), [(True, Outcome.PASSED), (False, Outcome.ERROR)])
+def test_a_call_that_is_late_for_want_of_a_cpu_is_waited_for(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, is_starved: bool, outcome: Outcome
+) -> None:
+    class Probe:
+        def __init__(self, thread: int) -> None:
+            assert thread in {each.native_id for each in threading.enumerate()}
+            probed.append(thread)
+            if is_starved and len(probed) >= 3:
+                go.set()
+
+        @property
+        def is_starved(self) -> bool:
+            return is_starved
+
+    def late(_target: Target) -> str:
+        go.wait(scaled(60))
+        return "fine"
+
+    go, probed = threading.Event(), list[int]()
+    monkeypatch.setattr("harness.engine.attempts.StarvationProbe", Probe)
+    monkeypatch.setattr("harness.engine.attempts.GRACE", 0.05)
+    check = replace(brief("late", late), settings=Settings(budget=0.1, attempt_timeout=0.1))
+    try:
+        result = trial.carry("a,", check, options=Options(settle=False))
+    finally:
+        go.set()
+    assert result.checks[0].outcome is outcome, result.checks[0].message
+    assert len(probed) >= 3 if is_starved else len(probed) == 1
 
 
 def test_the_deadline_of_the_run_says_so_and_nothing_is_unreachable(trial: Trial) -> None:

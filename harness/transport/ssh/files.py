@@ -29,8 +29,9 @@ from harness.transport.ssh.connection import Connection, library_error
 from harness.transport.ssh.content import Content, Partial
 from harness.transport.ssh.files_sftp import SftpFiles
 from harness.transport.ssh.files_shell import Run, ShellFiles, refusal
-from harness.transport.ssh.pool import ChannelPool, Lease
+from harness.transport.ssh.pool import ChannelPool
 from harness.transport.ssh.sftp import POSIX_RENAME, Sftp, SftpProtocolError
+from harness.transport.ssh.turns import Lease
 
 T = TypeVar("T")
 

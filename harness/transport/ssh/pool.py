@@ -1,15 +1,13 @@
-"""A connection and its channels, shared by threads: who may open one, which shells are idle, and what
-happens when all is lost.
+"""A connection and its channels, shared by threads: it is made when it is wanted, and made anew when it was lost. Whose
+turn it is to use a channel is decided in `turns.py`.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 
 from harness.deadline import Deadline
@@ -26,16 +24,14 @@ from harness.transport.ssh.hostkeys import HostKey
 from harness.transport.ssh.keyring import Keyring
 from harness.transport.ssh.shell import AnswerReader, AnswerTooLongError, end_program, fresh_nonce, opening
 from harness.transport.ssh.spec import SshSpec
+from harness.transport.ssh.turns import MOST_PATIENCE, ChannelTurns, Lease
 
 STALE_AFTER = 1.0
 """Seconds of silence after which an idle connection is asked for a sign of life before a command is
 entrusted to it.
 """
-FIRST_PATIENCE = 0.05
-"""Seconds that a command waits for a busy shell, before it is known how long a new one takes to start."""
 _LAST_WORDS = 4096
 """Bytes that are kept of what ends a command on the target says."""
-MOST_PATIENCE = 0.5
 _SHOWN = 300
 """Bytes of what came in a shell's place that an error's message quotes."""
 CONNECT_BUDGET = 30.0
@@ -45,26 +41,9 @@ QUEUE_BUDGET = 600.0
 """Seconds that a command waits for one of the connection's channels, all of which other commands use."""
 
 
-@dataclass(slots=True)
-class Lease:
-    """The right to one channel, and the channel. For a shell: its process id, and whether it can tell
-    what commands leave behind.
-    """
-
-    connection: Connection
-    io: ChannelIO
-    pid: int = 0
-    tells: bool = False
-    used: float = 0.0
-    is_shell: bool = False
-
-
 class ChannelPool:
     """Connects when it is first asked, and again when the connection was lost. All methods may be called
     from any thread.
-
-    A further shell costs the target a process, and more time than most commands take: who finds all shells at work
-    waits for one of them for twice the time that a new one takes to start, and only then starts it.
     """
 
     def __init__(self, spec: SshSpec, *, events: Emitter, keyring: Keyring) -> None:
@@ -75,12 +54,7 @@ class ChannelPool:
         self._connecting = threading.Lock()
         self._spec: SshSpec | None = None
         self._connection: Connection | None = None
-        self._idle: list[Lease] = []
-        self._open = 0
-        self._at_work = 0
-        self._queue: deque[threading.Condition] = deque()
-        self._patience = FIRST_PATIENCE
-        self._limit = max(1, spec.max_channels)
+        self._turns = ChannelTurns(spec.max_channels)
         self._closed = False
         self.pinned = spec.host_keys
         self.unknown_host_key: HostKey | None = None
@@ -142,9 +116,7 @@ class ChannelPool:
             closed = self._closed
             if not closed:
                 self._connection = connection
-                self._idle.clear()
-                self._open = self._at_work = 0
-                self._limit = max(1, connection.spec.max_channels)
+                self._turns.begin(connection, connection.spec.max_channels)
                 self._reconnects += self.counts["connects"] > 0  # the first connection of all is none anew
                 self.counts["connects"] += 1
         if closed:
@@ -176,9 +148,7 @@ class ChannelPool:
             ours = self._connection is connection
             if ours:
                 self._connection = None
-                self._idle.clear()
-                self._open = self._at_work = 0
-                self._wake()
+                self._turns.end(connection)
         if ours:
             text = f"the SSH connection to {connection.spec.address} was lost: {why}"
             self._events.emit("ssh.lost", text, level="warning", cause=str(Cause.LOST))
@@ -189,8 +159,7 @@ class ChannelPool:
         with self._lock:
             self._closed = True
             connection, self._connection = self._connection, None
-            self._idle.clear()
-            self._wake()
+            self._turns.end()
         if connection is not None:
             connection.close()
 
@@ -274,7 +243,7 @@ class ChannelPool:
                     opened = self._open_channel(connection, until)
                 finally:
                     if opened is None:
-                        self._rest(connection)
+                        self._turns.no_shell(connection)
                 if opened is not None:
                     opened.is_shell = True
                     return self._start_shell(opened, until)
@@ -298,7 +267,7 @@ class ChannelPool:
             connection = self._connection
             return (
                 connection is not None
-                and (bool(self._idle) or self._open >= self._limit)
+                and self._turns.is_ready
                 and connection.silence() < STALE_AFTER
                 and connection.alive
             )
@@ -307,16 +276,7 @@ class ChannelPool:
         """Gives the right to a channel back; a shell that is kept serves the next command."""
         if not keep:
             lease.io.close()
-        with self._lock:
-            if self._connection is lease.connection:
-                self._at_work -= lease.is_shell
-                if keep:
-                    self._idle.append(lease)
-                    if self._queue:
-                        self._queue[0].notify()
-                else:
-                    self._open -= 1
-                    self._wake()
+        self._turns.give_back(lease, keep=keep)
 
     def end_remote(self, lease: Lease, deadline: Deadline) -> int | None:
         """Ends what runs on a lease's channel, on the target. How many processes still live; None when
@@ -362,10 +322,10 @@ class ChannelPool:
         came. For a `new` channel only where there is no other room."""
         while True:
             connection = self.connected(deadline)
-            got = self._free(connection, new)
-            if got is None:
-                with self._queued(deadline) as until:
-                    got = self._wait_for_right(connection, until, new)
+            if not new and (lease := self._turns.take_idle(connection)) is not None:
+                return connection, lease
+            with self._queued(deadline) as until:
+                got = self._turns.wait(connection, until, is_new=new)
             if got is not None:
                 return got
 
@@ -383,64 +343,6 @@ class ChannelPool:
                     hint="Fewer checks side by side (--at-once) leave each a channel.",
                 ) from None
 
-    def _free(self, connection: Connection, new: bool) -> tuple[Connection, Lease | None] | None:
-        """An idle shell, where nobody waits for one."""
-        with self._lock:
-            if self._connection is connection and self._idle and not self._queue and not new:
-                self._at_work += 1
-                return connection, self._idle.pop()
-        return None
-
-    def _wait_for_right(
-        self, connection: Connection, deadline: Deadline, new: bool
-    ) -> tuple[Connection, Lease | None] | None:
-        """The right to a channel; None where the connection is another one by now. Raises DeadlineExpired."""
-        forget = deadline.cancellation.on_cancel(self._wake)
-        patient_until = time.monotonic() + self._patience
-        turn = threading.Condition(self._lock)
-        try:
-            with self._lock:
-                self._queue.append(turn)
-                while self._connection is connection:
-                    room = self._open < self._limit
-                    if self._idle and self._queue[0] is turn and not (new and room):
-                        self._at_work += not new
-                        return connection, self._idle.pop()
-                    is_due = not new and bool(self._at_work or self._idle)
-                    patience = patient_until - time.monotonic() if is_due else 0.0
-                    if room and patience <= 0:
-                        self._open += 1
-                        self._at_work += not new
-                        return connection, None
-                    deadline.check("all channels of the connection were in use")
-                    turn.wait(min(patience, deadline.remaining()) if room else deadline.remaining())
-        finally:
-            forget()
-            with self._lock:
-                self._queue.remove(turn)
-                if self._idle and self._queue:
-                    self._queue[0].notify()
-        return None
-
-    def _rest(self, connection: Connection) -> None:
-        """No shell came of a right to one."""
-        with self._lock:
-            if self._connection is connection:
-                self._at_work -= 1
-                self._wake()
-
-    def _wake(self) -> None:
-        """Has all who wait look again."""
-        with self._lock:
-            for turn in self._queue:
-                turn.notify()
-
-    def _forgo(self, connection: Connection) -> None:
-        with self._lock:
-            if self._connection is connection:
-                self._open -= 1
-                self._wake()
-
     def _open_channel(self, connection: Connection, deadline: Deadline) -> Lease | None:
         """A channel; None when the server has no more to give while others of ours are open: wait for
         one of them.
@@ -450,13 +352,9 @@ class ChannelPool:
         try:
             io = ChannelIO(connection.open_channel(deadline), connection)
         except paramiko.ChannelException as error:
-            with self._lock:
-                if self._connection is connection and self._open > 1:
-                    # sshd's MaxSessions is lower than we thought: it is a bound, not a fault.
-                    self._open -= 1
-                    self._limit = self._open
-                    return None
-            self._forgo(connection)
+            if self._turns.lower_limit(connection):
+                return None
+            self._turns.give_back_room(connection)
             no_channel = Unavailable(
                 f"{self._given.name}: {connection.spec.address} gives no channel: {error}",
                 cause=Cause.BUSY,
@@ -468,10 +366,10 @@ class ChannelPool:
             self.drop(connection, "while a channel was opened")
             raise error from None
         except DeadlineExpired:
-            self._forgo(connection)
+            self._turns.give_back_room(connection)
             raise self._too_late("a channel was opened") from None
         except BaseException:
-            self._forgo(connection)
+            self._turns.give_back_room(connection)
             raise
         self.counts["channels"] += 1
         return Lease(connection, io)
@@ -491,7 +389,7 @@ class ChannelPool:
         with self._starting(lease, deadline, reader):
             self._execute(lease, "exec sh", deadline)
             greeting = lease.io.exchange(reader, deadline=deadline, stdin=opening(nonce))
-        self._patience = min(2 * (time.monotonic() - began), MOST_PATIENCE)
+        self._turns.patience = min(2 * (time.monotonic() - began), MOST_PATIENCE)
         lease.pid, lease.tells = greeting.number, bool(greeting.flags)
         return lease
 

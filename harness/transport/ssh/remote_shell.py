@@ -12,9 +12,10 @@ from harness.transport.errors import Cause, Unavailable
 from harness.transport.ssh import become as ssh_become
 from harness.transport.ssh.channel import ChannelClosedError, PeerSilentError
 from harness.transport.ssh.connection import library_error
-from harness.transport.ssh.pool import ChannelPool, Lease
+from harness.transport.ssh.pool import ChannelPool
 from harness.transport.ssh.shell import quote
 from harness.transport.ssh.spec import SshSpec
+from harness.transport.ssh.turns import Lease
 
 _GIVING = 5.0
 """Seconds that handing a few bytes to the connection may take."""

@@ -24,7 +24,7 @@ from harness.transport.ssh.channel import ChannelClosedError, PeerSilentError
 from harness.transport.ssh.follow import Follower
 from harness.transport.ssh.hostkeys import HostKey
 from harness.transport.ssh.keyring import Keyring
-from harness.transport.ssh.pool import ChannelPool, Lease
+from harness.transport.ssh.pool import ChannelPool
 from harness.transport.ssh.remote_shell import RemoteShell
 from harness.transport.ssh.shell import (
     ARGUMENT_LIMIT,
@@ -42,6 +42,7 @@ from harness.transport.ssh.shell import (
     request,
 )
 from harness.transport.ssh.spec import SshSpec
+from harness.transport.ssh.turns import Lease
 
 if TYPE_CHECKING:
     from harness.transport.ssh.files import Files

@@ -15,8 +15,8 @@ from harness.deadline import Cancellation, Deadline
 from harness.errors import Cancelled, UsageError
 from harness.transport.contract import Transport
 from harness.transport.errors import Timeout, TransportLost, Unavailable
-from harness.transport.ssh.pool import MOST_PATIENCE
 from harness.transport.ssh.transport import END_GRACE, SshTransport
+from harness.transport.ssh.turns import MOST_PATIENCE
 from tests.patience import patient, scaled
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ def test_a_daemon_outlives_its_command_and_the_timeouts_of_others(ssh: SshTransp
 
 def test_a_deadline_ends_the_command_and_keeps_what_it_wrote(ssh: SshTransport) -> None:
     tag = f"77{os.getpid()}"
+    ssh.run(":", deadline=soon())  # so that the time below is the command's
     began = time.monotonic()
     with pytest.raises(Timeout) as caught:
         ssh.run(
@@ -136,6 +137,7 @@ def test_a_deadline_ends_the_command_and_keeps_what_it_wrote(ssh: SshTransport) 
 
 
 def test_a_deadline_with_output_pending(ssh: SshTransport) -> None:
+    ssh.run(":", deadline=soon())
     with pytest.raises(Timeout) as caught:
         ssh.run("yes", deadline=soon(0.5))
     assert len(caught.value.stdout) > 100_000
@@ -155,7 +157,7 @@ def test_many_timeouts_leave_nothing_behind(ssh: SshTransport) -> None:
     ssh.run(":", deadline=soon())
     before = (threading.active_count(), len(os.listdir("/proc/self/fd")))
     for _ in range(int(os.environ.get("SSH_TIMEOUTS", "20"))):
-        with pytest.raises(Timeout):
+        with pytest.raises((Timeout, Unavailable)):  # a busy machine may take longer to start a shell
             ssh.run("sleep 9", deadline=soon(0.15))
     assert ssh.run("echo on", deadline=soon()).out == "on"
     assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == before
@@ -211,12 +213,12 @@ def test_many_at_once_with_stdin_and_timeouts_among_them(ssh: SshTransport) -> N
 
 def test_short_commands_share_a_shell_and_a_long_one_keeps_nobody_waiting(ssh: SshTransport) -> None:
     ssh.run(":", deadline=soon())
-    assert 0 < ssh._pool._patience <= MOST_PATIENCE, "what it takes to start a shell here was learnt"
+    assert 0 < ssh._pool._turns.patience <= MOST_PATIENCE, "what it takes to start a shell here was learnt"
     with ThreadPoolExecutor(4) as pool:
-        ssh._pool._patience = 10.0  # whatever this machine does beside
+        ssh._pool._turns.patience = 10.0  # whatever this machine does beside
         assert all(result.ok for result in pool.map(lambda _: ssh.run(":", deadline=soon()), range(40)))
         assert ssh.counts["channels"] == 1
-        ssh._pool._patience = 0.1
+        ssh._pool._turns.patience = 0.1
         long = pool.submit(ssh.run, "sleep 4", deadline=soon())
         time.sleep(0.5)
         assert ssh.run("echo other", deadline=soon()).out == "other"
@@ -230,13 +232,14 @@ def test_whatever_becomes_of_commands_no_shell_counts_as_at_work_afterwards(ssh:
 
     def run(number: int) -> None:
         stdin = b"x" if number % 3 == 0 else None
-        with contextlib.suppress(Timeout, TransportLost):
+        # On a busy machine a shell may take longer to start.
+        with contextlib.suppress(Timeout, TransportLost, Unavailable):
             ssh.run(commands[number % len(commands)], deadline=soon(1.0), stdin=stdin)
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(run, range(36)))
     assert ssh.run("echo yes", deadline=soon()).out == "yes"
-    assert ssh._pool._at_work == 0
+    assert ssh._pool._turns.at_work == 0
 
 
 def test_closing_ends_the_waits_of_others(shared_sshd: Sshd, events: Events) -> None:
