@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,18 @@ def pytest_report_header(config: pytest.Config) -> str:
     seed = config.getoption("--shuffle")
     shuffled = "" if seed is None else f", shuffled by --shuffle={seed}"
     return f"patience: deadlines are multiplied by {patience.factor():.1f} now{shuffled}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector from the tests that are being collected, and later from looking through all of them
+    again and again: they live as long as the session."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from harness.testing.pty_guest import PtyGuest
+from tests.forked import Forked
 from tests.patience import scaled
 from tests.transport.ssh.conftest import Sshd, make_sshd
 
@@ -62,7 +63,7 @@ class Place:
         (folder / "runtime").mkdir(mode=0o700)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        return Forked(
             [sys.executable, "-m", "harness", *arguments],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_RUNTIME_DIR": str(self.folder / "runtime")},

@@ -23,6 +23,7 @@ from harness.events.writer import Rotation
 from harness.report.choice import LEVELS, Choice, Targets
 from harness.report.moment import moment
 from harness.report.people import PeopleLines
+from tests import forked
 from tests.patience import scaled
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +43,7 @@ def argv(*arguments: str) -> list[str]:
 
 
 def logs(*arguments: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
+    done = forked.run(
         argv(*arguments), cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=scaled(60), check=False
     )
     assert done.returncode == code, done.stderr
@@ -478,6 +479,6 @@ def test_a_runs_record_is_turned_over_as_asked(tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [["--rotate-size", "0"], ["--rotate-keep", "big"], ["--rotate-age", "soon"]])
 def test_mistakes_in_how_a_record_is_kept(place: Path, arguments: list[str]) -> None:
     command = [sys.executable, "-m", "harness", "run", "-i", "inv.ini", "mine.py", *arguments]
-    done = subprocess.run(command, cwd=place, env=ENVIRONMENT, capture_output=True, text=True, timeout=scaled(60))
+    done = forked.run(command, cwd=place, env=ENVIRONMENT, capture_output=True, text=True, timeout=scaled(60))
     assert done.returncode == 2
     assert arguments[0] in done.stderr

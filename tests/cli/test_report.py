@@ -16,6 +16,7 @@ import pytest
 from harness.engine.outcome import CheckResult, Outcome, RunResult, TargetResult
 from harness.report.folder import create
 from harness.report.write import write_reports
+from tests import forked
 from tests.patience import scaled
 from tests.soak import planted
 from tests.soak.planted import Planted
@@ -29,7 +30,7 @@ CHECK = CheckResult(
 
 
 def harness(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return forked.run(
         [sys.executable, "-m", "harness", *arguments],
         cwd=cwd,
         env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "HOME": str(cwd), **environment},

@@ -14,6 +14,7 @@ import pytest
 
 from harness.cli import config
 from harness.errors import Source, UsageError
+from tests import forked
 from tests.patience import scaled
 from tests.ship.daemons import free_port, wait_until
 from tests.ship.receivers import HttpReceiver, Reply, serving
@@ -32,7 +33,7 @@ def environment(cwd: Path, **more: str) -> dict[str, str]:
 
 
 def harness(*arguments: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return forked.run(
         argv(*arguments),
         cwd=cwd,
         env=environment(cwd, **more),

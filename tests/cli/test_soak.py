@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked import Forked
 from tests.patience import scaled
 
 from .test_usage import ROOT, harness
@@ -110,7 +111,7 @@ def test_known_flakes_beside_the_inventory_are_taken(place: Path) -> None:
 
 def test_a_killed_soak_is_gone_on_with_and_an_interrupted_one_says_how(place: Path) -> None:
     def begin(*arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        return Forked(
             [sys.executable, "-m", "harness", *arguments], cwd=place, env={"PYTHONPATH": str(ROOT), "HOME": str(place)},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL,
         )  # fmt: skip
@@ -159,7 +160,7 @@ def test_figures_are_served_for_prometheus(place: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    soak = subprocess.Popen(
+    soak = Forked(
         [sys.executable, "-m", "harness", *SOAK, "--for", "1h", "--retries", "0", "--metrics", f"127.0.0.1:{port}"],
         cwd=place, env={"PYTHONPATH": str(ROOT), "HOME": str(place)}, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,

@@ -63,11 +63,24 @@ def _templates(request: dict[str, Any]) -> None:
 _SERVED = {"inventory": _inventory, "patterns": _patterns, "templates": _templates}
 
 
-def main() -> None:
+def _prepare() -> None:
+    """Import what the children need, Ansible's plugins too: most of the time of a child went into reading the YAML file
+    of all names of `ansible.builtin`, and the documentation of the plugins, which are the same for each."""
     import ansible.cli.inventory
     import ansible.template
     import ansible.vars.manager  # noqa: F401 - imported for the children
+    from ansible import constants
+    from ansible.plugins.loader import cache_loader, init_plugin_loader, inventory_loader, vars_loader
 
+    init_plugin_loader()  # a child's own call of it does nothing then
+    for name in constants.INVENTORY_ENABLED:
+        inventory_loader.get(name)
+    vars_loader.get("host_group_vars")
+    cache_loader.get("memory")
+
+
+def main() -> None:
+    _prepare()
     channel = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         request = json.loads(line)

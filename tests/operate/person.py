@@ -11,10 +11,12 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests import forked
+from tests.forked import Forked
 from tests.patience import scaled
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +37,10 @@ def harness(folder: Path, *arguments: str, **options: Any) -> subprocess.Complet
     options["timeout"] = scaled(options["timeout"])
     if "input" in options:
         del options["stdin"]
-    return subprocess.run(
+    start: Callable[..., subprocess.CompletedProcess[bytes]] = forked.run
+    if "preexec_fn" in options:
+        start = subprocess.run
+    return start(
         [sys.executable, "-m", "harness", *arguments],
         cwd=folder,
         env=environment(folder),
@@ -63,18 +68,14 @@ class Person:
         self._gone = False
         slave = self.slave
 
-        def attach() -> None:
-            os.setsid()
-            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-
-        self.process = subprocess.Popen(
+        self.process = Forked(
             [sys.executable, "-m", "harness", *arguments],
             cwd=folder,
             env={**environment(folder), **(env or {})},
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            preexec_fn=attach,  # a session and its terminal can be set up nowhere else
+            controlling_terminal=True,
         )
 
     def resize(self, rows: int, columns: int) -> None:

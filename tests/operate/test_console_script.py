@@ -16,6 +16,7 @@ import pytest
 
 from harness.testing.pty_guest import PtyGuest
 from tests.operate.person import Person, close, environment, harness
+from tests.patience import scaled
 
 CONSOLE = ("console", "-i", "inv.ini", "board")
 LINES = b"""# what is up
@@ -78,7 +79,9 @@ def test_only_what_the_commands_wrote(board: PtyGuest, tmp_path: Path) -> None:
 def test_a_command_that_does_not_end_in_time_has_failed_and_the_next_one_is_run(
     board: PtyGuest, tmp_path: Path
 ) -> None:
-    done = harness(tmp_path, *CONSOLE, "--json", "--timeout", "8s", input=b"echo begun; sleep 100\necho next\n")
+    done = harness(
+        tmp_path, *CONSOLE, "--json", "--timeout", f"{scaled(4):.0f}s", input=b"echo begun; sleep 100\necho next\n"
+    )
     assert done.returncode == 1
     slow, following = answers(done)
     assert slow["exit_status"] is None

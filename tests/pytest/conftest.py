@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from harness.testing.pty_guest import PtyGuest
+from tests.forked import Forked
 from tests.patience import scaled
 from tests.transport.ssh.conftest import Sshd, make_sshd
 
@@ -59,8 +60,9 @@ class Place:
         path.write_text(text)
         return path
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    def start(self, *arguments: str, program: type[subprocess.Popen[str]] = Forked) -> subprocess.Popen[str]:
+        """Start pytest; with `program=subprocess.Popen` nothing is imported before."""
+        return program(
             [sys.executable, "-m", "pytest", *arguments],
             cwd=self.folder,
             env=self.environment,

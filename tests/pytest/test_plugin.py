@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -489,7 +490,7 @@ def test_without_an_inventory_it_does_nothing(place: Place) -> None:
         "    assert ours == {'api', 'errors', 'pytest'}\n"
         "    assert [n for n in sys.modules if n.startswith('harness.pytest.')] == ['harness.pytest.plugin']\n",
     )
-    assert place.finish(place.start("-W", "error", "--strict-markers")) == 0, place.output
+    assert place.finish(place.start("-W", "error", "--strict-markers", program=subprocess.Popen)) == 0, place.output
     assert "harness:" not in place.output
     assert not (place.folder / "logs").exists()
     place.write("test_target.py", "def test_it(target): ...\n")

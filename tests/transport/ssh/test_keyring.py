@@ -103,6 +103,9 @@ def locked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """A key under the passphrase. `pem` is an RSA key in the older form."""
     path = tmp_path_factory.mktemp("locked") / "key"
     kind = ["-t", "rsa", "-m", "PEM"] if request.param == "pem" else ["-t", request.param]
+    if "rsa" in kind:
+        kind += ["-b", "2048"]  # a larger one takes a second to make
+    kind += ["-a", "2"]  # rounds of the passphrase's hash: the usual 16 or more are slow on purpose
     subprocess.run(["ssh-keygen", "-q", *kind, "-N", PHRASE, "-f", str(path)], check=True)
     return path
 
