@@ -176,7 +176,6 @@ RESTORED: tuple[Fault, ...] = (
         A,
         r"authorized_keys.*(?:does not exist|missing)|no file with authorized keys",
         f"rm {KEYS}",
-        quick=True,
     ),
     Fault("keys-of-another", A, r"key that we offer is not among|authorized keys", f"echo '{OTHER_KEY}' > {KEYS}"),
     Fault("keys-empty", A, r"authorized keys.*empty", f": > {KEYS}"),
@@ -393,7 +392,6 @@ RESTORED: tuple[Fault, ...] = (
         r"login of root was refused|password",
         "echo root:another | chpasswd",
         why=None,
-        quick=True,
     ),
     # -- the kernel
     Fault(

@@ -1,4 +1,4 @@
-"""A dozen planted faults, each named by the first sentence; and healthy machines that raise no alarm."""
+"""Planted faults, each named by the first sentence; and healthy machines that raise no alarm."""
 
 from __future__ import annotations
 
