@@ -58,7 +58,7 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-RUN = ("run", "-i", "inv.ini", "mine.py", "--target-deadline", "1")
+RUN = ("run", "-i", "inv.ini", "mine.py", "--target-deadline", f"{scaled(2):.1f}")
 
 
 def test_a_finished_run(place: Path) -> None:
