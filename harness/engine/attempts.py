@@ -20,7 +20,7 @@ from harness.clock import lost_time
 from harness.deadline import Deadline
 from harness.engine.captured import Capture, shortened
 from harness.engine.check_call import CallCounts, Returned, call_check
-from harness.engine.outcome import CheckResult, Observation, Outcome, reason_of, told_of
+from harness.engine.outcome import CheckResult, Observation, Outcome, diagnosis_fields, reason_of
 from harness.engine.retry import Retry
 from harness.engine.stability import StabilityWindow, UnchangedFailure
 from harness.engine.starvation import StarvationProbe
@@ -233,7 +233,7 @@ class CheckRun:
             error_message=reason.error_message,
             error_type=reason.error_type,
             why=reason.why,
-            diagnosis=told_of(result.diagnosis),
+            diagnosis=diagnosis_fields(result.diagnosis),
         )
         return result
 

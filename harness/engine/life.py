@@ -24,7 +24,7 @@ from harness.engine.contact import FirstContact
 from harness.engine.findings.rules import FindingRules
 from harness.engine.findings.verdict import verdict, with_findings
 from harness.engine.findings.watch import Findings
-from harness.engine.outcome import GOOD, CheckResult, Outcome, TargetResult, reason_of, told_of
+from harness.engine.outcome import GOOD, CheckResult, Outcome, TargetResult, diagnosis_fields, reason_of
 from harness.engine.plan import Options, number, scale_for
 from harness.engine.retry import Retry
 from harness.engine.waiting import FirstLook, Signals, Waiter
@@ -494,7 +494,7 @@ def tell(result: CheckResult, events: Emitter) -> None:
         error_message=reason.error_message,
         error_type=reason.error_type,
         why=reason.why,
-        diagnosis=told_of(result.diagnosis),
+        diagnosis=diagnosis_fields(result.diagnosis),
     )
 
 

@@ -188,7 +188,7 @@ def plain(result: RunResult) -> dict[str, Any]:
     return document
 
 
-def told_of(diagnosis: dict[str, Any] | None) -> dict[str, Any] | None:
+def diagnosis_fields(diagnosis: dict[str, Any] | None) -> dict[str, Any] | None:
     """Return a diagnosis as `check.end` has it: the first cause with its evidence, and the names of the others."""
     if not diagnosis or not diagnosis["causes"]:
         return None

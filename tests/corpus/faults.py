@@ -63,7 +63,7 @@ RESTORED: tuple[Fault, ...] = (
     ),
     Fault("sshd-port-taken", S, r"Address already in use|perl", f"{LISTENER}; systemctl start ssh"),
     Fault("other-program-on-the-port", S, r"perl|HTTP/1\.0 400 Bad Request", LISTENER),
-    Fault("sshd-other-port", S, r"port 2222", sshd("Port 2222"), quick=True),
+    Fault("sshd-other-port", S, r"port 2222", sshd("Port 2222")),
     Fault("sshd-loopback-only", S, r"127\.0\.0\.1", sshd("ListenAddress 127.0.0.1")),
     Fault("sshd-permit-root-login", S, r"PermitRootLogin|ROOT LOGIN REFUSED", sshd("PermitRootLogin no")),
     Fault("sshd-allow-users", S, r"AllowUsers", sshd("AllowUsers alice")),
