@@ -70,6 +70,7 @@ def parse_answer(text: str, *, over: str, log_since: float = math.inf) -> Machin
         log=log,
         log_complaint=log_complaint,
         units=_units(parts.get("units", "")),
+        unit_log=_lines(parts.get("unit_log", "")),
         system_state=parts.get("system", "").strip(),
         listeners=listeners,
         interfaces=_interfaces(parts),

@@ -174,6 +174,8 @@ class MachineState:
     log: tuple[LogLine, ...] = ()
     log_complaint: str = ""
     units: tuple[UnitSeen, ...] = ()
+    unit_log: tuple[str, ...] = ()
+    """What the last start of a unit of sshd's that has failed wrote to the journal, the newest line last."""
     system_state: str = ""
     listeners: tuple[TcpListener, ...] = ()
     interfaces: tuple[Interface, ...] = ()

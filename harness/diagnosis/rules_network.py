@@ -14,7 +14,7 @@ from harness.diagnosis.rules import (
     Found,
     StateRule,
 )
-from harness.diagnosis.text import listed, quoted
+from harness.diagnosis.text import gravest, listed, quoted
 from harness.transport.errors import Contact
 
 SSH_PROGRAMS = frozenset(("sshd", "systemd", "dropbear", "tinysshd", "sshd-listener", "init", "inetd", "xinetd", "lxd"))
@@ -177,15 +177,18 @@ def unit_not_up(evidence: Evidence, seen: TransportObservation) -> Found | None:
         "error": f"{worst.name} cannot be loaded",
         "bad-setting": f"{worst.name} cannot be loaded: a setting of the unit is not valid",
     }.get(worst.load)
+    state = f"LoadState={worst.load}, ActiveState={worst.active}"
     if words is None and worst.active == "failed":
         words = f"{worst.name} has failed (Result={worst.result or 'unknown'})"
+        if machine.unit_log:
+            return Found(f"{words}; it said: {quoted(gravest(machine.unit_log))}", Certainty.SHOWN, (state,))
     elif words is None and worst.active in ("activating", "reloading", "deactivating"):
         words = f"{worst.name} is {worst.active} ({worst.sub})"
     elif words is None and machine.system_state in ("initializing", "starting"):
         words = f"the boot is not finished: {worst.name} has not been started yet"
     elif words is None:
         words = f"{worst.name} does not run: it is {worst.active} ({worst.sub})"
-    return Found(words, Certainty.SHOWN, (f"LoadState={worst.load}, ActiveState={worst.active}",))
+    return Found(words, Certainty.SHOWN, (state,))
 
 
 def stopped_process(evidence: Evidence, seen: TransportObservation) -> Found | None:

@@ -69,6 +69,12 @@ _UNITS = r"""
 if [ -d /run/systemd/system ]; then
 s system; t 5 systemctl show -p SystemState --value
 s units; t 5 systemctl show -p Id,LoadState,ActiveState,SubState,Result -- @UNITS@ | c 4000
+h journalctl && for i in @UNITS@; do
+[ "$(t 5 systemctl show -p ActiveState --value -- "$i")" = failed ] || continue
+i=$(t 5 systemctl show -p InvocationID --value -- "$i")
+[ -n "$i" ] || continue
+s unit_log; t 8 journalctl -b -q --no-pager -o cat -n 10 "_SYSTEMD_INVOCATION_ID=$i" 2>/dev/null | c 4000
+done
 fi
 """
 _LOG = r"""

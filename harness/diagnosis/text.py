@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 LONGEST_QUOTE = 200
 """Characters of one quotation."""
 
@@ -14,6 +16,19 @@ def one_line(text: str, longest: int = LONGEST_QUOTE) -> str:
         each if each.isprintable() else each.encode("unicode_escape", "backslashreplace").decode() for each in text
     )
     return escaped if len(escaped) <= longest else escaped[: longest - 1] + "…"
+
+
+_GRAVE = re.compile(
+    r"\b(?:error|fatal|failed|failure|cannot|can't|could not|unable|denied|refused|invalid|bad|no such|not found"
+    r"|missing|unsupported|terminating|exiting)\b",
+    re.IGNORECASE,
+)
+
+
+def gravest(lines: tuple[str, ...]) -> str:
+    """Return the first line that reports an error, else the last one. What follows an error is mostly its
+    consequence."""
+    return next((line for line in lines if _GRAVE.search(line)), lines[-1])
 
 
 def quoted(text: str, longest: int = LONGEST_QUOTE) -> str:
