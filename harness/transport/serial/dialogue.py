@@ -37,6 +37,7 @@ _MISSING_SHARE = 0.5  # of a stream's lines; where more are missing, shorter one
 _HURT = 4  # questions in a row whose answer is damaged, after which shorter lines are asked for
 _UNDECODABLE = 6  # times that all lines are there and do not hold as a whole
 _SHORTEST_SCRIPT = 16  # characters of a list of lines
+_HELD = 0.1  # seconds that something holds a command's output open, after which it is not waited for
 _QUIET = 0.03  # seconds without a byte: what we cause to be written in the middle of a burst would hit our own lines
 
 
@@ -134,7 +135,8 @@ class Dialogue:
         self._lines_at = now
         self._damage_seen = 0
         self._refusals_seen = 0
-        self._drains = 0
+        self._held_since: float | None = None  # when its output was first said to be held open
+        self._given_up = False  # who holds it is not waited for any more
         self._reading = 0  # the number of the request to read lines that is not answered yet
         self._reading_at = now  # when that one was typed
         self._slow_reads = 0  # how much longer such an answer is waited for, because earlier ones were only slow
@@ -333,21 +335,23 @@ class Dialogue:
     def _take_state(self, state: str) -> None:
         """Read a state: ``*`` runs, ``*a`` answers, ``*s`` ended (a child holds its output), ``*x`` nobody runs."""
         self._ended = self._ended or state in ("*a", "*s")
-        if state == "*s":
-            self._drains += 1
-            if self._drains == 1:
-                self._interval = 0.1
-                self._next_poll = 0.0
-        elif state != "*x":
-            self._drains = 0
         if state == "*x":
-            self._drains = 2
+            self._given_up = True
+        elif state != "*s":
+            self._held_since = None
+        elif self._held_since is None:
+            self._held_since = self.answered_at
+            self._interval = 0.1
+            self._next_poll = 0.0
+        elif self.answered_at - self._held_since >= _HELD:
+            # Said at two moments: a question that was typed twice is answered twice at one.
+            self._given_up = True
 
     # -- asking ------------------------------------------------------------------------------------------------
 
     def _poll(self, exchange: Exchange, now: float, heard: float, *, sign: bool) -> Send | Wait:
-        if self._drains >= 2:
-            self._drains = 0
+        if self._given_up:
+            self._given_up, self._held_since = False, None
             return self._ask("F", now)
         quiet = now - heard
         due = self._next_poll

@@ -818,9 +818,33 @@ h_hello="Nhello:$$:${h_that:-?}:${h_note:-?}:$h_mode:$h_job_control:$h_has_fdinf
 h_self=@HELLO@;
 h_say $h_self "$h_hello";
 
+# h_has_drained: whether who carries the output of the latest command has no more to read, as far as that is known. A
+# `cat` that has something to read is not asleep, though a busy machine may let it wait; a stopped one reads later.
+# Without pipes of ours they are children of the process that is to answer, and theirs; the command's own have another
+# parent by then. Changes h_this, h_that, h_first, h_second.
+h_has_drained() {
+    h_first=$h_carriers;
+    [ "$h_out" = "${h_folder}x$h_set" ] || {
+        h_first=;
+        read -r h_first <"/proc/$h_pid/task/$h_pid/children";
+        for h_this in $h_first; do
+            h_second=;
+            read -r h_second <"/proc/$h_this/task/$h_this/children";
+            h_first="$h_first $h_second";
+        done;
+    };
+    for h_this in $h_first; do
+        h_that=;
+        read -r h_that <"/proc/$h_this/stat" || continue;
+        case ${h_that##*\) } in
+            [RDTt]*) return 1;;
+        esac;
+    done;
+};
+
 # h_say_state: how the command stands that has the nonce h_nonce. `S-`: it was never run. `S*`: it runs. `S*s`: it has
 # ended, and something holds its output open. `S*a`: it is being answered. `S*x`: its process is gone and left no answer.
-# Where there is an answer, it is said again. Changes h_this, h_that.
+# Where there is an answer, it is said again. Changes h_this, h_that, h_first, h_second.
 h_say_state() {
     if [ "$h_nonce" != "$h_asked" ]; then
         h_say $h_nonce S-;
@@ -841,7 +865,7 @@ h_say_state() {
         h_say $h_nonce 'S*x';
     elif [ -e "${h_folder}a$h_run" ]; then
         h_say $h_nonce 'S*a';
-    elif [ -e "${h_folder}s$h_run" ]; then
+    elif [ -e "${h_folder}s$h_run" ] && h_has_drained; then
         h_say $h_nonce 'S*s';
     else
         h_say $h_nonce 'S*';

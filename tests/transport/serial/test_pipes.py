@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -147,6 +148,72 @@ def test_what_was_carried_by_who_was_killed_is_not_believed(
         with pytest.raises(Damaged, match="part of the output is lost"):
             transport.run(killing, deadline=within())
         is_right(transport, own, "both", 2, within(60))
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("sh", ["dash", "bash", "busybox", "zsh"])
+def test_a_carrier_that_gets_no_processor_for_a_while_is_waited_for(
+    bench: Any, within: Within, tmp_path: Path, own: Path, sh: str, which: int
+) -> None:
+    """The command has ended long before its output has been carried; nothing else holds the output open."""
+    transport = shell(bench, tmp_path, sh)
+    is_right(transport, own, "short", 1, within())
+    victim = sorted(carriers(transport))[which]
+    goes_on = threading.Timer(1.5, os.kill, (victim, signal.SIGCONT))
+    goes_on.start()
+    try:
+        result = transport.run(f"kill -STOP {victim}; {own} short 2", deadline=within())
+    finally:
+        goes_on.join()
+    assert (result.stdout, result.stderr, result.exit_status) == (*EXPECTED["short"](2), 2)
+    is_right(transport, own, "both", 3, within(60))
+
+
+@pytest.mark.parametrize("sh", ["dash", "bash", "busybox"])
+def test_what_carries_without_named_pipes_is_waited_for_as_well(
+    bench: Any, within: Within, tmp_path: Path, own: Path, sh: str
+) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name, program in [("sh", sh), *((tool, tool) for tool in ("cat", "mkdir", "rm", "sleep", "stty", "base64"))]:
+        (tools / name).symlink_to(shutil.which(program) or "")
+    transport = bench.shell(shutil.which("bash"), "--norc", "-i", env={"PATH": str(tools)})
+    is_right(transport, own, "short", 1, within())
+    ready, go = tmp_path / "ready", tmp_path / "go"
+
+    def stop_for_a_while() -> None:
+        until = time.monotonic() + scaled(20)
+        while not ready.exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        victims = _cats_started_in(tools)
+        for victim in victims:
+            os.kill(victim, signal.SIGSTOP)
+        go.touch()
+        time.sleep(1.5)
+        for victim in victims:
+            os.kill(victim, signal.SIGCONT)
+
+    stops = threading.Thread(target=stop_for_a_while)
+    stops.start()
+    try:
+        command = f": >{ready}; while [ ! -e {go} ]; do sleep 0.05; done; {own} short 2"
+        result = transport.run(command, deadline=within())
+    finally:
+        stops.join()
+    assert (result.stdout, result.stderr, result.exit_status) == (*EXPECTED["short"](2), 2)
+
+
+def _cats_started_in(tools: Path) -> list[int]:
+    """The processes `cat` whose environment is that of the test's own guest."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command, environment = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
+        except OSError:
+            continue
+        if command == b"cat\0" and f"PATH={tools}\0".encode() in environment:
+            found.append(int(folder.name))
+    return found
 
 
 def test_what_was_ended_leaves_the_pipes_as_they_were(bench: Any, within: Within, tmp_path: Path, own: Path) -> None:
