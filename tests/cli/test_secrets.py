@@ -209,5 +209,6 @@ def forms(word: str) -> set[str]:
         json.dumps(word)[1:-1],
         json.dumps(word, ensure_ascii=False)[1:-1],
         repr(word)[1:-1],
-        *packed,
+        # Four characters also stand in an event's id by chance.
+        *(form for form in packed if len(form) >= 8),
     }
