@@ -49,6 +49,7 @@ _BURST = 4.0
 # takes as long as any other answer of the machine, so the longest of those that were measured counts that many times.
 _ECHO_QUIET, _ECHO_AT_MOST, _ECHO_SPARE = 0.08, 5.0, 4
 _ECHO_MACHINE = 0.4  # seconds, at most, that count of what the machine took from the name to the password's prompt
+_ECHO_SHARE = 1 / 16  # of the time that is left, at most
 _ECHO_DOUBT, _ECHO_DOUBT_LONGEST, _ECHO_DOUBT_SPARE = 0.7, 1.5, 20  # the same in doubt
 _TURNS_DOWN_AGAIN = 4  # times that a refusal is looked at, where others write login prompts all the while
 _LATE_LOGINS = 3  # logins that the machine may end before they are through
@@ -248,7 +249,7 @@ class Login:
         if prompt is Prompt.PASSWORD and self._names:
             return prompt if self._is_password_read(deadline) else Prompt.OTHER
         if prompt is Prompt.NEW_PASSWORD and not echo_is_off(
-            self._console, self._reader, deadline, wait=self._echo_wait()
+            self._console, self._reader, deadline, wait=self._echo_wait(deadline)
         ):
             return Prompt.OTHER
         return prompt
@@ -260,7 +261,7 @@ class Login:
             self._reader.wait_for_more(self._reader.total, end, at_most=_SLICE)
         if self._classify() is not Prompt.PASSWORD:
             return False
-        while not echo_is_off(self._console, self._reader, deadline, wait=self._echo_wait()):
+        while not echo_is_off(self._console, self._reader, deadline, wait=self._echo_wait(deadline)):
             if end.expired or self._passwords:
                 return False
             deadline.sleep(0.2)
@@ -269,19 +270,22 @@ class Login:
     def _is_name_echoed(self) -> bool:
         return self._who.user.encode() in strip_ansi(self._reader.since(self._place))
 
-    def _echo_wait(self) -> float:
+    def _echo_wait(self, deadline: Deadline) -> float:
+        """Return the seconds that an echo is given: by what was measured, but little of the time that is left. A getty
+        that takes long to start says less of the terminal, whose echo needs no process."""
         took = max(self._console.timing.latency, self._echo_took)
         if self._doubt:
             least = max(_ECHO_DOUBT, min(_ECHO_DOUBT_LONGEST, _ECHO_DOUBT_SPARE * took))
         else:
             least = max(_ECHO_QUIET, min(_ECHO_MACHINE, self._prompt_took))
-        return self._console.timing.window(max(least, _ECHO_SPARE * took))
+        wanted = self._console.timing.window(max(least, _ECHO_SPARE * took))
+        return min(wanted, max(_ECHO_DOUBT_LONGEST, deadline.remaining() * _ECHO_SHARE))
 
     def _ask_again(self, deadline: Deadline) -> None:
         """Types a newline, and has only what was written after it for an answer."""
         self._ended_by = self._words() or self._ended_by
         echo = await_echo(
-            self._console, self._reader, deadline, quiet=max(1.0, self._echo_wait()), at_most=_ECHO_AT_MOST
+            self._console, self._reader, deadline, quiet=max(1.0, self._echo_wait(deadline)), at_most=_ECHO_AT_MOST
         )
         if echo is not None:
             self._echo_took = max(self._echo_took, echo[1])
@@ -428,7 +432,7 @@ class Login:
                 f"{what}: the console asks for root's password for maintenance, and refuses the one that is given",
                 "check serial_password (or ansible_password) in the inventory",
             )
-        elif not echo_is_off(self._console, self._reader, deadline, wait=self._echo_wait()):
+        elif not echo_is_off(self._console, self._reader, deadline, wait=self._echo_wait(deadline)):
             deadline.sleep(0.2)
             return False
         else:
