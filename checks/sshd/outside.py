@@ -20,7 +20,7 @@ WEAK_KEX = frozenset(
 )
 WEAK_HOST_KEYS = frozenset({"ssh-dss", "ssh-rsa"})
 SLOW_GREETING = 3.0
-"""Seconds after which a server that identifies itself is told to be slow."""
+"""Seconds after which a server that identifies itself is reported as slow."""
 MARKERS = ("ext-info-s", "kex-strict-s-v00@openssh.com")
 
 
@@ -36,7 +36,7 @@ def _ask(target: Target, question: Callable[[], T]) -> T:
 def tcp_answers(target: Target) -> str:
     """The port accepts connections, and an SSH server identifies itself there."""
     words = _ask(target, target.ssh.connect)
-    # The time is told where it is long, and then coarsely: it must not make two equal observations differ.
+    # The time is reported where it is long, and then coarsely: it must not make two equal observations differ.
     late = f", and the server took {words.greeted:.0f} s to identify itself" if words.greeted >= SLOW_GREETING else ""
     return f"{target.ssh} accepts connections{late}"
 

@@ -1,4 +1,4 @@
-"""`harness soak --resume`: what a soak goes on with, which is what it began with."""
+"""`harness soak --resume`: the arguments of the soak that is resumed."""
 
 from __future__ import annotations
 

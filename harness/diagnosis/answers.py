@@ -57,7 +57,7 @@ def parse_answer(text: str, *, over: str, log_since: float = math.inf) -> Machin
         known.add("filter")
     uid = _number(parts.get("who", ""))
     if uid not in (None, 0):
-        known.discard("filter")  # only root is told the rules
+        known.discard("filter")  # only root may list the rules
     if "ifconfig" in parts:
         known.add("addresses")
     total, free = _memory(parts.get("memory", ""))
@@ -223,7 +223,7 @@ _CONDITIONS = re.compile(
 
 
 def parse_nft(text: str) -> tuple[FilterRule, ...]:
-    """Return the rules and policies of `nft list ruleset` that drop or reject, of chains that packets come to."""
+    """Return the rules and policies of `nft list ruleset` that drop or reject, of the chains that packets pass."""
     rules: dict[str, list[str]] = {}
     hooks: dict[str, str] = {}
     policies: dict[str, str] = {}

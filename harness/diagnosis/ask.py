@@ -72,7 +72,7 @@ def diagnose_ssh(
     console: Callable[[], Sequence[str]] = lambda: (),
     qmp: str = "",
 ) -> Diagnosis:
-    """Return why SSH does not serve, where an attempt of ours has just ended with `error`.
+    """Return why SSH does not serve, where an attempt has just ended with `error`.
 
     The machine is asked over each other transport in turn (of `transports`, where they are given), until one answers.
     `took` is how long ago the attempt began, in seconds: only what the machine has logged since then counts. `console`
@@ -129,7 +129,8 @@ def ask_machine(target: Target, transport: str, *, user: str, began: float, blob
 
 def offered_keys(spec: SshSpec) -> tuple[str, ...]:
     """Return the public keys that a login with this spec offers, in base64, as far as they are known without asking
-    anybody. None where the agent, or keys by default, are offered too: then ours cannot be told from their absence."""
+    anybody. None where the agent, or keys by default, are offered too: then it is not known which
+    keys were offered."""
     if spec.use_agent or (spec.default_keys and not spec.key_files):
         return ()
     from harness.transport.ssh.auth import parse_key

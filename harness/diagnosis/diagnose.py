@@ -62,7 +62,7 @@ class Diagnosis:
 
     @property
     def first(self) -> RankedCause | None:
-        """The cause that is told first; None where there is nothing wrong."""
+        """The cause to report first; None where there is nothing wrong."""
         return self.causes[0] if self.causes else None
 
     @property
@@ -147,7 +147,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         if same is None:
             found[cause.name] = cause
             continue
-        # Two rows that name the same thing: the more certain one is told, with the evidence of both.
+        # Two rows that name the same thing: the more certain one is reported, with the evidence of both.
         first, other = found[same], cause
         if cause.certainty > first.certainty:
             first, other = cause, found.pop(same)
@@ -238,8 +238,8 @@ def _received(seen: TransportObservation) -> Iterator[RankedCause]:
     for rule in RECEIVED_RULES:
         match = rule.pattern.search(seen.received) if seen.contact in rule.contacts else None
         if match is not None:
-            told = f"it sent {quoted(seen.received)}"
-            yield RankedCause(rule.name, _sentence(rule, match, seen), rule.certainty, rule.lasting, (told,))
+            evidence_text = f"it sent {quoted(seen.received)}"
+            yield RankedCause(rule.name, _sentence(rule, match, seen), rule.certainty, rule.lasting, (evidence_text,))
 
 
 def _state(evidence: Evidence, seen: TransportObservation) -> Iterator[RankedCause]:

@@ -94,7 +94,7 @@ class Interface:
 @dataclass(frozen=True, slots=True)
 class FilterRule:
     """A rule, or a policy, of the packet filter that drops or rejects. `packets` counts what it met, None where it does
-    not count. `ports` are the TCP ports that it names, empty where it names none. `only` tells that it names none and
+    not count. `ports` are the TCP ports that it names, empty where it names none. `only` says that it names none and
     has other conditions, so that it need not concern a new connection to sshd. `spared` are the ports that its chain
     accepts before it."""
 

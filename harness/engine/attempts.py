@@ -474,7 +474,7 @@ class CheckRun:
         """The interval, growing with jitter; within a window, at most what is left of it."""
         if outcome is Outcome.INFRASTRUCTURE:
             return max(1.0, self._settings.interval)
-        # An attempt without an answer is no change: the next one that is answered says whether there was any.
+        # An attempt without an answer is not a change: the next one that is answered says whether there was any.
         if outcome is not Outcome.PASSED and answered:
             self._window.close(self._time.spent)
         longest = max(self._settings.interval, self._settings.interval_max)

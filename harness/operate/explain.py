@@ -50,8 +50,8 @@ class Reason:
 class Explanation:
     """Where a target stands (or the units that were named), in a sentence, and the units that this comes from.
 
-    `more` counts units that are not told one by one; `unanswered` are the named ones whose question was not collected,
-    with words.
+    `more` counts units that are not reported one by one; `unanswered` are the named ones whose question was not
+    collected, with words.
     """
 
     standing: Standing
@@ -114,7 +114,7 @@ def _named(target: Target, words: Sequence[str]) -> Explanation:
 def _everything(target: Target) -> Explanation:
     try:
         look = _patiently(target.systemd.look_at_all)
-        standing, told = judge_target(look, expected_to_fail(target.vars), lacks_ssh=lacks_ssh(target))
+        standing, summary = judge_target(look, expected_to_fail(target.vars), lacks_ssh=lacks_ssh(target))
     except Skip:
         return _services(target)
     except (NotYet, IncompleteAnswer, Timeout) as error:
@@ -133,8 +133,8 @@ def _everything(target: Target) -> Explanation:
     failed = [reason.sentence for reason in reasons if reason.standing is Standing.NEVER]
     is_masked = lacks_ssh(target) and masked_sshd(look)
     if standing is Standing.NEVER and not queued and failed and not is_masked:
-        told = "; ".join(failed)  # with the units' own last words, which the look at all does not have
-    return Explanation(standing, told, tuple(reasons), more=len(queued) + len(others) - len(reasons))
+        summary = "; ".join(failed)  # with the units' own last words, which the look at all does not have
+    return Explanation(standing, summary, tuple(reasons), more=len(queued) + len(others) - len(reasons))
 
 
 def _without_a_job(look: Look, expected: Sequence[str]) -> list[str]:

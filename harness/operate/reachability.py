@@ -56,14 +56,14 @@ class Reachability:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What a person reads: the cause first, then what it rests on, and what came of each transport."""
-        told = "; ".join(_told(each) for each in self.observations)
+        transports = "; ".join(_transport_text(each) for each in self.observations)
         if not self.diagnosis.causes:
-            return (told,)
+            return (transports,)
         lines = [line for line in self.diagnosis.lines if not line.startswith(("ssh: ", "serial: "))]
         hints = [f"to do: {one_line(each.hint, 300)}" for each in self.observations if each.hint and not each.answered]
         if self.diagnosis.causes[0].certainty is not Certainty.OUTSIDE:
             hints = []  # they are for who knows no more than what the transport met
-        return (*lines, f"transports: {told}", *hints)
+        return (*lines, f"transports: {transports}", *hints)
 
     def plain(self) -> dict[str, Any]:
         """Return it in JSON's own types."""
@@ -205,7 +205,7 @@ _TOLD: Mapping[Contact, str] = {
 }
 
 
-def _told(seen: TransportObservation) -> str:
+def _transport_text(seen: TransportObservation) -> str:
     words = _TOLD.get(seen.contact, seen.contact.value.replace("_", " "))
     if seen.answered:
         details = [seen.address] if seen.address else []

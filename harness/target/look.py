@@ -41,7 +41,7 @@ _SECTION = re.compile(r"^== (\w+)\n", re.MULTILINE)
 @dataclass(frozen=True, slots=True)
 class Entry:
     """An entry of the journal about or of a unit; `at_us` on the target's monotonic clock. `job_result` and `job_type`
-    stand in what the manager says when a job ends; `priority` is syslog's, 6 where it is not told. `invocation` is the
+    stand in what the manager says when a job ends; `priority` is syslog's, 6 where it is not known. `invocation` is the
     start of the unit that it belongs to, empty where that is not known."""
 
     message: str

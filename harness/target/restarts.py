@@ -43,7 +43,7 @@ def restarted_units(
     """Return the units that were restarted in the last `within` seconds, and those whose restarts go on: they came
     again and again, and the next one is not overdue. Pure.
 
-    `expected` are patterns of units that may restart. A getty is restarted by each logout, which is no fault.
+    `expected` are patterns of units that may restart. A getty is restarted by each logout, which is not a fault.
     """
     ago: dict[str, list[float]] = {}
     for entry in entries:

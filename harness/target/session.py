@@ -209,7 +209,7 @@ class TargetSession:
 
     @property
     def qemu_state(self) -> str:
-        """QEMU's run state (`query-status`); empty where it is not known, or there is no machine of ours."""
+        """QEMU's run state (`query-status`); empty where it is not known, or this run did not start it."""
         return self._own.qemu_state if self._own is not None else ""
 
     @property

@@ -22,7 +22,7 @@ WINDOW = 2.0
 ms by default."""
 
 EXPLAINED = 3
-"""So many failed units are asked for their own last words, one question each; of more, their results are told."""
+"""So many failed units are asked for their own last words, one question each; of more, only results are reported."""
 
 _UNFINISHED = {
     "initializing": "the boot has just begun",
@@ -65,9 +65,9 @@ def judge_target(
         others_failed = "".join(f"; {state.name} {state.reason}" for state in failed)
         return Standing.NEVER, f"{masked} is masked, so nothing serves SSH{others_failed}"
     if failed:  # `systemctl reset-failed` or a start by somebody else may yet come, for a window's time
-        told = "; ".join(f"{state.name} {state.reason}" for state in failed)
+        summary = "; ".join(f"{state.name} {state.reason}" for state in failed)
         lately = [since for state in failed if (since := look.since(state.changed_us)) is not None and since < window]
-        return Standing.COMING if lately else Standing.NEVER, told
+        return Standing.COMING if lately else Standing.NEVER, summary
     if word not in ("running", "degraded"):
         return Standing.COMING, f"the system is {word}"
     names = sorted(state.name for state in _distinct(look) if state.active_state == "failed")
@@ -124,7 +124,7 @@ def settled_for(window: float) -> Callable[[Target], str]:
         expected = expected_to_fail(target.vars)
         look = target.systemd.look_at_all()
         try:
-            standing, told = judge_target(look, expected, window, lacks_ssh=lacks_ssh(target))
+            standing, summary = judge_target(look, expected, window, lacks_ssh=lacks_ssh(target))
         except IncompleteAnswer as error:
             raise NotYet(str(error)) from error
         if standing is Standing.NEVER:
@@ -132,11 +132,11 @@ def settled_for(window: float) -> Callable[[Target], str]:
             unexpected = [name for name in failed if not is_expected(name, expected)]
             is_masked = lacks_ssh(target) and masked_sshd(look)
             if look.jobs or is_masked or not 0 < len(unexpected) <= EXPLAINED:
-                raise Never(told)
+                raise Never(summary)
             raise Never("; ".join(str(target.why(name)) for name in unexpected))
         if standing is not Standing.UP:
-            raise NotYet(told)
-        return told
+            raise NotYet(summary)
+        return summary
 
     return settled
 

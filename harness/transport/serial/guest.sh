@@ -820,7 +820,7 @@ h_say $h_self "$h_hello";
 
 # h_has_drained: whether who carries the output of the latest command has no more to read, as far as that is known. A
 # `cat` that has something to read is not asleep, though a busy machine may let it wait; a stopped one reads later.
-# Without pipes of ours they are children of the process that is to answer, and theirs; the command's own have another
+# Without named pipes they are children of the process that is to answer, and theirs; the command's own have another
 # parent by then. Changes h_this, h_that, h_first, h_second.
 h_has_drained() {
     h_first=$h_carriers;

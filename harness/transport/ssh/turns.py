@@ -60,7 +60,7 @@ class ChannelTurns:
             self._limit = max(1, limit)
 
     def end(self, connection: Connection | None = None) -> None:
-        """Forget the connection (where it is the present one), and have all who wait look again."""
+        """Forget the connection (where it is the present one), and wake all who wait."""
         with self._lock:
             if connection is None or self._connection is connection:
                 self._reset(None)
@@ -78,7 +78,7 @@ class ChannelTurns:
 
     @property
     def is_ready(self) -> bool:
-        """Whether a shell waits for work; or all channels are in use, which is no fault."""
+        """Whether a shell waits for work; or all channels are in use, which is not a fault."""
         with self._lock:
             return bool(self._idle) or self._open >= self._limit
 
@@ -165,7 +165,7 @@ class ChannelTurns:
             return True
 
     def wake(self) -> None:
-        """Have all who wait look again."""
+        """Wake all who wait."""
         with self._lock:
             for turn in self._queue:
                 turn.notify()

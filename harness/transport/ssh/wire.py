@@ -306,7 +306,7 @@ def tcp_connect(spec: SshSpec, deadline: Deadline) -> socket.socket:
 
 
 _TELLS_MOST = (Contact.RESET, Contact.REFUSED, Contact.TIMED_OUT, Contact.NO_ROUTE)
-"""Of several addresses of one name, the result that tells most of the machine comes first."""
+"""Of several addresses of one name, the result that says most about the machine comes first."""
 _NO_ROUTE = frozenset(
     (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EACCES, errno.EPERM)
 )
