@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,8 +18,11 @@ from harness.deadline import Cancellation, Deadline
 from harness.errors import Cancelled
 from harness.transport.errors import Cause, Damaged, Unavailable
 from harness.transport.serial.guest import loader
+from harness.transport.serial.login import Login
 from harness.transport.serial.prompts import Prompt, classify
 from harness.transport.serial.session import Session
+from harness.transport.serial.timing import LineTiming
+from tests.clocks import ManualClock
 from tests.patience import scaled
 
 Within = Callable[..., Deadline]
@@ -340,3 +344,14 @@ CLASSIFIED = {
 @pytest.mark.parametrize("seen", CLASSIFIED)
 def test_prompts_are_told_apart(seen: bytes) -> None:
     assert classify(seen) is CLASSIFIED[seen]
+
+
+@pytest.mark.parametrize("in_doubt", [False, True])
+def test_a_machine_that_is_slow_to_start_a_login_leaves_time_for_it(in_doubt: bool) -> None:
+    """Two words wait for an echo: of a login of 60 s they took all where a getty had taken eight to start."""
+    login = object.__new__(Login)
+    login._console = SimpleNamespace(timing=LineTiming(latency=8.0))  # type: ignore[assignment]
+    login._echo_took, login._prompt_took, login._doubt = 0.0, 8.0, in_doubt
+    waits = login._echo_wait(Deadline.after(60, clock=ManualClock()))
+    assert 1.5 <= waits <= 60 / 16
+    assert login._echo_wait(Deadline.after(5, clock=ManualClock())) == 1.5
