@@ -52,7 +52,6 @@ RESTORED: tuple[Fault, ...] = (
         S,
         r"Bad configuration option: Protokoll|Protokoll",
         "echo Protokoll 2 >> /etc/ssh/sshd_config; systemctl restart ssh",
-        quick=True,
     ),
     Fault("sshd-no-host-keys", S, r"no hostkeys available", "rm /etc/ssh/ssh_host_*; systemctl restart ssh"),
     Fault(
@@ -520,7 +519,6 @@ HEALTHY: tuple[Healthy, ...] = (
     Healthy(
         "another-language",
         "echo LANG=de_DE.UTF-8 > /etc/default/locale; echo 'LANGUAGE=de' >> /etc/default/locale; systemctl set-environment LANG=de_DE.UTF-8; systemctl restart serial-getty@ttyS0",
-        quick=True,
     ),
     Healthy(
         "a-restart-long-ago",
