@@ -22,7 +22,7 @@ from benchmarks.serial_model import (
     random_faults,
     single_faults,
 )
-from harness.transport.serial.dialogue import Failure
+from harness.transport.serial.dialogue import Dialogue, Failure
 from harness.transport.serial.frames import Answer, Exchange
 from harness.transport.serial.guest import ALPHABET, BLANK, PRIME, digest, program, readable_program
 from harness.transport.serial.requests import Nonce, request
@@ -407,3 +407,31 @@ def test_an_answer_that_is_too_long_for_the_line_is_said_in_shorter_lines() -> N
         outcome = converse(Scenario("long", text, command), 1, from_guest=hurt)
         assert outcome.verdict == Answer(7, command.stdout, b"")
         assert outcome.bad == ""
+
+
+@pytest.mark.parametrize(
+    ("states", "given_up"),
+    [
+        ([(0.0, "*s"), (0.0, "*s")], False),
+        ([(0.0, "*s"), (0.09, "*s")], False),
+        ([(0.0, "*s"), (0.11, "*s")], True),
+        ([(0.0, "*s"), (0.11, "*"), (0.12, "*s")], False),
+        ([(0.0, "*s"), (0.11, "*"), (0.12, "*s"), (0.3, "*s")], True),
+        ([(0.0, "*x")], True),
+    ],
+)
+def test_output_is_held_open_where_that_was_said_at_two_moments(
+    states: list[tuple[float, str]], given_up: bool
+) -> None:
+    """A question that was typed twice is answered twice at one moment; who carries the output may not have run yet."""
+    dialogue = Dialogue(
+        lambda tries: (),
+        lambda nonce, checked: Exchange(nonce, guest=Nonce.fresh()),
+        now=100.0,
+        reserve=1.0,
+        deadline=200.0,
+    )
+    for after, state in states:
+        dialogue.answered_at = 100.0 + after
+        dialogue._take_state(state)
+    assert dialogue._given_up is given_up
