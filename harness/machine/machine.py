@@ -7,6 +7,7 @@ import os
 import re
 import select
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -71,6 +72,8 @@ class Machine:
         self._saved = saved
         self._folders: Folders | None = None
         self._supervisor: subprocess.Popen[bytes] | None = None
+        self._unread = b""  # what the supervisor has written and nobody has waited for
+        self._log_begins = 0  # where the present QEMU's output begins in its log
         self._qmp: QmpClient | None = None
         self._kept = False
         self.up: Up | None = None
@@ -118,12 +121,28 @@ class Machine:
         return self._supervisor.poll() is None
 
     def last_words(self) -> str:
-        """The end of what QEMU said, for a person; empty when it said nothing."""
+        """Return the end of what the present QEMU said, for a person; empty when it said nothing."""
         try:
-            data = self.qemu_log.read_bytes()[-4096:]
+            with self.qemu_log.open("rb") as log:
+                log.seek(max(self._log_begins, log.seek(0, os.SEEK_END) - 4096))
+                data = log.read()
         except OSError:
             return ""
         return "\n".join(f"    {line}" for line in data.decode("utf-8", "backslashreplace").splitlines()[-8:])
+
+    def how_it_ended(self) -> str:
+        """Return how QEMU ended, for a person ("killed by SIGKILL", "exit status 1"); empty where that is not known.
+
+        It is not known of a machine that was up before us.
+        """
+        process = self._supervisor
+        if process is None or process.poll() is None or process.stdout is None or process.stdout.closed:
+            return ""
+        ready = select.poll()
+        ready.register(process.stdout, select.POLLIN)
+        while ready.poll(0) and (data := os.read(process.stdout.fileno(), 512)):
+            self._unread += data
+        return describe_end(self._unread.decode("ascii", "replace"), process.returncode)
 
     # -- start --------------------------------------------------------------------------------------------------
 
@@ -182,6 +201,8 @@ class Machine:
         doing = f"ending the QEMU of {self.name}"
         while (word := self._hear(deadline, doing)) and not word.startswith("exit"):
             pass
+        # The one before has ended, and said that in the log.
+        self._log_begins = _size(self.qemu_log)
         self._attach(deadline)
         self._told_started("debug")
 
@@ -222,6 +243,7 @@ class Machine:
         # -I -S: the supervisor needs nothing but the standard library, and starts in a few milliseconds.
         command = [sys.executable, "-I", "-S", supervisor.__file__, str(self.qemu_log.absolute()), str(_GRACE)]
         command += [str(folders.sockets), str(folders.scratch), "--", *self.argv]
+        self._log_begins = _size(self.qemu_log)
         self._supervisor = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -280,7 +302,7 @@ class Machine:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._supervisor.wait(1.0)
         words = self.last_words()
-        how = f"its own words:\n{words}" if words else f"{error}"
+        how = f"its own words:\n{words}" if words else self.how_it_ended() or f"{error}"
         return MachineError(
             f"QEMU for {self.name} did not come up ({seconds:.1f} s); {how}",
             hint=f"it was: {shlex.join(self.argv)}",
@@ -375,6 +397,32 @@ class Machine:
                 if pipe is not None:
                     with contextlib.suppress(OSError):
                         pipe.close()
+
+
+def describe_end(said: str, supervisor: int) -> str:
+    """Return how QEMU ended, by what its supervisor said and by the supervisor's own exit status (a signal's number
+    below 0), for a person; empty where neither tells."""
+    exits = re.findall(r"^exit (-?\d+)$", said, re.MULTILINE)
+    if not exits:
+        return f"its supervisor was killed by {_signal_name(-supervisor)}" if supervisor < 0 else ""
+    status = int(exits[-1])
+    how = f"killed by {_signal_name(-status)}" if status < 0 else f"exit status {status}"
+    causes = re.findall(r"^ending (.+)$", said, re.MULTILINE)
+    return f"{how}: {causes[-1]}" if causes else how
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
 
 
 def parse_usernet(text: str) -> dict[int, int]:

@@ -3,7 +3,7 @@
 Run as a program of its own, isolated (`python -I -S supervisor.py`), standard library only. It leads its own
 session, ignores Ctrl-C and hang-ups, and holds two pipes: its stdin comes from the harness (lines `stop`, `keep`, which
 may say for how many seconds, and `again`, which ends QEMU and starts a new one with the same disks; end of file means
-the harness is gone), its stdout tells the harness (`pid N`, `exit STATUS`, `error WORDS`).
+the harness is gone), its stdout tells the harness (`pid N`, `ending CAUSE` where it ends QEMU, `exit STATUS`, `error WORDS`).
 The kernel kills QEMU when the supervisor itself dies.
 
 Arguments: LOG-OF-QEMU'S-OUTPUT GRACE-SECONDS FOLDER-TO-REMOVE… -- QEMU-ARGV…
@@ -89,10 +89,12 @@ def _supervise_one(
     pending = b""
     watched = [0, wake]
     until: float | None = None
+    cause = ""
     while qemu.poll() is None and not stopping:
         rest = None if until is None else min(max(0.0, until - time.monotonic()), _LONGEST_WAIT)
         ready, _, _ = select.select(watched, [], [], rest)
         if rest == 0.0:
+            cause = "the time that it was to be kept for is over"
             break
         if wake in ready:
             with contextlib.suppress(BlockingIOError):
@@ -106,10 +108,12 @@ def _supervise_one(
                 until = time.monotonic() + float(words[1]) if len(words) > 1 else None
             again = b"again" in lines and b"stop" not in lines
             if again or b"stop" in lines or (not data and not keep):
+                cause = "its run has ended" if not (again or b"stop" in lines) else "it was asked for"
                 break
             if not data:
                 watched.remove(0)
     if qemu.poll() is None:
+        _say(f"ending {cause or f'its supervisor got signal {stopping[0]}'}")
         qemu.terminate()  # QEMU flushes its disks and leaves
         try:
             qemu.wait(grace)

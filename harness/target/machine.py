@@ -205,8 +205,8 @@ class TargetMachine:
         if machine is None or not machine.started:
             return ""
         if not machine.alive:
-            words = machine.last_words()
-            return f"QEMU has ended by itself{f'; its own words: {words.strip()}' if words else ''}"
+            how, words = machine.how_it_ended(), machine.last_words()
+            return f"QEMU has ended by itself{f' ({how})' if how else ''}{f'; its own words: {words.strip()}' if words else ''}"
         try:
             status = machine.qmp.execute("query-status", deadline=Deadline.after(STATUS_TIMEOUT))["status"]
         except MachineError as error:

@@ -21,7 +21,7 @@ from harness.errors import Cancelled, MachineError
 from harness.machine.boot_signs import BootFailure
 from harness.machine.boot_wait import BootFailed
 from harness.machine.image import Image
-from harness.machine.machine import Machine
+from harness.machine.machine import Machine, describe_end
 from harness.machine.recipe import RECIPES
 from harness.machine.spec import MachineSpec
 from tests.patience import scaled
@@ -313,6 +313,38 @@ def test_a_kept_machine_outlives_us(tmp_path: Path) -> None:
     os.kill(qemu, signal.SIGTERM)
     assert until(lambda: gone(qemu))
     assert until(lambda: not folder.exists())
+
+
+def test_how_a_qemu_ended_is_known_and_its_words_are_its_own(guest: Any) -> None:
+    one = guest(qemu_iso=__file__, qemu_memory=32)
+    one.start()
+    machine = one.machine
+    assert machine.how_it_ended() == ""
+    machine.restart(Deadline.after(scaled(60)))
+    # The first was ended by its supervisor, which QEMU writes to the log; these are no words of the second.
+    assert "terminating on signal 15" in machine.qemu_log.read_text()
+    assert machine.last_words() == ""
+    os.kill(machine.pid, signal.SIGKILL)
+    assert until(lambda: not machine.alive)
+    assert machine.how_it_ended() == "killed by SIGKILL"
+    assert machine.last_words() == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "supervisor", "how"),
+    [
+        ("pid 7\nexit -9\n", 0, "killed by SIGKILL"),
+        ("pid 7\nexit 1\n", 0, "exit status 1"),
+        ("pid 7\nending its run has ended\nexit 0\n", 0, "exit status 0: its run has ended"),
+        ("pid 7\nexit -64\n", 0, "killed by SIGRTMAX"),
+        ("pid 7\nexit -99\n", 0, "killed by signal 99"),
+        ("", -9, "its supervisor was killed by SIGKILL"),
+        ("", 0, ""),
+        ("pid 7\nexit 0\npid 8\nexit -6\n", 0, "killed by SIGABRT"),
+    ],
+)
+def test_the_end_of_a_qemu_in_words(said: str, supervisor: int, how: str) -> None:
+    assert describe_end(said, supervisor) == how
 
 
 def test_cancelling_ends_the_wait_for_a_boot(guest: Any) -> None:

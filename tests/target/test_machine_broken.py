@@ -21,7 +21,7 @@ from harness.target.machine import TargetMachine
         ("io-error", True, "QEMU has stopped the machine (io-error): see qemu.log, and `df`"),
         ("internal-error", True, "QEMU has stopped the machine (internal-error)"),
         (None, True, "QEMU does not answer: no reply"),
-        ("running", False, "QEMU has ended by itself; its own words: no space"),
+        ("running", False, "QEMU has ended by itself (killed by SIGKILL); its own words: no space"),
     ],
 )
 def test_a_machine_that_qemu_has_stopped_is_broken(status: str | None, alive: bool, said: str) -> None:
@@ -48,6 +48,7 @@ def test_a_machine_that_qemu_has_stopped_is_broken(status: str | None, alive: bo
             qmp=SimpleNamespace(execute=execute),
             qemu_log=Path("qemu.log"),
             last_words=lambda: "no space\n",
+            how_it_ended=lambda: "killed by SIGKILL",
         ),
     )
     assert machine.broken.startswith(said)

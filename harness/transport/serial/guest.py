@@ -117,6 +117,19 @@ def digest(text: str | bytes) -> int:
     return remainder
 
 
+def program_check(pieces: list[str]) -> int:
+    """Return what the program says as its own check (`h_program_check`) where it was typed in these pieces."""
+    text = " ".join(pieces)
+    check, waiting = len(text) + 1, ""  # the loader puts a blank before the first piece
+    for word in text.split():
+        waiting += f"{word} "
+        if len(waiting) >= _PROGRAM_CHUNK:
+            check, waiting = digest(f"{check} {waiting}"), ""
+    return digest(f"{check} {waiting}")
+
+
+_PROGRAM_CHUNK = 500  # characters; as in guest.sh
+
 _ONLY_WITHOUT_TOOLS = re.compile(r"^ *# \[ only without gzip and base64\n.*?^ *# \]\n", re.DOTALL | re.MULTILINE)
 
 

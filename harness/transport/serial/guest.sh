@@ -116,6 +116,27 @@ h_has() {
 # stands in it that is not printable ASCII.
 @CHECK@
 
+# h_program_check: the check of this program as it was typed, for the other side to compare: a damaged one could take a
+# damaged request. The loader keeps the program in `a`: its length and its words are checked, some 500 characters at a
+# time. `z` where it came compressed, under gzip's own checksum.
+h_program_check=z;
+# [ only without gzip and base64
+h_program_check=${#a};
+h_note=;
+for h_this in $a; do
+    h_note="$h_note$h_this ";
+    [ ${#h_note} -lt 500 ] || {
+        h_text="$h_program_check $h_note";
+        h_note=;
+        h_digest || h_check=-;
+        h_program_check=$h_check;
+    };
+done;
+h_text="$h_program_check $h_note";
+h_digest || h_check=-;
+h_program_check=$h_check;
+# ]
+
 # -- What the guest has ------------------------------------------------------------------------------------------------
 
 # Their order counts: patterns below look for `cat,mkfifo`, and for gzip before base64 before the sums before od.
@@ -801,7 +822,7 @@ esac;
 
 # -- The first answer --------------------------------------------------------------------------------------------------
 
-# h_hello: who we are: process, user (the first number behind `Uid:`), boot, and what was found above.
+# h_hello: who we are: process, user (the first number behind `Uid:`), boot, what was found above, and the program's check.
 read -r h_note </proc/sys/kernel/random/boot_id;
 read -r h_number h_that </proc/uptime;
 h_that=;
@@ -813,7 +834,7 @@ h_job_control=;
 case $- in
     *m*) h_job_control=m;;
 esac;
-h_hello="Nhello:$$:${h_that:-?}:${h_note:-?}:$h_mode:$h_job_control:$h_has_fdinfo:$h_tools:$h_folder";
+h_hello="Nhello:$$:${h_that:-?}:${h_note:-?}:$h_mode:$h_job_control:$h_has_fdinfo:$h_tools:$h_program_check:$h_folder";
 # h_self: the nonce of the first answer. It is also that of `!`, which says that a line came which is no request.
 h_self=@HELLO@;
 h_say $h_self "$h_hello";

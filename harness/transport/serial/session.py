@@ -21,7 +21,7 @@ from harness.transport.errors import Cause, Damaged, TransportError, TransportLo
 from harness.transport.limits import ANSWER_LIMIT
 from harness.transport.serial.console import Console, as_text, strip_ansi
 from harness.transport.serial.frames import Exchange
-from harness.transport.serial.guest import DIRS, loader, packed, program
+from harness.transport.serial.guest import DIRS, loader, packed, program, program_check
 from harness.transport.serial.line_quality import LineQuality
 from harness.transport.serial.reader import Reader, again, woken_by
 from harness.transport.serial.requests import Nonce, Verb, request
@@ -44,6 +44,8 @@ _REST = 0.2  # seconds without a word, at least, after which nothing more is giv
 _TALKING = 5  # how many times as long where the console goes on printing
 _START_WAITS = (4.0, 8.0, 16.0)  # seconds without a word until what starts it is typed again
 _STARTS = 3
+_PACKED = "z"  # what a program says as its check that came compressed, under gzip's own checksum
+_LOADS = 4  # times that a program is typed which arrives changed
 _AHEAD = 8  # pieces that are typed before the first of them is given back
 _MEASURABLE = 100_000  # bytes that tell how fast a line is
 _SAMPLE = 65536
@@ -152,22 +154,47 @@ class Session(Reader):
 
         Raises Unavailable(cause=NO_SHELL), Eof, Cancelled, DeadlineExpired.
         """
-        mark = Nonce.fresh()
-        hello = Nonce.fresh()
         self._release = self._console.claim(self)
-        place = self.total
+        for _ in range(_LOADS):
+            hello = Nonce.fresh()
+            place = self.total
+            check = self._load_once(hello, place, deadline)
+            guest, said = _read_hello(self._hello(deadline, place))
+            if said in (check, _PACKED):
+                self.guest = guest
+                return guest
+            self._events.emit(
+                "serial.program_damaged",
+                f"the program that was typed on {self._console.name} arrived changed; it is typed again",
+                level="warning",
+            )
+            self._end_program(deadline)
+        raise self._not_loaded("typed text arrives changed, also where it is given back as it was typed", place)
+
+    def _load_once(self, hello: Nonce, place: int, deadline: Deadline) -> str:
+        """Type the program and start it; return the check that it must have unless it arrived compressed."""
+        mark = Nonce.fresh()
+        self._loading = True
         try:
-            self._type_program(mark, hello, place, deadline)
+            return self._type_program(mark, hello, place, deadline)
         finally:
             own = (mark.whole.encode(), mark.first.encode())
             lines = self.since(place).split(b"\n")
             self._console.record(line for line in lines if not any(o in line for o in own))
-        body = self._hello(deadline, place)
-        self.guest = _read_hello(body)
-        return self.guest
 
-    def _type_program(self, mark: Nonce, hello: Nonce, place: int, deadline: Deadline) -> None:
-        """Start the loader, type the program into it, and start that. Raises Unavailable(cause=NO_SHELL)."""
+    def _end_program(self, deadline: Deadline) -> None:
+        """End the program that runs, by its own request or else by Ctrl-C, which ends it too."""
+        place = self.total
+        try:
+            self.ask("X", deadline=deadline.clamp(self._console.timing.window(2.0)), accept=lambda body: body == "Xbye")
+        except (TransportError, DeadlineExpired):
+            deadline.check("ending a program that arrived changed")
+            self._console.write(b"\x03", deadline=deadline)
+        self.settle(place, deadline, quiet=0.2, at_most=self._console.timing.window(1.0))
+
+    def _type_program(self, mark: Nonce, hello: Nonce, place: int, deadline: Deadline) -> str:
+        """Start the loader, type the program into it, and start that. Return the check that the program must have
+        unless it arrived compressed. Raises Unavailable(cause=NO_SHELL)."""
         timing, began = self._console.timing, deadline.clock.monotonic()
         line = f"{loader(mark.first, mark.second)}\n".encode()
         ready = re.compile(f"{mark.whole}\\+{mark.whole}(z?)[\r\n]".encode())
@@ -190,13 +217,14 @@ class Session(Reader):
         folder = f"harness-{Nonce.fresh().whole}"
         halves = (hello.first, hello.second)
         began, heard = deadline.clock.monotonic(), self.total
-        started = False
+        started, check = False, _PACKED
         if found[1]:
             shorter = program(name=folder, hello=halves, inline=self._inline, dirs=DIRS, has_tools=True)
             began = deadline.clock.monotonic()
             started = self._start_packed(packed(shorter), mark, hello, deadline)
         if not started:
-            typed = [*program(name=folder, hello=halves, inline=self._inline, dirs=DIRS), ""]
+            pieces = program(name=folder, hello=halves, inline=self._inline, dirs=DIRS)
+            typed, check = [*pieces, ""], str(program_check(pieces))
             if self._console.pace or self._type_ahead(typed, mark, deadline) is None:
                 self._type_carefully(typed, mark, deadline, hello)
             for _ in range(_STARTS):
@@ -205,6 +233,7 @@ class Session(Reader):
                     break
         # A first guess, until bulk output tells more.
         self.compress = self.total - heard < _LOCAL_ECHO * (deadline.clock.monotonic() - began)
+        return check
 
     def _start(self, how: str, hello: Nonce, deadline: Deadline) -> None:
         """Let the loader run the program: from here on, answers count."""
@@ -567,15 +596,16 @@ def _number(text: str, body: str) -> int:
     return int(text)
 
 
-def _read_hello(body: str) -> Guest:
-    parts = body.split(":", 8)
-    if len(parts) != 9:
+def _read_hello(body: str) -> tuple[Guest, str]:
+    """Return what the program says of itself, and its check. Raises Damaged."""
+    parts = body.split(":", 9)
+    if len(parts) != 10:
         raise Damaged(
             f"the console's shell introduced itself as {body[:200]!r}", cause=Cause.DAMAGED, transport="serial"
         )
     # The first of them is the word `Nhello`.
-    _, pid, uid, boot_id, capture, job_control, _, tools, folder = parts
-    return Guest(
+    _, pid, uid, boot_id, capture, job_control, _, tools, check, folder = parts
+    guest = Guest(
         pid=_number(pid, body),
         uid=_number(uid, body) if uid.isdigit() else -1,
         boot_id="" if boot_id == "?" else boot_id,
@@ -584,3 +614,4 @@ def _read_hello(body: str) -> Guest:
         tools=frozenset(t for t in tools.split(",") if t),
         folder=folder,
     )
+    return guest, check

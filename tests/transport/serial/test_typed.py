@@ -219,7 +219,7 @@ def both(folder: str = "/tmp") -> dict[str, str]:
 def test_what_does_without_gzip_and_base64_is_typed_only_where_they_are_missing() -> None:
     whole, shorter = readable_program(), readable_program(has_tools=True)
     assert not re.search(r"\bh_spell\b|\bh_cut_text\b|-d '' -n 1|\bod -An|^ *# [][]", shorter, re.MULTILINE)
-    assert len(re.findall(r"^ *# \[ only", whole, re.MULTILINE)) == whole.count("# ]\n") == 4
+    assert len(re.findall(r"^ *# \[ only", whole, re.MULTILINE)) == whole.count("# ]\n") == 5
     pieces = program(name="harness-abcd2345", hello=("abcd", "efgh"), inline=256, dirs=DIRS, has_tools=True)
     assert sum(map(len, packed(pieces))) < 6600
 
@@ -236,7 +236,7 @@ def test_the_program_is_well_formed(shell: str, kind: str, tmp_path: Path) -> No
 
 def test_the_program_does_not_take_longer_to_type() -> None:
     pieces = program(name="harness-abcd2345", hello=("abcd", "efgh"), inline=1000, dirs=DIRS)
-    assert sum(map(len, pieces)) < 14_700
+    assert sum(map(len, pieces)) < 14_900
     assert all(piece.isascii() and piece.isprintable() and len(piece) <= 700 for piece in pieces)
 
 
