@@ -257,7 +257,7 @@ KINDS: dict[str, Kind] = dict(
         _kind(
             "serial.late_answer", "The answer to a command that was given up came late and was not believed.", "text"
         ),
-        _kind("serial.program_damaged", "The program that was typed on the console arrived changed; it is typed again."),
+        _kind("serial.program_damaged", "The program typed on the console arrived changed, and is typed again."),
         _kind(
             "serial.file_resumed",
             "The console was lost while a file was carried; it goes on after the next login.",

@@ -73,6 +73,7 @@ class Machine:
         self._folders: Folders | None = None
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._unread = b""  # what the supervisor has written and nobody has waited for
+        self._shutdown = ""  # why QEMU shut down, by its own event
         self._log_begins = 0  # where the present QEMU's output begins in its log
         self._qmp: QmpClient | None = None
         self._kept = False
@@ -142,7 +143,12 @@ class Machine:
         ready.register(process.stdout, select.POLLIN)
         while ready.poll(0) and (data := os.read(process.stdout.fileno(), 512)):
             self._unread += data
-        return describe_end(self._unread.decode("ascii", "replace"), process.returncode)
+        if self._qmp is not None and not self._shutdown:
+            with contextlib.suppress(QmpError):
+                for event in self._qmp.events(deadline=Deadline.after(0.1)):
+                    if event["event"] == "SHUTDOWN":
+                        self._shutdown = str(event.get("data", {}).get("reason", ""))
+        return describe_end(self._unread.decode("ascii", "replace"), process.returncode, self._shutdown)
 
     # -- start --------------------------------------------------------------------------------------------------
 
@@ -399,15 +405,24 @@ class Machine:
                         pipe.close()
 
 
-def describe_end(said: str, supervisor: int) -> str:
-    """Return how QEMU ended, by what its supervisor said and by the supervisor's own exit status (a signal's number
-    below 0), for a person; empty where neither tells."""
+_BY_GUEST = {
+    "guest-reset": "the guest has reset the machine",
+    "guest-shutdown": "the guest has powered the machine off",
+    "guest-panic": "the guest has panicked",
+}
+
+
+def describe_end(said: str, supervisor: int, shutdown: str = "") -> str:
+    """Return how QEMU ended, for a person: by what its supervisor said, by the supervisor's own exit status (a signal's
+    number below 0), and by the reason of QEMU's event SHUTDOWN; empty where none of them tells."""
     exits = re.findall(r"^exit (-?\d+)$", said, re.MULTILINE)
     if not exits:
         return f"its supervisor was killed by {_signal_name(-supervisor)}" if supervisor < 0 else ""
     status = int(exits[-1])
     how = f"killed by {_signal_name(-status)}" if status < 0 else f"exit status {status}"
     causes = re.findall(r"^ending (.+)$", said, re.MULTILINE)
+    if shutdown.startswith("guest-"):
+        return f"{how}: {_BY_GUEST.get(shutdown, shutdown)}"
     return f"{how}: {causes[-1]}" if causes else how
 
 

@@ -206,7 +206,8 @@ class TargetMachine:
             return ""
         if not machine.alive:
             how, words = machine.how_it_ended(), machine.last_words()
-            return f"QEMU has ended by itself{f' ({how})' if how else ''}{f'; its own words: {words.strip()}' if words else ''}"
+            ended = f"QEMU has ended by itself ({how})" if how else "QEMU has ended by itself"
+            return f"{ended}; its own words: {words.strip()}" if words else ended
         try:
             status = machine.qmp.execute("query-status", deadline=Deadline.after(STATUS_TIMEOUT))["status"]
         except MachineError as error:

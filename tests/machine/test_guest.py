@@ -330,6 +330,17 @@ def test_how_a_qemu_ended_is_known_and_its_words_are_its_own(guest: Any) -> None
     assert machine.last_words() == ""
 
 
+def test_a_qemu_that_ends_by_itself_has_an_exit_status(guest: Any) -> None:
+    one = guest(qemu_iso=__file__, qemu_memory=32)
+    one.start()
+    one.machine.qmp.human("system_powerdown", deadline=Deadline.after(scaled(10)))  # no firmware heeds it
+    one.machine.qmp.human("quit", deadline=Deadline.after(scaled(10)))
+    assert until(lambda: not one.machine.alive)
+    assert one.machine.how_it_ended() == "exit status 0"
+    assert describe_end("pid 7\nexit 0\n", 0, "guest-reset") == "exit status 0: the guest has reset the machine"
+    assert describe_end("pid 7\nexit 0\n", 0, "guest-new") == "exit status 0: guest-new"
+
+
 @pytest.mark.parametrize(
     ("said", "supervisor", "how"),
     [

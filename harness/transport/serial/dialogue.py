@@ -30,6 +30,7 @@ _DEAD_AFTER_SIGN = 1.5  # the same, when the console has shown a panic, a boot o
 _SILENT_AT_DEADLINE = 2.0  # the same, at the deadline: whether to blame the command or the console
 _SHORTEST_PATIENCE = 0.05  # seconds that an answer to a question is waited for, at least
 _LONGEST_PATIENCE = 2.0
+_AFTER_DAMAGE = 1.2  # how much longer the rest of an answer is waited for, for each question about lines in vain
 _TRIES = 40  # times that a command is typed
 _STUCK = 60  # times that lines are asked for and none comes
 _WIDTHS = (64, 32)  # of lines, where those before were too long to arrive
@@ -241,9 +242,11 @@ class Dialogue:
 
     def _wait_for_answer(self) -> float:
         """How long an answer to the present question is waited for: longer each time, in case it is only slow."""
-        longest = _LONGEST_PATIENCE + self._delay
-        patience = min(longest, max(_SHORTEST_PATIENCE, self.patience or _FIRST_POLL, self._delay))
-        return min(longest, patience * 1.5 ** min(self._unanswered, 12))
+        return min(_LONGEST_PATIENCE + self._delay, self._patience() * 1.5 ** min(self._unanswered, 12))
+
+    def _patience(self) -> float:
+        """How long an answer of this guest is waited for where nothing says that it is slow, in seconds."""
+        return min(_LONGEST_PATIENCE + self._delay, max(_SHORTEST_PATIENCE, self.patience or _FIRST_POLL, self._delay))
 
     def _wait_for_lines(self) -> float:
         """How long the next of the lines that are read again is waited for."""
@@ -272,19 +275,21 @@ class Dialogue:
             self._hurt = 0
             self.verified_at = now
             if self._asked_at and self._unanswered == 0 and messages and self._asked_with in ("S", "K"):
-                took = now - self._asked_at
-                self.patience = min(self.patience or took * 4, max(_SHORTEST_PATIENCE, took * 4))
+                self._note_answer_time(now - self._asked_at)
             self.answered_at = now
             self._asked_at = 0.0
             self._unanswered = 0
             self._next_poll = now + self._interval
         for message in messages:
-            failure = self._take_message(message)
+            failure = self._take_message(message, now)
             if failure is not None:
                 return failure
         return None
 
-    def _take_message(self, message: str) -> Failure | None:
+    def _note_answer_time(self, took: float) -> None:
+        self.patience = min(self.patience or took * 4, max(_SHORTEST_PATIENCE, took * 4))
+
+    def _take_message(self, message: str, now: float) -> Failure | None:
         verb, rest = message[:1], message[1:]
         if message in _SAID:
             return _SAID[message]
@@ -306,6 +311,7 @@ class Dialogue:
             self._next_poll = 0.0
         elif verb == "L" and rest == str(self._reading):
             self._reading = 0
+            self._note_answer_time(now - self._reading_at)
             self._slow_reads = max(0, self._slow_reads - 1)
             self._script = min(self._longest_script, self._script * 2)
         elif verb == "S":
@@ -403,6 +409,9 @@ class Dialogue:
             due = max(self._reading_at, self._lines_at) + self._wait_for_lines()
             if exchange.refused > self._refusals_seen:
                 due = heard + _QUIET
+            elif exchange.damaged > self._damage_seen:
+                # It has answered, and what ends the answer, or the refusal of the question, came damaged.
+                due = min(due, heard + self._patience() * _AFTER_DAMAGE ** min(self._slow_reads, 6))
             due = max(due, min(heard + _QUIET, self._reading_at + _LONGEST_PATIENCE + self._delay))
             if now < due:
                 # A command that has ended is not ended once more, however late it is.

@@ -17,7 +17,7 @@ Within = Callable[..., Deadline]
 
 
 class Changes:
-    """Changes text on its way to the guest, so many times each, and back on the way from it while a program is typed."""
+    """Changes text on its way to the guest, so many times each, and changes it back on the way from the guest."""
 
     def __init__(self, changes: dict[bytes, bytes], times: int) -> None:
         self._changes = changes
@@ -44,7 +44,7 @@ NO_GZIP = {b"command -v gzip": b"command -v gzjp"}
 
 def any_check_will_do() -> dict[bytes, bytes]:
     """Return the change to the program after which it takes a damaged request: it compares a check with itself."""
-    text = " ".join(program(name="n", hello=("abcd", "efgh"), inline=256, dirs=("/tmp",)))  # noqa: S108 - not used
+    text = " ".join(program(name="n", hello=("abcd", "efgh"), inline=256, dirs=("/tmp",)))
     compared = re.search(r'\[ "\$(h\w+)" = "\$(h\w+)" \]; then IFS=', text)
     assert compared
     changed = compared[0].replace(f'"${compared[2]}"', f'"${compared[1]}"')
@@ -76,7 +76,7 @@ def test_a_line_that_always_changes_the_program_is_an_error(bench: Any, within: 
 
 @pytest.mark.parametrize("place", range(0, 14_000, 1_000))
 def test_each_character_counts_in_the_check_of_the_program(place: int) -> None:
-    pieces = program(name="n", hello=("abcd", "efgh"), inline=256, dirs=("/tmp",))  # noqa: S108 - not used
+    pieces = program(name="n", hello=("abcd", "efgh"), inline=256, dirs=("/tmp",))
     text = " ".join(pieces)
     other = chr(ord(text[place]) ^ 1)
     assert program_check([text]) == program_check(pieces)
