@@ -288,8 +288,11 @@ class Command:
         return self._text if len(self._text) < 200 else self._text[:197] + "..."
 
     def _timeout(self, answer: Answer | None) -> Timeout:
+        state = "had not ended at its deadline"
+        if self._dialogue.is_written:
+            state = "has ended, but at its deadline something that it started still wrote to its output"
         return Timeout(
-            f"`{self._shown()}` had not ended at its deadline; " + _was_ended(answer is not None),
+            f"`{self._shown()}` {state}; " + _was_ended(answer is not None),
             transport="serial",
             stdout=answer.stdout if answer else b"",
             stderr=answer.stderr if answer else b"",

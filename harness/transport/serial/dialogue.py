@@ -136,6 +136,8 @@ class Dialogue:
         self._lines_at = now
         self._damage_seen = 0
         self._refusals_seen = 0
+        self.is_written = False
+        """Whether the command had ended when that was asked last, and something that it left behind wrote to its output."""
         self._held_since: float | None = None  # when its output was first said to be held open
         self._given_up = False  # who holds it is not waited for any more
         self._reading = 0  # the number of the request to read lines that is not answered yet
@@ -199,7 +201,8 @@ class Dialogue:
         if self._ended_by_us:
             return Failure.LATE if self._is_late() else Failure.TIMEOUT
         damaged = self.tries > 1 or self.damaged > 0
-        return Failure.UNREADABLE if self._ended or damaged else Failure.TIMEOUT
+        unreadable = damaged or (self._ended and not self.is_written)
+        return Failure.UNREADABLE if unreadable else Failure.TIMEOUT
 
     @property
     def damaged(self) -> int:
@@ -339,8 +342,10 @@ class Dialogue:
         return None
 
     def _take_state(self, state: str) -> None:
-        """Read a state: ``*`` runs, ``*a`` answers, ``*s`` ended (a child holds its output), ``*x`` nobody runs."""
-        self._ended = self._ended or state in ("*a", "*s")
+        """Read a state: ``*`` runs, ``*a`` answers, ``*s`` ended (a child holds its output), ``*d`` ended (and its output
+        is still carried), ``*x`` nobody runs."""
+        self.is_written = state == "*d"
+        self._ended = self._ended or state in ("*a", "*s", "*d")
         if state == "*x":
             self._given_up = True
         elif state != "*s":

@@ -655,8 +655,10 @@ h_next_pipes() {
     h_slot=$((h_slot+2));
 };
 
-# h_carry LETTER: becomes the `cat` that reads these pipes of the set.
+# h_carry LETTER: becomes the `cat` that reads these pipes of the set. It keeps 512 MiB at most (in some shells 1 GiB),
+# so that what writes without an end is ended before the memory is full.
 h_carry() {
+    ulimit -f 1048576;
     trap - 0 1 2 15;
     set -- "$1";
     h_number=1;
@@ -864,7 +866,8 @@ h_has_drained() {
 };
 
 # h_say_state: how the command stands that has the nonce h_nonce. `S-`: it was never run. `S*`: it runs. `S*s`: it has
-# ended, and something holds its output open. `S*a`: it is being answered. `S*x`: its process is gone and left no answer.
+# ended, and something holds its output open. `S*d`: it has ended, and output is still carried. `S*a`: it is being
+# answered. `S*x`: its process is gone and left no answer.
 # Where there is an answer, it is said again. Changes h_this, h_that, h_first, h_second.
 h_say_state() {
     if [ "$h_nonce" != "$h_asked" ]; then
@@ -886,8 +889,12 @@ h_say_state() {
         h_say $h_nonce 'S*x';
     elif [ -e "${h_folder}a$h_run" ]; then
         h_say $h_nonce 'S*a';
-    elif [ -e "${h_folder}s$h_run" ] && h_has_drained; then
-        h_say $h_nonce 'S*s';
+    elif [ -e "${h_folder}s$h_run" ]; then
+        if h_has_drained; then
+            h_say $h_nonce 'S*s';
+        else
+            h_say $h_nonce 'S*d';
+        fi;
     else
         h_say $h_nonce 'S*';
     fi;

@@ -435,3 +435,28 @@ def test_output_is_held_open_where_that_was_said_at_two_moments(
         dialogue.answered_at = 100.0 + after
         dialogue._take_state(state)
     assert dialogue._given_up is given_up
+
+
+@pytest.mark.parametrize(
+    ("states", "written", "verdict"),
+    [
+        (["*"], False, Failure.TIMEOUT),
+        (["*", "*d"], True, Failure.TIMEOUT),
+        (["*d", "*s"], False, Failure.UNREADABLE),
+        (["*d", "*a"], False, Failure.UNREADABLE),
+    ],
+)
+def test_a_command_that_has_ended_is_not_said_to_run(states: list[str], written: bool, verdict: Failure) -> None:
+    """What it left behind goes on writing to its output: the time-out says so."""
+    dialogue = Dialogue(
+        lambda tries: (),
+        lambda nonce, checked: Exchange(nonce, guest=Nonce.fresh()),
+        now=100.0,
+        reserve=1.0,
+        deadline=200.0,
+    )
+    dialogue.step(100.0, 100.0)
+    for state in states:
+        dialogue._take_state(state)
+    assert dialogue.is_written is written
+    assert dialogue.at_deadline(200.0) is verdict
