@@ -137,7 +137,7 @@ class Dialogue:
         self._damage_seen = 0
         self._refusals_seen = 0
         self.is_written = False
-        """Whether the command had ended when that was asked last, and something that it left behind wrote to its output."""
+        """Whether the command had ended when that was asked last, while what it left behind wrote to its output."""
         self._held_since: float | None = None  # when its output was first said to be held open
         self._given_up = False  # who holds it is not waited for any more
         self._reading = 0  # the number of the request to read lines that is not answered yet
@@ -342,8 +342,8 @@ class Dialogue:
         return None
 
     def _take_state(self, state: str) -> None:
-        """Read a state: ``*`` runs, ``*a`` answers, ``*s`` ended (a child holds its output), ``*d`` ended (and its output
-        is still carried), ``*x`` nobody runs."""
+        """Read a state: ``*`` runs, ``*a`` answers, ``*s`` ended (a child holds its output), ``*d`` ended (its
+        output is still carried), ``*x`` nobody runs."""
         self.is_written = state == "*d"
         self._ended = self._ended or state in ("*a", "*s", "*d")
         if state == "*x":
