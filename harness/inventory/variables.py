@@ -202,6 +202,13 @@ _SERIAL = (
         "yes",
         "The network to a console at `socket://` or `rfc2217://` is trusted: host keys read there are believed.",
     ),
+    Variable(
+        "console_hands_off",
+        kinds.BOOLEAN,
+        False,
+        "yes",
+        "Nothing is typed on the console but by a person (`harness console`): it is only read.",
+    ),
     Variable("serial_login_timeout", kinds.SECONDS, 60, "30", "How long logging in on the console may take."),
     Variable(
         "harness_transports",

@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.drawn_screen import DrawnScreen
 from harness.machine.boot_signs import (
     BOOTED,
     CAUSE_SIGNS,
@@ -34,6 +35,7 @@ _ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[
 _ANSI_CUT = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*\x1b?|[ -/]*)$")
 _CONTROLS = bytes(c for c in range(32) if c != 9) + b"\x7f"
 
+_GREETING = re.compile(r"^Welcome to ")
 _STAMP = re.compile(r"^\[ *\d+\.\d{6}\] ")
 
 Prompt = Literal["login", "shell", ""]
@@ -68,6 +70,8 @@ class BootWatcher:
         self.booted_at: float | None = None
         """When systemd said that it has reached multi-user.target or graphical.target; None where it has not."""
         self._stage: Stage | None = None
+        self._kernel_seen = False
+        self._screen = DrawnScreen()
         self._restarts = 0
         self.stages: list[StageSeen] = []
         self.prompt: Prompt = ""
@@ -92,8 +96,15 @@ class BootWatcher:
         """Seconds since the console said something that is more than white space."""
         return now - self._heard
 
+    @property
+    def at_menu(self) -> bool:
+        """Whether a menu or a dialogue is on the console: keys choose something there, so none may be typed."""
+        return self._screen.is_drawn and not self.prompt
+
     def tail(self, count: int = 15) -> tuple[str, ...]:
-        """The last lines with text in them, clean, the one not yet ended included."""
+        """Return the last lines with text in them, clean, the one not yet ended included; the rows of a menu."""
+        if self.at_menu:
+            return self._screen.lines()
         unfinished = _clean(self._open).strip()
         return tuple([*self._lines, *([unfinished] if unfinished else [])][-count:])
 
@@ -102,6 +113,7 @@ class BootWatcher:
         if not data:
             return
         self._any_byte = at
+        self._screen.feed(data)
         if data.strip():
             # The echo of a newline that was typed at a mute console is no sign of life.
             self._heard = at
@@ -130,7 +142,7 @@ class BootWatcher:
         elif quiet >= _SHELL_QUIET and SHELL_PROMPT.search(text):
             self._at_prompt("shell", self._any_byte, text)
         elif now - self._heard >= self._stall:
-            self.failure = BootFailure.STALL
+            self.failure = BootFailure.MENU if self.at_menu else BootFailure.STALL
 
     def _line(self, text: str, at: float) -> None:
         if text.strip():
@@ -138,6 +150,7 @@ class BootWatcher:
         if RESTART.search(text) and self._stage is not None and self._stage.rank > Stage.KERNEL.rank:
             self._restarts += 1
             self._stage = self._cause = self.booted_at = None
+            self._kernel_seen = False
             if self._restarts >= _MAX_RESTARTS and self._failing is None:
                 self._failing = (BootFailure.RESET_LOOP, at)
         self._classify(text, at)
@@ -158,7 +171,12 @@ class BootWatcher:
                     break
         for sign in reversed(STAGE_SIGNS):
             if sign.pattern.search(text):
-                self._reached(sign.stage, at, text)
+                if sign.stage is Stage.KERNEL and not _STAMP.match(text):
+                    self._screen.reset()  # a kernel starts; kernel messages alone are written over dialogues too
+                self._kernel_seen |= sign.stage in (Stage.KERNEL, Stage.INITRD)
+                # `Welcome to GRUB!` is no system's greeting.
+                if sign.stage is not Stage.USERSPACE or self._kernel_seen or not _GREETING.match(text):
+                    self._reached(sign.stage, at, text)
                 break
         if self.booted_at is None and BOOTED.search(text):
             self.booted_at = at

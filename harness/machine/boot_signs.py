@@ -34,6 +34,7 @@ class BootFailure(StrEnum):
     NO_BOOT = "no_boot"
     RESET_LOOP = "reset_loop"
     STALL = "stall"
+    MENU = "menu"
     DEAD = "dead"
     CONSOLE_LOST = "console_lost"
     TIMEOUT = "timeout"
@@ -162,6 +163,7 @@ MEANING = {
     BootFailure.NO_BOOT: "its firmware found nothing to boot",
     BootFailure.RESET_LOOP: "it starts anew again and again",
     BootFailure.STALL: "its console went silent",
+    BootFailure.MENU: "a menu or a dialogue on its console waits for somebody to choose",
     BootFailure.DEAD: "QEMU ended",
     BootFailure.CONSOLE_LOST: "its console was lost",
     BootFailure.TIMEOUT: "the time for booting ran out",
@@ -174,6 +176,7 @@ NEXT = {
     BootFailure.NO_BOOT: "is the disk or ISO bootable by this firmware? qemu_kernel boots without a boot loader",
     BootFailure.RESET_LOOP: "the lines before each start, in the target's console log, tell why",
     BootFailure.STALL: "a boot that is merely slow needs a larger boot_stall; a guest without console=ttyS0 stays mute",
+    BootFailure.MENU: "nothing was typed there; choose by `harness console`, or give the menu a timeout",
     BootFailure.DEAD: "QEMU's own words are in qemu.log beside the console log",
     BootFailure.CONSOLE_LOST: "did somebody else attach to the console's socket?",
     BootFailure.TIMEOUT: "a slow machine needs a larger boot_timeout",

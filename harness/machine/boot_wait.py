@@ -31,8 +31,14 @@ _WITH_CAUSE = frozenset(
 )
 
 
+MENU_ON_CONSOLE = "a menu or a dialogue is on it, where a key would choose something"
+
+
 class BootConsole(Protocol):
     """What waiting for a boot needs of a console; :class:`harness.transport.serial.console.Console` is one."""
+
+    hands_off: str
+    """Why nothing may be typed on it by itself; empty where it may."""
 
     def subscribe(self, listener: BootListener) -> Callable[[], None]:
         """Lets the listener hear everything from now on; returns the call that ends this."""
@@ -113,6 +119,8 @@ def wait_for_boot(
 
     def failed(reason: BootFailure, detail: str = "") -> BootFailed:
         elapsed = max(0.0, clock.monotonic() - started)
+        if watcher.at_menu:
+            console.hands_off = MENU_ON_CONSOLE
         error = _failure(name, reason, watcher, elapsed, detail)
         events.emit(
             "boot.failed",
@@ -201,6 +209,8 @@ def _poke(
     late = watcher.torn_prompt or (watcher.stage is not None and watcher.stage.rank >= Stage.USERSPACE.rank)
     mute = attached and watcher.stage is None
     after = _POKE_ATTACHED if mute else _POKE_AFTER
+    if console.hands_off or watcher.at_menu:
+        return poked
     if not (late or mute) or watcher.silent_for(now) < after or now - poked < after:
         return poked
     try:

@@ -386,7 +386,7 @@ class TargetSession:
     def _new_console(self, address: str, *, baudrate: int = 115200, raw_log: Path | None = None) -> Console:
         from harness.transport.serial.console import Console
 
-        return Console(
+        console = Console(
             address,
             name=self._spec.name,
             baudrate=baudrate,
@@ -396,6 +396,11 @@ class TargetSession:
             kept_log=self.console_log_path,
             lock_wait=self._lock_wait,
         )
+        if self._serial is not None and self._serial.hands_off:
+            from harness.transport.serial.spec import HANDS_OFF
+
+            console.hands_off = HANDS_OFF
+        return console
 
     def _transports(self) -> list[Transport]:
         found: list[Transport] = []

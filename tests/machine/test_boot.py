@@ -27,6 +27,8 @@ TABLE: dict[str, tuple[str, BootFailure | None, list[Stage]]] = {
     "initramfs": ("", BootFailure.INITRAMFS, [Stage.FIRMWARE, Stage.KERNEL, Stage.INITRD]),
     "stall": ("", BootFailure.STALL, [Stage.FIRMWARE, Stage.KERNEL, Stage.INITRD]),
     "no_boot": ("", BootFailure.NO_BOOT, [Stage.FIRMWARE]),
+    # GRUB 2.06 with `set timeout=-1`, under QEMU with -nodefaults: its firmware writes nothing.
+    "grub_menu": ("", BootFailure.MENU, [Stage.FIRMWARE]),
 }
 
 

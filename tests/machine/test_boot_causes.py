@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -38,20 +39,23 @@ class SpokenConsole:
     def __init__(self, text: str, clock: Clock) -> None:
         self.text = text
         self.clock = clock
+        self.hands_off = ""
+        self.typed = b""
 
     def subscribe(self, listener: BootListener) -> Callable[[], None]:
         listener.feed(self.text.encode(), self.clock.monotonic())
         return lambda: None
 
     def write(self, data: bytes, *, deadline: Deadline) -> None:
-        del data, deadline
+        del deadline
+        self.typed += data
 
 
-def boot(text: str, *, seconds: float = 900.0, stall: float = 60.0) -> BootReport:
+def boot(text: str, *, seconds: float = 900.0, stall: float = 60.0, console: SpokenConsole | None = None) -> BootReport:
     clock = Clock()
     return wait_for_boot(
-        SpokenConsole(text, clock), name="vm1", events=NullEmitter(), deadline=Deadline(clock.now + seconds, clock),
-        stall=stall, started=clock.now,
+        console or SpokenConsole(text, clock), name="vm1", events=NullEmitter(),
+        deadline=Deadline(clock.now + seconds, clock), stall=stall, started=clock.now,
     )  # fmt: skip
 
 
@@ -146,3 +150,37 @@ def test_a_login_prompt_is_still_waited_for() -> None:
     watcher.tick(6.0)
     assert (watcher.prompt, watcher.booted_at) == ("login", 5.0)
     assert boot(KERNEL + BOOTED + "vm1 login: ").ended_by == "login"
+
+
+MENU = (Path(__file__).parent / "consoles" / "grub_menu.log").read_text(encoding="latin-1")
+DIALOGUE = "".join(f"\x1b[{row};5H| choose |" for row in range(3, 12))
+USERSPACE = KERNEL + "[  OK  ] Started getty.\n"
+
+
+@pytest.mark.parametrize("text", [MENU, USERSPACE + DIALOGUE, "Welcome to GRUB!\n" + DIALOGUE])
+def test_nothing_is_typed_into_a_menu_or_a_dialogue(text: str) -> None:
+    console = SpokenConsole(text, Clock())
+    with pytest.raises(BootFailed, match="a menu or a dialogue on its console waits for somebody to choose") as caught:
+        boot(text, console=console)
+    assert caught.value.reason is BootFailure.MENU
+    assert any("Install (erases" in line or "choose" in line for line in caught.value.lines)
+    assert console.typed == b""
+    assert console.hands_off
+
+
+@pytest.mark.parametrize("text", ["Welcome to GRUB!\n", "Welcome to GRUB!\nsome firmware\n"])
+def test_a_greeting_alone_is_no_system(text: str) -> None:
+    console = SpokenConsole(text, Clock())
+    assert failure(text).reason is BootFailure.STALL
+    with pytest.raises(BootFailed):
+        boot(text, console=console)
+    assert console.typed == b""
+
+
+def test_a_mute_console_late_in_the_boot_is_asked_unless_nothing_may_be_typed() -> None:
+    for hands_off, typed in (("", True), ("console_hands_off is set", False)):
+        console = SpokenConsole(USERSPACE, Clock())
+        console.hands_off = hands_off
+        with pytest.raises(BootFailed):
+            boot(USERSPACE, console=console)
+        assert bool(console.typed) is typed

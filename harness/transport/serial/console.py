@@ -98,6 +98,8 @@ class Console:
         self.name = name
         self.baudrate = baudrate
         self.timing = LineTiming()
+        self.hands_off = ""
+        """Why nothing may be typed here but by a person; empty where it may."""
         self.pace = 0.0  # seconds to rest after each 16 bytes typed; raised when the guest loses input
         self._events = events
         self._raw_log = raw_log

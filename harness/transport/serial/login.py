@@ -18,6 +18,7 @@ import re
 from dataclasses import dataclass
 
 from harness.deadline import Deadline
+from harness.drawn_screen import DrawnScreen
 from harness.errors import DeadlineExpired
 from harness.events.emitter import Emitter
 from harness.transport.errors import Cause, Unavailable
@@ -123,6 +124,8 @@ class Login:
         Raises Unavailable: LOGIN (refused, or a password is asked for and none is given), PASSWORD_EXPIRED,
         NO_SHELL (nothing answered until the deadline); Eof; Cancelled.
         """
+        if self._console.hands_off:
+            raise self._hands_off(self._console.hands_off)
         start = self._calm_at = deadline.clock.monotonic()
         try:
             self._get_shell(deadline)
@@ -147,6 +150,8 @@ class Login:
                     continue
                 if rested:
                     deadline.sleep(_PROBE_WAIT)
+                if silent_probes == 0:
+                    self._refuse_drawn_screen()
                 if self._probe(deadline):
                     return
                 if self._classify() is not Prompt.OTHER:
@@ -576,6 +581,24 @@ class Login:
             transport="serial",
             seen=self._reader.since(self._place)[-2048:],
             hint=hint,
+        )
+
+    def _refuse_drawn_screen(self) -> None:
+        """Raise Unavailable where what answered a newline drew a screen: an installer's dialogue, a boot menu. Other
+        keys would choose something there."""
+        screen = DrawnScreen()
+        screen.feed(self._reader.since(0))
+        if screen.is_drawn:
+            raise self._hands_off("a menu or a dialogue is on it, where a key would choose something", screen.lines())
+
+    def _hands_off(self, why: str, rows: tuple[str, ...] = ()) -> Unavailable:
+        shown = "".join(f"\n    {row}" for row in rows)
+        return Unavailable(
+            f"nothing is typed on the console {self._console.name}: {why}{shown}",
+            cause=Cause.NO_SHELL,
+            transport="serial",
+            seen=self._reader.since(0)[-2048:],
+            hint="`harness console` shows it, and types what you type",
         )
 
     def _no_shell(self, seconds: float) -> Unavailable:

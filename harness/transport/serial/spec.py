@@ -9,6 +9,7 @@ from typing import Literal
 from harness.errors import UsageError
 from harness.transport.limits import ANSWER_LIMIT, answer_limit
 
+HANDS_OFF = "console_hands_off is set"
 LOGIN_TIMEOUT = 60.0
 """Seconds that a login may take, where the inventory gives no `serial_login_timeout`."""
 
@@ -38,6 +39,8 @@ class SerialSpec:
     """Bytes of one answer, stdout and stderr together."""
     trusted: bool = False
     """The network between here and the console can be trusted: nobody else answers there."""
+    hands_off: bool = False
+    """Nothing is typed on the console but by a person."""
 
     @property
     def authenticated(self) -> bool:
@@ -70,6 +73,7 @@ class SerialSpec:
             become=become_from_vars(host_name, variables),
             answer_limit=answer_limit(host_name, variables),
             trusted=_truth(host_name, variables, "serial_trusted"),
+            hands_off=_truth(host_name, variables, "console_hands_off"),
         )
 
 

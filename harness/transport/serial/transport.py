@@ -18,7 +18,7 @@ from harness.transport.serial.console import Console
 from harness.transport.serial.files import Download, Upload
 from harness.transport.serial.plain import analyse
 from harness.transport.serial.session import Guest, Session
-from harness.transport.serial.spec import SerialSpec
+from harness.transport.serial.spec import HANDS_OFF, SerialSpec
 from harness.transport.serial.transfer import send_input
 
 # Seconds that a shell whose last command was given up is waited for: where the console shows something else in its
@@ -52,6 +52,8 @@ class SerialTransport:
     name = "serial"
 
     def __init__(self, console: Console, spec: SerialSpec, *, events: Emitter) -> None:
+        if spec.hands_off:
+            console.hands_off = HANDS_OFF
         self._console = console
         self._spec = spec
         self._events = events.bind(transport="serial", console=console.name)

@@ -355,3 +355,35 @@ def test_a_machine_that_is_slow_to_start_a_login_leaves_time_for_it(in_doubt: bo
     waits = login._echo_wait(Deadline.after(60, clock=ManualClock()))
     assert 1.5 <= waits <= 60 / 16
     assert login._echo_wait(Deadline.after(5, clock=ManualClock())) == 1.5
+
+
+def test_only_an_empty_line_is_typed_into_a_dialogue(bench: Any, within: Within) -> None:
+    """What answers the first newline draws a screen: neither a probe nor a key that ends programs follows."""
+    script = bench.folder / "dialogue.py"
+    script.write_text(
+        "import os, sys, tty\n"
+        "tty.setraw(0)\n"
+        f"open({str(bench.folder / 'ready')!r}, 'w')\n"
+        "while data := os.read(0, 100):\n"
+        f"    open({str(bench.folder / 'typed')!r}, 'ab').write(data)\n"
+        "    os.write(1, b''.join(b'\\x1b[%d;5H| erase all disks? |' % row for row in range(5, 15)))\n"
+    )
+    transport = bench.shell(sys.executable, str(script))
+    end = time.monotonic() + scaled(20)
+    while not (bench.folder / "ready").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    with pytest.raises(Unavailable, match=r"nothing is typed on the console .*a menu or a dialogue") as caught:
+        transport.run("true", deadline=within())
+    assert "| erase all disks? |" in str(caught.value)
+    # Ctrl-E, Ctrl-U and Enter: an empty line, whatever was typed before.
+    assert (bench.folder / "typed").read_bytes().strip(b"\r\n") == b"\x05\x15"
+
+
+def test_a_console_that_is_only_read_gets_no_key(bench: Any, within: Within) -> None:
+    guest = bench.guest(["dash", "-i"])
+    typed: list[bytes] = []
+    guest.to_guest = lambda data: typed.append(data) or data
+    transport = bench.transport(bench.console(guest), hands_off=True)
+    with pytest.raises(Unavailable, match="console_hands_off is set"):
+        transport.run("true", deadline=within())
+    assert typed == []
