@@ -119,8 +119,6 @@ def wait_for_boot(
 
     def failed(reason: BootFailure, detail: str = "") -> BootFailed:
         elapsed = max(0.0, clock.monotonic() - started)
-        if watcher.at_menu:
-            console.hands_off = MENU_ON_CONSOLE
         error = _failure(name, reason, watcher, elapsed, detail)
         events.emit(
             "boot.failed",
@@ -143,6 +141,8 @@ def wait_for_boot(
             ended = _drain(listener, watcher)
             now = clock.monotonic()
             watcher.tick(now)
+            if console.hands_off in ("", MENU_ON_CONSOLE):
+                console.hands_off = MENU_ON_CONSOLE if watcher.at_menu else ""
             while told < len(watcher.stages):
                 seen = watcher.stages[told]
                 told += 1
@@ -153,7 +153,9 @@ def wait_for_boot(
             stages = tuple((str(seen.stage), seen.seconds) for seen in watcher.stages)
             booted = watcher.booted_at is not None
             silent = watcher.silent_for(now) >= min(LOGIN_PATIENCE, stall / 2)
-            if booted and (watcher.failure is BootFailure.STALL or (watcher.failure is None and silent)):
+            if booted and (
+                watcher.failure in (BootFailure.STALL, BootFailure.MENU) or (watcher.failure is None and silent)
+            ):
                 return BootReport("target", max(0.0, now - started), stages)
             if watcher.failure is not None:
                 raise failed(watcher.failure)

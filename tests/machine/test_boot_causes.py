@@ -59,9 +59,9 @@ def boot(text: str, *, seconds: float = 900.0, stall: float = 60.0, console: Spo
     )  # fmt: skip
 
 
-def failure(text: str, **times: float) -> BootFailed:
+def failure(text: str, *, seconds: float = 900.0, stall: float = 60.0) -> BootFailed:
     with pytest.raises(BootFailed) as caught:
-        boot(text, **times)
+        boot(text, seconds=seconds, stall=stall)
     return caught.value
 
 
@@ -184,3 +184,15 @@ def test_a_mute_console_late_in_the_boot_is_asked_unless_nothing_may_be_typed() 
         with pytest.raises(BootFailed):
             boot(USERSPACE, console=console)
         assert bool(console.typed) is typed
+
+
+def test_a_full_screen_program_of_a_machine_that_is_up_fails_no_boot() -> None:
+    console = SpokenConsole(KERNEL + BOOTED + DIALOGUE, Clock())
+    assert boot("", console=console).ended_by == "target"
+    assert (console.typed, bool(console.hands_off)) == (b"", True)
+
+
+def test_a_menu_that_has_booted_its_entry_is_none_any_more() -> None:
+    console = SpokenConsole(MENU + "\x1b[H\x1b[J  Booting `Debian'\n" + KERNEL + BOOTED + "\n\ndebian login: ", Clock())
+    assert boot("", console=console).ended_by == "login"
+    assert console.hands_off == ""

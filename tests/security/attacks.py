@@ -292,6 +292,7 @@ def console_boot_flood() -> None:
     class Flooding:
         def __init__(self) -> None:
             self.stopped = threading.Event()
+            self.hands_off = ""
 
         def subscribe(self, listener: BootListener) -> Callable[[], None]:
             def flood() -> None:

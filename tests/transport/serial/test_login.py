@@ -382,7 +382,12 @@ def test_only_an_empty_line_is_typed_into_a_dialogue(bench: Any, within: Within)
 def test_a_console_that_is_only_read_gets_no_key(bench: Any, within: Within) -> None:
     guest = bench.guest(["dash", "-i"])
     typed: list[bytes] = []
-    guest.to_guest = lambda data: typed.append(data) or data
+
+    def keep(data: bytes) -> bytes:
+        typed.append(data)
+        return data
+
+    guest.to_guest = keep
     transport = bench.transport(bench.console(guest), hands_off=True)
     with pytest.raises(Unavailable, match="console_hands_off is set"):
         transport.run("true", deadline=within())
