@@ -23,6 +23,10 @@ _MOST_WORDS, _LONGEST_WORDS = 200, 1000
 """What is recorded of what the library says of one connection: a peer can have it say the same without end."""
 
 
+_OPENINGS = 5
+"""Times that a channel is opened which the server closes at once."""
+
+
 class LibraryLog(logging.Logger):
     """Stands in for paramiko's logger: what it has to say is an event, never a traceback on stderr."""
 
@@ -137,7 +141,7 @@ class Connection:
         try:
             deadline.check("opening an SSH channel")
             with self.wire.bounded(deadline):
-                channel = self.transport.open_session(timeout=max(0.05, deadline.remaining()))
+                channel = self._open_session(deadline)
         except paramiko.ChannelException:
             raise
         except (paramiko.SSHException, EOFError, OSError) as error:
@@ -153,6 +157,21 @@ class Connection:
             self._opening.release()
         channel.logger = self.log
         return channel
+
+    def _open_session(self, deadline: Deadline) -> paramiko.Channel:
+        """Open a session. dropbear may close one again before it has got a command for it, when another one's process
+        ends meanwhile; nothing was run on it, so another one is opened."""
+        import paramiko
+
+        for tries in range(_OPENINGS):
+            try:
+                return self.transport.open_session(timeout=max(0.05, deadline.remaining()))
+            except paramiko.ChannelException:
+                raise
+            except paramiko.SSHException:
+                if tries == _OPENINGS - 1 or not self.alive or deadline.expired:
+                    raise
+        raise AssertionError("the last try returns or raises")
 
     def lost(self, why: str, *, may_have_run: bool = False, seen: bytes = b"") -> TransportLost:
         """The error for a connection that went away."""

@@ -1,8 +1,9 @@
-"""A program on the target that goes on saying things: each time that it does, somebody here is told. No thread waits
-for it: the connection's own thread rings."""
+"""Follow a program on the target that goes on writing: whenever it does, a callback is called, in the connection's own
+thread. No thread waits for it."""
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import Callable
 
@@ -18,11 +19,8 @@ class Follower:
 
     def __init__(self, pool: ChannelPool, command: str, deadline: Deadline, on_word: Callable[[], None]) -> None:
         """`on_word` is called in the connection's thread; it must be quick. Raises as the pool does."""
-        # It ends with its stdin, which the server closes however this side goes away, and with the command. The server
-        # has given it a process group of its own.
-        program = f"exec sh -c '{{ {command}; kill 0; }} </dev/null & read -r x; kill 0'"
         self._pool = pool
-        self._lease = pool.alone(program, deadline)
+        self._lease = pool.alone(_program(command), deadline)
         self._channel = self._lease.io.channel
         self._channel.in_buffer.set_event(_Bell(on_word))
 
@@ -39,6 +37,22 @@ class Follower:
     def close(self) -> None:
         """Ends it, on the target too."""
         self._pool.release(self._lease, keep=False)
+
+
+def _program(command: str) -> str:
+    """Return what runs `command` until its stdin ends, which the server closes however this side goes away, or until
+    the command ends.
+
+    The command gets a session of its own, where the target has `setsid`, and its process group is ended. Our own group
+    is not: a server need not have made one for us (dropbear has not), and it may be the server's.
+    """
+    followed = f'{command}; kill "$1"'
+    watched = (
+        "exec 2>/dev/null; s=; command -v setsid >/dev/null && s=setsid; "
+        '$s sh -c "$1" sh $$ </dev/null & p=$!; read -r x; '
+        "kill -s TERM -- -$p || kill -s TERM $p"
+    )
+    return f"exec sh -c {shlex.quote(watched)} sh {shlex.quote(followed)}"
 
 
 class _Bell(threading.Event):
