@@ -18,6 +18,7 @@ from harness.inventory.addresses import parse_address
 from harness.inventory.model import Model
 from harness.inventory.places import did_you_mean
 
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*")
 _SUBSCRIPT = re.compile(r"(.+)\[(?:(-?[0-9]{1,18})|([0-9]{1,18})([:-])([0-9]{0,18}))\]")
 _COLON_WORD = re.compile(r"(?:[^\s:\[\]]|\[[^\]]*\])+")
 
@@ -33,6 +34,21 @@ def split_pattern(text: str) -> list[str]:
         except ValueError:
             terms = _COLON_WORD.findall(text)
     return [term.strip() for term in terms if term.strip()]
+
+
+def pattern_for(name: str) -> str:
+    """Return a pattern that names this host and no other, to be typed on a command line.
+
+    A name that would be read as a flag or as a pattern becomes a regular expression. It holds no character at which
+    patterns are split.
+    """
+    if _PLAIN_NAME.fullmatch(name):
+        return name
+    escaped = "".join(
+        char if re.fullmatch(r"\w", char) else f"\\x{ord(char):02x}" if ord(char) < 0x100 else f"\\U{ord(char):08x}"
+        for char in name
+    )
+    return rf"~^{escaped}\Z"
 
 
 @dataclass(slots=True)

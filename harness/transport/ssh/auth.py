@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.deadline import Deadline
+from harness.printing import typed_path
 from harness.transport.errors import Cause, Contact, Unavailable
 from harness.transport.ssh.keyring import Keyring, LockedKeyError, UnusableKeyError, WrongPassphraseError
 from harness.user import expanded, home
@@ -257,7 +258,7 @@ def _unlock(path: Path, spec: SshSpec, problems: list[str], keyring: Keyring) ->
             raise LockedKeyError(path) from None
     problems.append(
         f"The key {path} is under a passphrase, the agent does not hold it, and {refusal}: "
-        f"run `ssh-add {shlex.quote(str(path))}`, or set ansible_ssh_private_key_passphrase"
+        f"run `ssh-add {shlex.quote(typed_path(path))}`, or set ansible_ssh_private_key_passphrase"
     )
     return None
 

@@ -15,6 +15,7 @@ from typing import cast
 from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired
 from harness.events.emitter import Emitter
+from harness.printing import typed_path
 from harness.transport.errors import Cause, Contact, Unavailable
 from harness.transport.ssh import config as ssh_config
 from harness.transport.ssh.certificates import SUFFIX
@@ -91,7 +92,7 @@ def _ask_passphrase(spec: SshSpec, path: Path, keyring: Keyring, events: Emitter
             f"{spec.name}: the key {path} is under a passphrase, which was not given at the terminal in time",
             cause=Cause.AUTH,
             transport="ssh",
-            hint=f"The question stands. Else run `ssh-add {shlex.quote(str(path))}`, "
+            hint=f"The question stands. Else run `ssh-add {shlex.quote(typed_path(path))}`, "
             "or set ansible_ssh_private_key_passphrase.",
         ) from None
 
