@@ -27,6 +27,31 @@ _REPETITIONS = re.compile(r"[*+?{]")
 _BOUNDED: ContextVar[bool] = ContextVar("bounded", default=False)
 
 
+_MOST_BITS = 14_000
+"""Bits of a whole number: Python refuses to write one of more than 4,300 decimal digits."""
+
+
+def bounded_number(value: int) -> int:
+    """Return the number. Raises ValueError for one that cannot be written in decimal digits, which any base but ten
+    can name."""
+    if value.bit_length() > _MOST_BITS:
+        raise ValueError("a whole number of more than 4,200 digits")
+    return value
+
+
+def require_bounded_numbers(value: object) -> None:
+    """Raise ValueError where a number in these lists and mappings cannot be written in decimal digits."""
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, dict):
+            todo += item.values()
+        elif isinstance(item, list):
+            todo += item
+        elif isinstance(item, int):
+            bounded_number(item)
+
+
 class TooLongError(Exception):
     """A template did not come to its end in time."""
 
