@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from harness.deadline import Deadline
 from harness.printing import typed_path
+from harness.shortage import raise_shortage
 from harness.transport.errors import Cause, Contact, Unavailable
 from harness.transport.ssh.keyring import Keyring, LockedKeyError, UnusableKeyError, WrongPassphraseError
 from harness.user import expanded, home
@@ -66,6 +67,7 @@ def authenticate(connection: Connection, keyring: Keyring, deadline: Deadline) -
             except paramiko.AuthenticationException as error:
                 tried.append(f"{attempt.label} ({_short(error)})")
             except (paramiko.SSHException, EOFError, OSError) as error:
+                raise_shortage(error)
                 tried.append(f"{attempt.label} ({_short(error)})")
                 if not transport.is_active():
                     break

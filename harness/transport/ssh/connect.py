@@ -16,6 +16,7 @@ from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired
 from harness.events.emitter import Emitter
 from harness.printing import typed_path
+from harness.shortage import raise_shortage
 from harness.transport.errors import Cause, Contact, Unavailable
 from harness.transport.ssh import config as ssh_config
 from harness.transport.ssh.certificates import SUFFIX
@@ -174,6 +175,7 @@ def _through(
         )
     except (paramiko.SSHException, EOFError, OSError) as error:
         below.close()
+        raise_shortage(error)
         hop = f"{last.login}@{last.host}:{last.port}"
         raise Unavailable(
             f"{spec.name}: the jump host {last.address} gives no way to {spec.host} port {spec.port}: {error}",
@@ -216,6 +218,7 @@ def handshake(
         return HostKey.from_blob(shown.asbytes())
     deadline_passed = not done.is_set()
     error = transport.get_exception()
+    raise_shortage(error)
     banner = transport.remote_version
     complaint = connection.wire.complaint()
     where = f"{spec.name}: {spec.address}"
