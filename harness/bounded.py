@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import select
@@ -24,24 +23,25 @@ def read_file(path: str | os.PathLike[str], *, most: int = MOST) -> bytes:
         given = name.startswith(("/dev/fd/", "/proc/self/fd/", "/dev/stdin"))
         if stat.S_ISDIR(kind):
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), name)
-        if stat.S_ISREG(kind):
-            with contextlib.suppress(OSError):
-                os.set_blocking(descriptor, True)
-        elif not (given and (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind))) and os.path.realpath(name) != os.devnull:
+        if (
+            not stat.S_ISREG(kind)
+            and not (given and (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)))
+            and os.path.realpath(name) != os.devnull
+        ):
             raise OSError(errno.EINVAL, "it is no regular file", name)
-        return _read(file.fileno(), most, name, wait=not stat.S_ISREG(kind))
+        return _read(file.fileno(), most, name)
 
 
-def _read(descriptor: int, most: int, name: str, *, wait: bool) -> bytes:
+def _read(descriptor: int, most: int, name: str) -> bytes:
+    """Read to the end. Some files of the kernel (`/proc/kmsg`) are regular by their type, and wait like a pipe."""
     end = time.monotonic() + _PIPE_SECONDS
     pieces: list[bytes] = []
     size = 0
     while True:
-        if wait:
-            poll = select.poll()
-            poll.register(descriptor, select.POLLIN)
-            if not poll.poll(max(0.0, end - time.monotonic()) * 1000):
-                raise OSError(errno.ETIMEDOUT, f"nothing came in {_PIPE_SECONDS:g} s", name)
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        if not poll.poll(max(0.0, end - time.monotonic()) * 1000):
+            raise OSError(errno.ETIMEDOUT, f"nothing came in {_PIPE_SECONDS:g} s", name)
         try:
             piece = os.read(descriptor, 1 << 20)
         except BlockingIOError:

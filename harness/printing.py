@@ -29,6 +29,12 @@ def printable(text: str) -> str:
     return text if text.isprintable() else _NOT_SENT.sub(_written_out, text)
 
 
+def typed_path(path: str | os.PathLike[str]) -> str:
+    """Return the path as a word of a command line: one that begins with a dash would be read as an option there."""
+    text = os.fspath(path)
+    return f"./{text}" if text.startswith("-") else text
+
+
 def _written_out(match: re.Match[str]) -> str:
     code = ord(match[0])
     if code < 0x7F:

@@ -45,8 +45,20 @@ def shortage(error: BaseException) -> str:
             return f"this process got no more file descriptors (see `ulimit -n`): {error}"
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return "this process got no more threads (see `ulimit -u`, and the container's pids limit)"
+    if isinstance(error, RuntimeError) and "can't allocate lock" in str(error):
+        return "this process got no more memory for a lock (see `ulimit -v`)"
     if isinstance(error, OSError) and error.errno in SHORT:
         if error.errno in (errno.EMFILE, errno.ENFILE):
             return f"this process got no more file descriptors: {error.strerror} (see `ulimit -n`)"
         return f"this process got no more memory: {error.strerror}"
     return ""
+
+
+def raise_shortage(error: BaseException | None) -> None:
+    """Raise InfrastructureError where the error of a library, or what it was raised for, is a shortage."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if words := shortage(error):
+            raise InfrastructureError(words) from None
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__

@@ -16,6 +16,7 @@ SHORT = [
     OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
     MemoryError(),
     RuntimeError("can't start new thread"),
+    RuntimeError("can't allocate lock"),
     ImportError("/x/_rust.abi3.so: failed to map segment from shared object"),
     ImportError("libc.so.6: cannot open shared object file: Too many open files"),
     ImportError("libz.so.1: cannot allocate memory in static TLS block"),

@@ -137,6 +137,7 @@ TABLE = [
     Surroundings("a folder that cannot be written", RUN, folder="/proc", code=2, said="Name another one with --logs"),
     Surroundings("a folder that is gone", "exec -n -i INV --logs {folder}/there box -- true", before=_gone),
     Surroundings("few descriptors", RUN, before=_limit(resource.RLIMIT_NOFILE, 64), said="1 passed"),
+    Surroundings("little address space", RUN, before=_limit(resource.RLIMIT_AS, 300_000 << 10), said="1 passed"),
     Surroundings("stdin closed, verbose", RUN + " -vv", before=_close(0), said="run.start"),
     Surroundings("stdout closed", RUN, before=_close(1)),
     Surroundings("stderr closed", EXEC, before=_close(2), said="büro"),

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from harness import __version__
+from harness.address_space import share_arena
 from harness.cli.options import with_numbers
 from harness.cli.streams import complain, give_up_streams, open_streams
 from harness.errors import ExitCode, HarnessError
@@ -79,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the exit code. No traceback reaches a person: an internal error says how to report it.
     A shell that completes a word is answered instead."""
     open_streams()
+    share_arena()
     with _safe_streams():
         return _run(argv)
 

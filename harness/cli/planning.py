@@ -101,8 +101,9 @@ def list_plan(plan: Plan, stream: IO[str], *, as_json: bool) -> int:
 
 def repeat_command(arguments: argparse.Namespace) -> Callable[[str, Check], str]:
     """What gives, for a target and a check, the command that looks at just these again."""
-    import re
     import shlex
+
+    from harness.inventory.patterns import pattern_for
 
     def repeat(target: str, check: Check) -> str:
         words = ["harness", "run"]
@@ -120,9 +121,7 @@ def repeat_command(arguments: argparse.Namespace) -> Callable[[str, Check], str]
             words.append("--no-settle")
         if arguments.fail_fast_unchanged:
             words.append("--fail-fast-unchanged")
-        # With the equals sign a name may begin with a dash; one that would be read as a pattern is given as a regex.
-        plain = re.fullmatch(r"[\w.-]+", target)
-        words.append(f"--limit={target if plain else f'~^{re.escape(target)}$'}")
+        words.append(f"--limit={pattern_for(target)}")
         return shlex.join([*words, check.id])
 
     return repeat

@@ -270,8 +270,9 @@ def _not_up(name: str, arguments: argparse.Namespace) -> Exception:
     import shlex
 
     from harness.errors import MachineError
+    from harness.inventory.patterns import pattern_for
 
     return MachineError(
         f"the machine {name} is not up",
-        hint=f"start it: {shlex.join(['harness', 'up', *typed_inventory(arguments), name])}",
+        hint=f"start it: {shlex.join(['harness', 'up', *typed_inventory(arguments), pattern_for(name)])}",
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
     from typing import Any
 
     from harness.api.check import Check
@@ -78,6 +79,15 @@ def other_files(arguments: argparse.Namespace) -> list[str]:
     files = [each[1:] for each in arguments.extra_vars if each.startswith("@")]
     known = arguments.known_flakes or find_file(arguments.inventory)
     return [*files, *([str(known)] if known else [])]
+
+
+def resume_command(folder: Path) -> str:
+    """Return the command that resumes the soak of this folder, quoted for a shell."""
+    import shlex
+
+    from harness.printing import typed_path
+
+    return shlex.join(["harness", "soak", "--resume", typed_path(folder)])
 
 
 def as_typed(found: tuple[Check, ...], folder: RunFolder | None, typed: argparse.Namespace) -> tuple[Check, ...]:

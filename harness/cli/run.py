@@ -209,19 +209,22 @@ def _carry_out(
 def _go_on_with(result: RunResult, arguments: argparse.Namespace, stream: TextIO) -> None:
     """Prints, for each machine that is left up, the commands that look further."""
     import shlex
+    from glob import escape
 
     from harness.cli.reaching import typed_inventory
+    from harness.inventory.patterns import pattern_for
 
     where = typed_inventory(arguments)
     for target in result.targets:
         if not target.reach:
             continue
-        name = target.target
-        print(f"go on with {name}:", file=stream)
+        name = pattern_for(target.target)
+        machine = escape(target.target)  # `down` knows machines by their names, in the shell's patterns
+        print(f"go on with {target.target}:", file=stream)
         for words in (
             ["why", *where, name],
             ["exec", *where, name, "--", "systemctl list-jobs"],
             ["console", *where, name],
-            ["down", *(["--logs", arguments.logs] if arguments.logs != "logs" else []), name],
+            ["down", *(["--logs", arguments.logs] if arguments.logs != "logs" else []), "--", machine],
         ):
             print(f"  harness {shlex.join(words)}", file=stream)

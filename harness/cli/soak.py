@@ -242,7 +242,7 @@ def _carry_out(
     from harness.cli.carrying import leave, until_done, worker_threads
     from harness.cli.collecting import collections_of, collector
     from harness.cli.planning import repeat_command
-    from harness.cli.resuming import other_files
+    from harness.cli.resuming import other_files, resume_command
     from harness.cli.run_setup import RunSetup, view_options
     from harness.cli.streams import give_up_streams
     from harness.engine.captured import attributed
@@ -367,9 +367,7 @@ def _carry_out(
             level="info" if code == 0 and trouble is None else "error",
         )
     trouble = log.failed or trouble
-    import shlex
-
-    go_on = f"harness soak --resume {shlex.quote(str(folder.path))}"
+    go_on = resume_command(folder.path)
     if trouble is not None:
         trouble.hint = f"{trouble.hint} It goes on with: {go_on}".strip()
         raise trouble

@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     import time
     from pathlib import Path
 
+    from harness.cli.resuming import resume_command
     from harness.errors import UsageError
     from harness.events.lock import has_writer
     from harness.machine.up import all_up
@@ -81,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(
                 f"{folder / STATUS} cannot be read: {type(error).__name__}: {error}",
-                hint=f"The figures can still be had: harness report {shlex.quote(str(folder))}",
+                hint=f"The figures can still be had: {shlex.join(['harness', 'report', str(folder)])}",
             ) from None
         for line in summary(tally):
             print(line)
@@ -92,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif is_soak:
         print("no iteration is finished yet")
     if is_soak and state == "was killed":
-        print(f"go on with: harness soak --resume {shlex.quote(str(folder))}")
+        print(f"go on with: {resume_command(folder)}")
     return 0
 
 

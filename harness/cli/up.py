@@ -73,6 +73,7 @@ def _start(reached: Reach, host: Host, seconds: float | None, typed: list[str]) 
     import shlex
 
     from harness.errors import HarnessError, MachineError
+    from harness.inventory.patterns import pattern_for
     from harness.machine.cache import locked
     from harness.machine.up import all_up, find
     from harness.report.folder import UP
@@ -102,7 +103,8 @@ def _start(reached: Reach, host: Host, seconds: float | None, typed: list[str]) 
         up = find(index, folder.name)
     if failure is not None:
         # It is left as it is, to be looked at.
-        raise MachineError(str(failure), hint=f"it is left up: harness console {shlex.join([*typed, host.name])}")
+        look = shlex.join(["harness", "console", *typed, pattern_for(host.name)])
+        raise MachineError(str(failure), hint=f"it is left up: {look}")
     if up is None:
         raise MachineError(
             f"the machine {host.name} came up, and has ended since", hint=f"its console's log: {session.console_log}"

@@ -199,7 +199,7 @@ class CheckRun:
             observations=self._observations,
             transports=tuple(self._counts.transports),
             commands=self._counts.commands,
-            fallbacks=tuple(dict.fromkeys(self._counts.fallbacks)),
+            fallbacks=tuple(self._counts.fallbacks),
             re_reads=self._counts.re_reads,
             location=where,
             flaky=bool(self._window.changes),

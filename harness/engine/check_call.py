@@ -17,13 +17,14 @@ from harness.transport.contract import CommandResult, FailedCall, Result
 
 @dataclass(slots=True)
 class CallCounts:
-    """What the commands and files of a check met, in all of its attempts."""
+    """What the commands and files of a check, or of a test, met in all of its attempts."""
 
     transports: dict[str, None] = field(default_factory=dict)
     commands: int = 0
     re_reads: int = 0
     reconnects: int = 0
-    fallbacks: list[str] = field(default_factory=list)
+    fallbacks: dict[str, None] = field(default_factory=dict)
+    """Each of them once, in the order of their first occurrence."""
     is_asked: bool = False
     """Whether the check asked the target anything."""
     probes: list[str] = field(default_factory=list)
@@ -42,7 +43,8 @@ class CallCounts:
         if isinstance(result, CommandResult):
             self.commands += 1
             self.re_reads += result.damage.re_reads
-        self.fallbacks.extend(f"{f.transport}: {f.cause}: {f.message}" for f in result.fallbacks)
+        if result.fallbacks:
+            self.fallbacks.update(dict.fromkeys(f"{f.transport}: {f.cause}: {f.message}" for f in result.fallbacks))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import json
 import os
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from itertools import groupby
 from typing import Any
@@ -33,6 +33,10 @@ _COLOUR = r"\x1b\[[0-9;:?]*[A-Za-z]"
 # Each way begins with a character, so that `re` looks for one of these first, and quickly.
 _GAP = rf"(?:{_COLOUR}|\r\n%s|\n%s|\\(?:r\\)?n%s)"
 _GAPS = tuple(re.compile(f"{way}{way}*") for way in (_GAP.replace("%s", indent) for indent in ("[ \t]*", "")))
+# In double quotes YAML writes a backslash at the end of a line, and one before a blank that begins the next.
+_ESCAPED_END = re.compile(r"\\\r?\n[ \t]*(?:\\(?=[ \t]))?")
+# YAML, fmt and terminals that wrap words put the end of a line in the place of a blank.
+_FOLDS = re.compile(r"\r?\n[ \t]*")
 _CUT = re.compile(r"…|\.\.\.")
 
 
@@ -46,6 +50,7 @@ class Redactor:
         self._lines: list[str] = []
         self._grams: frozenset[str] = frozenset()
         self._stale = False
+        self._has_blanks = False  # whether a secret has one within, where a line may be wrapped
         self._clean: set[str] = set()  # short texts without a secret: names of fields, of targets, of actions
         self.longest = 0
         """Characters that the longest secret takes in one of its forms, those of more than a line left out."""
@@ -118,29 +123,37 @@ class Redactor:
         """Where secrets stand that have the end of a line, or a terminal's colour, within."""
         found: list[tuple[int, int]] = []
         before: list[tuple[int, int]] = []
-        for gap in _GAPS:
+        ways = [(gap, "") for gap in _GAPS]
+        if "\\\n" in text or "\\\r\n" in text:
+            ways.append((_ESCAPED_END, ""))
+        if self._has_blanks:
+            ways.append((_FOLDS, " "))
+        for gap, instead in ways:
             gaps = [match.span() for match in gap.finditer(text)]
-            if gaps == before:  # none, or nothing is indented
-                break
+            if not gaps or (not instead and gaps == before):  # nothing is indented
+                continue
             before = gaps
             found += [
                 span
-                for span in self._across(text, gap, gaps)
+                for span in self._across(text, gap, gaps, instead)
                 if all(span[0] >= end or span[1] <= at for at, end in found)
             ]
         return sorted(found)
 
-    def _across(self, text: str, gap: re.Pattern[str], gaps: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    def _across(
+        self, text: str, gap: re.Pattern[str], gaps: list[tuple[int, int]], instead: str = ""
+    ) -> list[tuple[int, int]]:
+        """Return where secrets are in the text once its gaps are replaced by `instead`."""
         assert self._pattern is not None, "it was prepared"
         places: list[int] = []  # in the text without its gaps, where each of them was
         removed: list[int] = []  # how much is gone behind it
         gone = 0
         for start, end in gaps:
             places.append(start - gone)
-            gone += end - start
+            gone += end - start - len(instead)
             removed.append(gone)
         found = []
-        for match in self._pattern.finditer(gap.sub("", text)):
+        for match in self._pattern.finditer(gap.sub(instead, text)):
             before, behind = bisect_right(places, match.start()), bisect_left(places, match.end())
             if behind > before and match.end() - match.start() >= _SHORTEST_ENCODED:
                 start = match.start() + (removed[before - 1] if before else 0)
@@ -168,6 +181,7 @@ class Redactor:
     def _prepare(self) -> None:
         self._stale = False
         self._clean.clear()
+        self._has_blanks = any(b" " in secret.strip() for secret in self._bytes)
         self._pattern = re.compile(_any_of(sorted(self._forms))) if self._forms else None
         self._lines = sorted(form for form in self._forms if len(form) <= _LONGEST and "\n" not in form)
         dumped = (_DUMP_LINE * (2 + len(secret) // 16) for secret in self._bytes if len(secret) <= _LONGEST)
@@ -182,12 +196,14 @@ def _forms(secret: str) -> Iterable[str]:
     yield from (secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1])
     # A shell's form without its outer quotes: what stands before it in the word (`name=`) is quoted along.
     yield secret.replace("'", "'\"'\"'")
+    yield ascii(secret)[1:-1]
     data = secret.encode("utf-8", "surrogatepass")
     # As text of a console and of a damaged stream is shown.
     yield data.decode("ascii", "backslashreplace")
     yield repr(data)[2:-1]
     for text in (quote(data), quote(data, safe="")):
         yield text
+        yield quote(text)
         yield re.sub("%[0-9A-F]{2}", lambda escape: escape[0].lower(), text)
         yield text.replace("%20", "+")
     yield from _shell_forms(secret)
@@ -201,10 +217,17 @@ def _forms(secret: str) -> Iterable[str]:
     if len(data) >= _SHORTEST_ENCODED:
         yield from _base64_forms(data)
         yield from _hex_forms(data)
+        # An array of numbers: journalctl's JSON has one for a field that is not printable.
+        yield from (separator.join(map(str, data)) for separator in (", ", ",", " "))
 
 
 # What bash's `printf %q` puts a backslash before: all but these. `#` and `~` only where they stand first.
 _NOT_QUOTED = re.compile(r"(?![^\x00-\x7f])[^A-Za-z0-9_./:=@%+#~-]")
+
+
+_BASH_NAMES = {
+    "\a": "\\a", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\v": "\\v", "\f": "\\f", "\r": "\\r", "\x1b": "\\E"
+}  # fmt: skip
 
 
 def _shell_forms(secret: str) -> Iterable[str]:
@@ -214,15 +237,18 @@ def _shell_forms(secret: str) -> Iterable[str]:
     yield re.sub("^[#~]", lambda char: f"\\{char[0]}", backslashed)
     # $'...', as bash writes what is not printable.
     yield "".join(f"\\{char}" if char in "\\'" else char for char in secret)
-    octal = "".join(
-        chr(byte)
-        if 32 <= byte < 127 and byte not in b"\\'"
-        else f"\\{chr(byte)}"
-        if byte in b"\\'"
-        else f"\\{byte:03o}"
-        for byte in secret.encode("utf-8", "surrogatepass")
-    )
-    yield octal
+    for printable in (str.isascii, str.isprintable):
+        for names in ({}, _BASH_NAMES):
+            yield "".join(_in_dollar_quotes(char, names, printable=printable(char)) for char in secret)
+
+
+def _in_dollar_quotes(char: str, names: Mapping[str, str], *, printable: bool) -> str:
+    """Return a character as bash writes it in $'...': printable in its locale, by a name, or its bytes in octal."""
+    if char in "\\'":
+        return f"\\{char}"
+    if printable and char.isprintable():
+        return char
+    return names.get(char) or "".join(f"\\{byte:03o}" for byte in char.encode("utf-8", "surrogatepass"))
 
 
 def _markup_forms(secret: str) -> Iterable[str]:
@@ -232,6 +258,7 @@ def _markup_forms(secret: str) -> Iterable[str]:
             form = plain.replace('"', double).replace("'", single)
             yield form
             yield form.encode("ascii", "xmlcharrefreplace").decode()
+            yield form.replace("\t", "&#9;").replace("\n", "&#10;").replace("\r", "&#13;")
     yield plain
 
 

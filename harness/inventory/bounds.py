@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -25,6 +25,31 @@ SECONDS = 10.0
 _SHORT = 10_000  # characters in which one repetition costs little, even where it is tried at each of them
 _REPETITIONS = re.compile(r"[*+?{]")
 _BOUNDED: ContextVar[bool] = ContextVar("bounded", default=False)
+
+
+_MOST_BITS = 14_000
+"""Bits of a whole number: Python refuses to write one of more than 4,300 decimal digits."""
+
+
+def bounded_number(value: int) -> int:
+    """Return the number. Raises ValueError for one that cannot be written in decimal digits, which any base but ten
+    can name."""
+    if value.bit_length() > _MOST_BITS:
+        raise ValueError("a whole number of more than 4,200 digits")
+    return value
+
+
+def require_bounded_numbers(value: object) -> None:
+    """Raise ValueError where a number in these lists and mappings cannot be written in decimal digits."""
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, dict):
+            todo += item.values()
+        elif isinstance(item, list):
+            todo += item
+        elif isinstance(item, int):
+            bounded_number(item)
 
 
 class TooLongError(Exception):
@@ -106,9 +131,35 @@ def regex(kind: str, pattern: str, text: str, flags: int, replacement: str = "")
 
     Raises re.error, IndexError, and TooLongError where it takes too long.
     """
-    if _interruptible() or (len(text) <= _SHORT and len(_REPETITIONS.findall(pattern)) <= 1):
+    if _interruptible() or _cheap(pattern, len(text)):
         return _regex(kind, pattern, text, flags, replacement)
     re.compile(pattern, flags)  # its errors are raised here
+    found = _in_a_process(kind, pattern, text, flags, replacement)
+    return [tuple(item) if isinstance(item, list) else item for item in found] if kind == "findall" else found
+
+
+def matching(pattern: str, names: Iterable[str]) -> list[str]:
+    """Return the names at whose start the regular expression matches, as `re.match` has it.
+
+    Raises re.error, and TooLongError where it takes longer than a template may.
+    """
+    names = list(names)
+    matches = re.compile(pattern).match
+    if _cheap(pattern, max(map(len, names), default=0)):
+        return [name for name in names if matches(name)]
+    with time_bound():
+        if _interruptible():
+            return [name for name in names if matches(name)]
+        return [str(name) for name in _in_a_process("names", pattern, names, 0, "")]
+
+
+def _cheap(pattern: str, length: int) -> bool:
+    """Return whether a text of this length cannot make the expression backtrack for long."""
+    repetitions = len(_REPETITIONS.findall(pattern))
+    return length <= _SHORT and (repetitions == 0 or (repetitions == 1 and "|" not in pattern))
+
+
+def _in_a_process(kind: str, pattern: str, text: str | list[str], flags: int, replacement: str) -> Any:
     request = json.dumps([kind, pattern, text, flags, replacement]).encode()
     command = [sys.executable, "-I", "-S", "-c", _CHILD, str(SECONDS)]
     try:
@@ -120,8 +171,7 @@ def regex(kind: str, pattern: str, text: str, flags: int, replacement: str = "")
             raise TooLongError
         words = done.stderr.decode("utf-8", "backslashreplace").strip().rpartition("\n")[2]
         raise ValueError(words.partition(": ")[2] or words)
-    found = json.loads(done.stdout)
-    return [tuple(item) if isinstance(item, list) else item for item in found] if kind == "findall" else found
+    return json.loads(done.stdout)
 
 
 def _regex(kind: str, pattern: str, text: str, flags: int, replacement: str) -> Any:
@@ -143,6 +193,8 @@ if kind == "sub":
     found = re.sub(pattern, replacement, text, flags=flags)
 elif kind == "findall":
     found = re.findall(pattern, text, flags)
+elif kind == "names":
+    found = [name for name in text if re.match(pattern, name)]
 else:
     match = getattr(re.compile(pattern, flags), kind)(text)
     found = match and {"groups": [match[0], *match.groups()], "names": dict(match.re.groupindex)}

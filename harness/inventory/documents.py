@@ -16,6 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError
+from harness.inventory.bounds import bounded_number
 from harness.inventory.places import Book, Notice, Place
 from harness.inventory.values import Located, Unsafe, Vaulted
 
@@ -271,6 +272,9 @@ def _loader_class() -> Any:
                 found[key] = self.construct_object(value_node, deep=True)
                 found.keys_at[key] = self.where(key_node)
 
+        def number(self, node: yaml.ScalarNode) -> int:
+            return bounded_number(self.construct_yaml_int(node))
+
         def text(self, node: yaml.ScalarNode) -> str:
             value: str = self.construct_scalar(node)
             return Unsafe(value) if self.unsafe else value
@@ -297,6 +301,7 @@ def _loader_class() -> Any:
     constructors: dict[str, Any] = {
         "tag:yaml.org,2002:map": Loader.mapping,
         "tag:yaml.org,2002:str": Loader.text,
+        "tag:yaml.org,2002:int": Loader.number,
         "!unsafe": Loader.as_unsafe,
         "!vault": Loader.as_vault,
         "!vault-encrypted": Loader.as_vault,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from harness.errors import UsageError
 from harness.inventory.addresses import expand_pattern
+from harness.inventory.bounds import bounded_number
 from harness.inventory.draft import AddChild, AddGroup, AddHosts, Draft, SetVars
 from harness.inventory.places import Assigned, Place, did_you_mean, mask_secrets
 from harness.inventory.values import Unsafe
@@ -35,7 +36,7 @@ def parse_value(text: str) -> object:
     """The typed value of an INI variable: a Python literal where it is one, else the text itself.
 
     Tuples and sets become lists (a set sorted, so that its order is always the same).
-    Raises ValueError where a literal is nested too deeply to read.
+    Raises ValueError where a literal is nested too deeply to read, or holds a number of thousands of digits.
     """
     if _BARE_WORD.fullmatch(text):
         return _CONSTANTS.get(text, text)
@@ -58,7 +59,9 @@ def _plain(value: object) -> object:
     if isinstance(value, (set, frozenset)):
         return [_plain(item) for item in sorted(value, key=repr)]
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {_plain(key) if isinstance(key, int) else key: _plain(item) for key, item in value.items()}
+    if isinstance(value, int):
+        return bounded_number(value)
     if value is ...:
         return "..."
     if isinstance(value, complex):

@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from harness.bounded import read_text
 from harness.errors import UsageError
 from harness.inventory.addresses import parse_address
+from harness.inventory.bounds import SECONDS, TooLongError, matching
 from harness.inventory.model import Model
 from harness.inventory.places import did_you_mean
 
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*")
 _SUBSCRIPT = re.compile(r"(.+)\[(?:(-?[0-9]{1,18})|([0-9]{1,18})([:-])([0-9]{0,18}))\]")
 _COLON_WORD = re.compile(r"(?:[^\s:\[\]]|\[[^\]]*\])+")
 
@@ -33,6 +35,21 @@ def split_pattern(text: str) -> list[str]:
         except ValueError:
             terms = _COLON_WORD.findall(text)
     return [term.strip() for term in terms if term.strip()]
+
+
+def pattern_for(name: str) -> str:
+    """Return a pattern that names this host and no other, to be typed on a command line.
+
+    A name that would be read as a flag or as a pattern becomes a regular expression. It holds no character at which
+    patterns are split.
+    """
+    if _PLAIN_NAME.fullmatch(name):
+        return name
+    escaped = "".join(
+        char if re.fullmatch(r"\w", char) else f"\\x{ord(char):02x}" if ord(char) < 0x100 else f"\\U{ord(char):08x}"
+        for char in name
+    )
+    return rf"~^{escaped}\Z"
 
 
 @dataclass(slots=True)
@@ -105,16 +122,29 @@ class Matcher:
 
     def _enumerate(self, name: str, pattern: str) -> tuple[list[str], bool]:
         """The hosts, and whether a group was named (which may be empty)."""
-        try:
-            matches = re.compile(name[1:] if name[0] == "~" else fnmatch.translate(name)).match
-        except re.error as error:
-            raise UsageError(f"the pattern {pattern!r} holds a regular expression that is none: {error}") from None
         plain = name[0] != "~" and not any(mark in name for mark in "?*[")
-        groups = _matching(name, plain, self.model.groups, matches)
+        groups = self._matching(name, plain, self.model.groups, pattern)
         found = [host for group in groups for host in self.model.hosts_of(group)]
         if not groups or name[0] == "~" or any(mark in name for mark in ".?*["):
-            found.extend(_matching(name, plain, self.model.hosts, matches))
+            found.extend(self._matching(name, plain, self.model.hosts, pattern))
         return found, bool(groups)
+
+    def _matching(self, name: str, plain: bool, names: Mapping[str, object], pattern: str) -> list[str]:
+        """Return those of the names that the term `name` of the pattern matches."""
+        if plain:
+            # A name without special characters matches itself only; 10,000 hosts need not be tried.
+            return [name] if name in names else []
+        if name[0] != "~":
+            matches = re.compile(fnmatch.translate(name)).match
+            return [item for item in names if matches(item)]
+        try:
+            return matching(name[1:], names)
+        except re.error as error:
+            raise UsageError(f"the pattern {pattern!r} holds a regular expression that is none: {error}") from None
+        except TooLongError:
+            raise UsageError(
+                f"the regular expression {name[1:]!r} takes longer than {SECONDS:g} s on the inventory's names"
+            ) from None
 
     def _nothing(self, name: str, pattern: str) -> UsageError:
         inside = f" (in {pattern!r})" if name != pattern else ""
@@ -123,13 +153,6 @@ class Matcher:
             f"the pattern {name!r}{inside} matches no group and no host of the inventory",
             hint=hint or "See what there is: harness inventory --graph",
         )
-
-
-def _matching(name: str, plain: bool, names: Mapping[str, object], matches: Callable[[str], object]) -> list[str]:
-    if plain:
-        # A name without special characters matches itself only; 10,000 hosts need not be tried.
-        return [name] if name in names else []
-    return [item for item in names if matches(item)]
 
 
 def _read_terms(path: str) -> list[str]:

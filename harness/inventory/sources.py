@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from harness.bounded import read_file
 from harness.errors import Source, UsageError
 from harness.inventory.addresses import parse_address
+from harness.inventory.bounds import require_bounded_numbers
 from harness.inventory.documents import load_document
 from harness.inventory.draft import AddHosts, Draft
 from harness.inventory.ini import decode_lines, read_ini
@@ -150,6 +151,7 @@ class Reader:
         draft = self._draft(path)
         try:
             document: object = tomllib.loads(data.decode("utf-8").removeprefix(_BOM))
+            require_bounded_numbers(document)
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             at = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
             place = Place(path, int(at[1]), int(at[2])) if at else Place(path)

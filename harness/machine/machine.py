@@ -30,6 +30,7 @@ from harness.machine.seed import pack_seed
 from harness.machine.spec import MachineSpec
 from harness.machine.tool import need, run_tool
 from harness.machine.up import Up, born, write
+from harness.printing import typed_path
 
 _GRACE = 5.0
 _POWERDOWN = 30.0
@@ -453,7 +454,7 @@ def _claim_socket(path: Path, name: str) -> None:
     """QEMU would take a socket's path from a machine that is using it; we ask first."""
     if not path.parent.is_dir():
         raise MachineError(
-            f"the folder of the socket {path} is not there", hint=f"mkdir -p {shlex.quote(str(path.parent))}"
+            f"the folder of the socket {path} is not there", hint=f"mkdir -p {shlex.quote(typed_path(path.parent))}"
         )
     if not path.exists():
         return
@@ -464,5 +465,5 @@ def _claim_socket(path: Path, name: str) -> None:
             return
     raise MachineError(
         f"the socket {path}, wanted for {name}, is in use by something that runs",
-        hint=f"see what: ss -xlp | grep {shlex.quote(path.name)}",
+        hint=f"see what: ss -xlp | grep -F -e {shlex.quote(path.name)}",
     )

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from harness.api.check import Check, Settings
+from harness.engine.check_call import CallCounts
 from harness.engine.outcome import CheckResult
 from harness.engine.plan import Options, settings_for
 from harness.errors import Source
 from harness.inventory import Host
-from harness.pytest.verdict import Met
 
 TRIAL = pytest.StashKey["Trial"]()
 """Where an item of pytest's keeps it."""
@@ -36,7 +36,7 @@ class Trial:
     target: str
     again: bool
     transport: str | None
-    met: Met = field(default_factory=Met)
+    counts: CallCounts = field(default_factory=CallCounts)
     started: float = 0.0
     began: float = 0.0
     result: CheckResult | None = None

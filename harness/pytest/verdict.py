@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from unittest import SkipTest
 
@@ -13,8 +13,7 @@ from harness.api.assertion import explain, location
 from harness.api.check import Never, Skip
 from harness.engine.outcome import CheckResult, Observation, Outcome
 from harness.errors import HarnessError
-from harness.target.tracked_result import TrackedResult, unread
-from harness.transport.contract import CommandResult, FailedCall, Result
+from harness.target.tracked_result import unread
 from harness.transport.errors import Timeout, TransportError
 
 if TYPE_CHECKING:
@@ -29,31 +28,6 @@ class NoTarget(pytest.fail.Exception):  # type: ignore[name-defined, misc]  # py
     def __init__(self, outcome: Outcome, why: str) -> None:
         super().__init__(why, pytrace=False)
         self.outcome = outcome
-
-
-@dataclass
-class Met:
-    """What the commands and files of a test met."""
-
-    transports: dict[str, None] = field(default_factory=dict)
-    commands: int = 0
-    re_reads: int = 0
-    fallbacks: dict[str, None] = field(default_factory=dict)
-
-    reconnects: int = 0
-    failed: list[TrackedResult] = field(default_factory=list)
-
-    def count(self, result: Result) -> None:
-        self.reconnects += result.damage.reconnects
-        if isinstance(result, FailedCall):
-            return
-        self.transports[result.transport] = None
-        if isinstance(result, TrackedResult):
-            self.failed.append(result)
-        if isinstance(result, CommandResult):
-            self.commands += 1
-            self.re_reads += result.damage.re_reads
-        self.fallbacks.update(dict.fromkeys(f"{f.transport}: {f.cause}: {f.message}" for f in result.fallbacks))
 
 
 def outcome_of(error: BaseException | None) -> Outcome:
@@ -129,12 +103,12 @@ def verdict_of(trial: Trial, error: BaseException | None, path: str) -> CheckRes
         duration=duration,
         attempts=0 if isinstance(error, NoTarget) else 1,
         observations=(Observation(1, duration, outcome, message),),
-        transports=tuple(trial.met.transports),
-        commands=trial.met.commands,
-        fallbacks=tuple(trial.met.fallbacks),
-        re_reads=trial.met.re_reads,
-        reconnects=trial.met.reconnects,
-        warnings=unread(trial.met.failed),
+        transports=tuple(trial.counts.transports),
+        commands=trial.counts.commands,
+        fallbacks=tuple(trial.counts.fallbacks),
+        re_reads=trial.counts.re_reads,
+        reconnects=trial.counts.reconnects,
+        warnings=unread(trial.counts.failed),
         location=where,
     )
 

@@ -82,7 +82,7 @@ class Witness:
             yield
             return
         deadline = self._targets.life(trial.target).limit.clamp(trial.settings.budget)
-        self._moment.begin(trial.target, deadline, self._events(trial), trial.met.count)
+        self._moment.begin(trial.target, deadline, self._events(trial), trial.counts.count)
         try:
             yield
         except Skip as skip:

@@ -15,6 +15,7 @@ import orjson
 from harness.errors import UsageError
 from harness.events.lock import WriterLock, has_writer
 from harness.events.segments import LIVE, scan
+from harness.printing import typed_path
 from harness.report.folder import OPERATED, UP, folders
 from harness.ship.checkpoint import acknowledged
 
@@ -92,7 +93,7 @@ def _look(path: Path, used: frozenset[Path]) -> Kept | None:
         elif path.resolve() in used:
             busy = "a machine of it is up"
         elif ended and (sent := acknowledged(path)) is not None and sent < _sequence(last):
-            busy = f"its record is not shipped yet (harness ship {shlex.quote(str(path))})"
+            busy = f"its record is not shipped yet (harness ship {shlex.quote(typed_path(path))})"
         return Kept(path, newest, size, not ended or code != 0, busy, first.get("event.action") != "operate.start")
     except FileNotFoundError:
         return None

@@ -13,6 +13,7 @@ from pathlib import Path
 from harness.deadline import Cancellation
 from harness.errors import Cancelled, HarnessError
 from harness.events.tail import last_sequence
+from harness.printing import typed_path
 from harness.ship.checkpoint import FOLDER
 from harness.ship.credentials import PASSWORD_VARIABLE
 from harness.ship.registry import OpenSink
@@ -72,12 +73,12 @@ class Journey:
     @property
     def anew(self) -> str:
         """What sends the record from its beginning."""
-        return f"rm {shlex.quote(str(self.run / FOLDER / self.sink.key))}.json; {self.command}"
+        return f"rm {shlex.quote(typed_path(self.run / FOLDER / self.sink.key))}.json; {self.command}"
 
     @property
     def command(self) -> str:
         """What sends the rest. A password that stood in the URL is to be given again, where nobody reads it."""
-        command = shlex.join(["harness", "ship", str(self.run), "--to", self.sink.address.without_password])
+        command = shlex.join(["harness", "ship", typed_path(self.run), "--to", self.sink.address.without_password])
         return f"{PASSWORD_VARIABLE}=… {command}" if self.sink.address.password else command
 
 

@@ -250,7 +250,7 @@ class TargetMachine:
         if image is not None:
             known = self._folder / "known_hosts"
             known.write_text("".join(f"[127.0.0.1]:{machine.ssh_port} {key}\n" for key in image.host_keys))
-            ssh += ["-i", str(image.client_key), "-o", f"UserKnownHostsFile={known.absolute()}"]
+            ssh += ["-i", str(image.client_key), "-o", f"UserKnownHostsFile={_config_word(known.absolute())}"]
         lines = [
             f"{self._name} is kept (QEMU is process {machine.pid})",
             f"  ssh:     {shlex.join([*ssh, f'{user}@127.0.0.1'])}",
@@ -265,6 +265,13 @@ class TargetMachine:
 
     def _tell_progress(self, line: str) -> None:
         self._events.emit("image.progress", line)
+
+
+def _config_word(path: Path) -> str:
+    """Return a path as one word of an ssh option's value: ssh splits it at blanks, and expands what follows a `%`
+    (ssh_config(5))."""
+    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{escaped}"'
 
 
 class _HeadStart:

@@ -183,18 +183,26 @@ def test_figures_are_served_for_prometheus(place: Path) -> None:
 
 
 def test_a_full_disk_ends_it_and_says_how_to_go_on(place: Path) -> None:
-    """A bound on the size of files stands for the disk's end: writes fail in the same place."""
-    command = f"ulimit -f 24; exec {sys.executable} -m harness soak -i inv.ini mine.py --for 1h --retries 0"
+    """A bound on the size of files stands for the end of the disk: writes fail in the same place. The printed command
+    is run by a shell as it is, in a folder with a name that a shell would run."""
+    logs = "-l $(touch P);`touch P`'\""
+    command = f'ulimit -f 24; exec {sys.executable} -m harness soak -i inv.ini mine.py --for 1h --retries 0 "$@"'
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(place)}
     done = subprocess.run(
-        ["bash", "-c", command], cwd=place, env={"PYTHONPATH": str(ROOT), "HOME": str(place)}, capture_output=True,
+        ["bash", "-c", command, "bash", f"--logs={logs}"], cwd=place, env=environment, capture_output=True,
         text=True, stdin=subprocess.DEVNULL, timeout=scaled(120), check=False,
     )  # fmt: skip
     assert done.returncode == 5, done.stderr
     assert "cannot write the record" in done.stderr
-    assert "harness soak --resume" in done.stderr
     assert "Traceback" not in done.stderr
-    again = harness("soak", "--resume", "latest", "--iterations", "1", cwd=place)
+    printed = re.search("It goes on with: (harness soak --resume .*)", done.stderr)
+    assert printed is not None, done.stderr
+    again = subprocess.run(
+        ["bash", "-c", f'harness() {{ {sys.executable} -m harness "$@" --iterations 1; }}\n{printed[1]}'], cwd=place,
+        env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=scaled(120), check=False,
+    )  # fmt: skip
     assert again.returncode == 3, again.stderr
+    assert {each.name for each in place.iterdir()} - {".cache"} == {logs, "inv.ini", "mine.py"}
 
 
 def test_on_a_terminal_there_is_a_live_table(place: Path) -> None:

@@ -362,6 +362,12 @@ def inventory_numbers() -> None:
     many = "9" * 400
     for name in ("ansible_port", "qemu_memory", "check_budget", "boot_timeout", "qemu_cpus", "serial_baudrate"):
         _refused("i.ini", f"h1 {name}={many}\n", name)
+    digits = "7" * 9000
+    for number in (f"0x{digits}", f"0o{digits}", f"-0b{'1' * 20000}", f"{{'a': [{{0x{digits}: 1}}, 2]}}"):
+        _refused("i.ini", f'h1 v="{number}"\n', "v")
+    for number in (f"0x{digits}", f"0{digits}", f"1:{':'.join(['59'] * 3000)}", f"{{a: [-0x{digits}]}}"):
+        _refused("i.yml", f"all: {{hosts: {{h1: {{v: {number}}}}}}}\n", "v")
+    _refused("i.toml", f"[all.hosts.h1]\nv = [0x{digits}]\n", "v")
 
 
 @attack

@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 
 from harness.errors import UsageError
 from harness.inventory import bounds, load, script
-from harness.inventory.bounds import TooLongError, regex, time_bound
+from harness.inventory.bounds import TooLongError, matching, regex, time_bound
+from harness.inventory.patterns import Matcher
 from tests.patience import scaled
 
 _SLOW = {
     "a loop": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}x",
     "an expression": "{{ ('a' * 60 ~ '!') | regex_replace('(a+)+$', 'x') }}",
+    "a choice": "{{ ('a' * 60 ~ '!') is match('(a|a)*$') }}",
     "a test": "{{ ('a' * 60 ~ '!') is match('(a+)+$') }}",
 }
 
@@ -89,6 +91,38 @@ def test_a_thread_goes_on_after_its_bound() -> None:
             return sum(range(1000))
 
     assert _in_a_thread(bounded) == 499500
+
+
+@pytest.mark.parametrize(
+    ("pattern", "call"),
+    [("~(a+)+$", lambda run: run()), ("~(a|aa)*$", _in_a_thread)],
+    ids=["the main thread", "another thread"],
+)
+def test_a_pattern_of_hosts_ends_in_time(
+    pattern: str, call: Callable[[Callable[[], object]], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "SECONDS", 1.0)
+    hosts = dict.fromkeys(("a" * 60 + "!", "b", "a" * 5))
+    matcher = Matcher(SimpleNamespace(hosts=hosts, groups={}))  # type: ignore[arg-type]
+
+    def run() -> object:
+        try:
+            return matcher.hosts(pattern)
+        except UsageError as error:
+            return error
+
+    began = time.monotonic()
+    found = call(run)
+    assert isinstance(found, UsageError), found
+    assert "takes longer" in found.message
+    assert time.monotonic() - began < scaled(15)
+
+
+def test_a_pattern_of_hosts_means_the_same_in_a_process_of_its_own() -> None:
+    names = ["web1", "web2.example", "db-1", "ä", "a b"]
+    for pattern in ("web\\d+(?:\\.x)*", "(?!web).*-*", "(w)e?b\\d*", ".*\\w+$", "none|db(-)*"):
+        hosts = [name for name in names if re.match(pattern, name)]
+        assert _in_a_thread(lambda pattern=pattern: matching(pattern, names)) == hosts  # type: ignore[misc]
 
 
 _PARTS = st.lists(

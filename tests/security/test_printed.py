@@ -5,18 +5,25 @@ from __future__ import annotations
 import json
 import shlex
 import struct
+from fnmatch import fnmatchcase
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import paramiko
 import pytest
 
-from harness.cli.main import main
+from harness.cli.main import build_parser, main
+from harness.cli.planning import repeat_command
+from harness.cli.resuming import resume_command
+from harness.inventory.patterns import Matcher
+from harness.transport.ssh.spec import SshSpec
 from tests.patience import scaled
 from tests.security import hostile_receiver
 from tests.security import hostile_sshd as sshd
 from tests.security.hostile_receiver import HostileReceiver
 from tests.security.test_trust import _drives_no_terminal, _obeyed
+from tests.soak.fakes import a_check
 
 EVIL = (
     "\x1b]0;title\x07\x1b]52;c;eA==\x07\x1bc\x9b2J\u202e\r\n::set-output name=deploy::yes\n ::add-mask::x\n##[error]z\n"
@@ -225,7 +232,10 @@ def test_a_receivers_body_is_escaped(status: int, printed: Printed) -> None:
 
 # -- what is pasted, and what is pointed out ---------------------------------------------------------------------
 
-_NASTY = ["a b", "$(touch P)", "`touch P`", "x;touch P", "'", '"', "-rf", "*", "x\\y", "&&touch P"]
+_NASTY = [
+    "a b", "$(touch P)", "`touch P`", "x;touch P", "'", '"', "-rf", "*", "x\\y", "&&touch P", "--untrusted",
+    "-eansible_user=root", "a,all", "all:!b", "!b", "&b", "~.*", "b[0]", "@b",
+]  # fmt: skip
 
 
 class Named:
@@ -234,13 +244,46 @@ class Named:
     def __init__(self, name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self._name = name
         self._capsys = capsys
-        self._folder = folder / name
+        self._folder = folder / f"in {name}"
         self._folder.mkdir()
 
     def a_target_that_is_down(self) -> str:
         from harness.cli.reaching import _not_up
 
         return str(getattr(_not_up(self._name, _arguments(self._name)), "hint", "")).partition("start it: ")[2]
+
+    def a_machine_that_is_left_up(self) -> list[str]:
+        import io
+
+        from harness.cli.run import _go_on_with
+        from harness.engine.outcome import RunResult, TargetResult
+
+        target = TargetResult(self._name, (), reach=("ssh",))
+        stream = io.StringIO()
+        _go_on_with(RunResult("r", 0.0, 0.0, (target,)), _arguments(self._name), stream)
+        return [line.strip() for line in stream.getvalue().splitlines() if line.startswith("  ")]
+
+    def a_check_again(self) -> str:
+        return repeat_command(_arguments(self._name))(self._name, a_check("c", lambda target: None))
+
+    def a_soak_that_ends(self) -> str:
+        return resume_command(Path(self._name) / "run")
+
+    def a_key_under_a_passphrase(self) -> str:
+        from harness.transport.ssh.auth import _unlock
+        from harness.transport.ssh.keyring import LockedKeyError
+
+        class Locked:
+            def key(self, path: Path, passphrase: str | None) -> None:
+                raise LockedKeyError(path)
+
+            def refusal(self, path: Path) -> str:
+                return "there is no terminal"
+
+        problems: list[str] = []
+        spec = SshSpec.from_vars("h", {"ansible_host": "127.0.0.1"})
+        _unlock(Path(self._name), spec, problems, Locked())  # type: ignore[arg-type]
+        return problems[0].partition("run `")[2].rpartition("`, or set")[0]
 
     def a_console_in_use(self) -> str:
         from harness.transport.errors import Unavailable
@@ -300,21 +343,52 @@ class Named:
 def test_a_hint_to_be_pasted_is_quoted(
     hint: str, tmp_path: Path, printed: Printed, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The words of the command are those of a command line, whatever the name in it is."""
+    """The words of the command are those of a command line, and the name in it is no option and no pattern."""
     for name in _NASTY:
-        command = getattr(Named(name, tmp_path, capsys), hint)()
-        words = shlex.split(command)
-        assert words[0] in ("harness", "chmod"), command
-        assert sum(name in word for word in words[1:]) >= 1, command
-        assert command == shlex.join(words), "nothing of it is read by a shell in any other way"
+        found = getattr(Named(name, tmp_path, capsys), hint)()
+        commands = [found] if isinstance(found, str) else found
+        assert all(commands)
+        for command in commands:
+            words = shlex.split(command)
+            assert command == shlex.join(words), "nothing of it is read by a shell in any other way"
+            if words[0] == "harness":
+                _means(words, name)
+            else:
+                assert words[0] in ("chmod", "ssh-add"), command
+                assert name in words[-1], command
+                assert not words[-1].startswith("-"), command
+
+
+_OTHERS = ("a", "b", "all.example", "rf", "x", "x-y", "untrusted")
+
+
+def _means(words: list[str], name: str) -> None:
+    """What harness itself makes of the command: the host or the path in it is this one, and no other."""
+    given = build_parser((words[1],)).parse_args(words[1:])
+    assert not getattr(given, "untrusted", False)
+    assert not getattr(given, "extra_vars", [])
+    places = [getattr(given, each, None) for each in ("resume", "run_name", "folder", "of", "runs")]
+    place = next((each for each in places if each), None)
+    if place:
+        assert name in "".join(place)
+    elif words[1] == "down":
+        assert [each for each in (name, *_OTHERS) if any(fnmatchcase(each, one) for one in given.names)] == [name]
+    else:
+        named = [getattr(given, each, None) for each in ("pattern", "host", "where", "limit")]
+        pattern = next(each for each in named if each)
+        hosts = dict.fromkeys((name, *_OTHERS))
+        matcher = Matcher(SimpleNamespace(hosts=hosts, groups={}))  # type: ignore[arg-type]
+        assert matcher.hosts(":".join(pattern) if isinstance(pattern, list) else pattern) == [name], words
 
 
 def _arguments(name: str) -> Any:
     import argparse
 
     return argparse.Namespace(
-        inventory=[f"{name}.ini"], extra_vars=[], untrusted=False, vault_password_file=None, logs="logs"
-    )
+        inventory=["i.ini"], extra_vars=[], untrusted=False, vault_password_file=None, logs="logs", transport=None,
+        budget=None, window=None, timeout_scale=None, target_deadline=None, reach_timeout=None, settle=True,
+        fail_fast_unchanged=False,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,10 @@ import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from xml.sax.saxutils import quoteattr
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -244,7 +246,7 @@ def test_under_github_actions_an_inventorys_name_gives_no_order(tmp_path: Path, 
 _SECRET = st.text(st.sampled_from(string.ascii_letters + string.digits + "&<>'\"/ %$\\!#äß€"), min_size=8, max_size=20)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40, deadline=None)
 @given(_SECRET.filter(lambda text: text.strip() == text and MASK not in text))
 def test_a_secret_is_masked_in_the_forms_that_tools_print(secret: str) -> None:
     data = secret.encode()
@@ -262,6 +264,12 @@ def test_a_secret_is_masked_in_the_forms_that_tools_print(secret: str) -> None:
         "colour": f"{secret[:4]}\x1b[1;31m{secret[4:]}",
         "newline": f"{secret[:4]}\n{secret[4:]}",
         "yaml": secret.replace("'", "''"),
+        "ascii": ascii(secret),
+        "url in url": quote(quote(data)),
+        "array of numbers": json.dumps(list(data)),
+        "array of numbers, indented": json.dumps(list(data), indent=2),
+        "yaml, folded": yaml.safe_dump({"k": f"{'x' * 70} {secret}"}),
+        "yaml, folded within": yaml.safe_dump(secret, width=10),
     }
     for name, form in forms.items():
         masked = redactor.text(f"a {form} b")
@@ -269,6 +277,31 @@ def test_a_secret_is_masked_in_the_forms_that_tools_print(secret: str) -> None:
     wrapped = base64.encodebytes(b"x" * 45 + data + b"y" * 60).decode()
     assert MASK in redactor.text(wrapped)
     assert secret not in redactor.text(base64.b64decode(redactor.text("")).decode() + secret)
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash")
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+@pytest.mark.parametrize("secret", ["tab\there\x1b ä!`{}", 'two  words\\ \'n "more" #~', "ünï\a\x07\x7f-€😀"])
+def test_a_secret_is_masked_as_bash_and_xml_quote_it(secret: str, locale: str) -> None:
+    redactor = Redactor()
+    redactor.add(secret)
+    script = 'printf "%q\\n" "$1"; echo "${1@Q}"; set -x; : "$1"'
+    printed = subprocess.run(
+        ["bash", "-c", script, "bash", secret], env={"LC_ALL": locale}, capture_output=True, check=True
+    )
+    for form in (*(printed.stdout + printed.stderr).decode(errors="backslashreplace").splitlines(), quoteattr(secret)):
+        assert MASK in redactor.text(f"a={form} b"), form
+
+
+@pytest.mark.parametrize("at", [7, 13, 19])
+@pytest.mark.parametrize("gap", ["\n", "\r\n", "\n    ", " \n  "])
+def test_a_secret_of_several_words_is_masked_where_its_line_is_wrapped(gap: str, at: int) -> None:
+    redactor = Redactor()
+    redactor.add("correct horse battery staple")
+    words = "correct horse battery staple"
+    at = words.index(" ", at)
+    assert redactor.text(f"a {words[:at]}{gap}{words[at + 1 :]} b\nc d") == f"a {MASK} b\nc d"
+    assert redactor.text(f"correct{gap}horse battery stable") == f"correct{gap}horse battery stable"
 
 
 _DUMPS = {

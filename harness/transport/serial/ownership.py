@@ -17,6 +17,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.inventory.patterns import pattern_for
+from harness.printing import typed_path
 from harness.transport.errors import Cause, Unavailable
 
 
@@ -36,7 +38,7 @@ def runtime_dir() -> Path:
             f"{path} is not a private folder of ours, so console locks cannot be kept in it",
             cause=Cause.CONFIG,
             transport="serial",
-            hint=f"remove it, or `chmod 700 {shlex.quote(str(path))}` if it is yours, or set XDG_RUNTIME_DIR",
+            hint=f"remove it, or `chmod 700 {shlex.quote(typed_path(path))}` if it is yours, or set XDG_RUNTIME_DIR",
         )
     return path
 
@@ -98,7 +100,7 @@ class Ownership:
                 cause=Cause.BUSY,
                 transport="serial",
                 hint="a console has one owner at a time: wait for it to end (--wait-lock), or end it; "
-                f"`harness console {shlex.quote(name)} --watch` shows meanwhile what the console says",
+                f"`harness console {shlex.quote(pattern_for(name))} --watch` shows meanwhile what the console says",
             ) from None
         about = {
             "pid": os.getpid(),

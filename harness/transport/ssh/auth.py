@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.deadline import Deadline
+from harness.printing import typed_path
+from harness.shortage import raise_shortage
 from harness.transport.errors import Cause, Contact, Unavailable
 from harness.transport.ssh.keyring import Keyring, LockedKeyError, UnusableKeyError, WrongPassphraseError
 from harness.user import expanded, home
@@ -65,6 +67,7 @@ def authenticate(connection: Connection, keyring: Keyring, deadline: Deadline) -
             except paramiko.AuthenticationException as error:
                 tried.append(f"{attempt.label} ({_short(error)})")
             except (paramiko.SSHException, EOFError, OSError) as error:
+                raise_shortage(error)
                 tried.append(f"{attempt.label} ({_short(error)})")
                 if not transport.is_active():
                     break
@@ -257,7 +260,7 @@ def _unlock(path: Path, spec: SshSpec, problems: list[str], keyring: Keyring) ->
             raise LockedKeyError(path) from None
     problems.append(
         f"The key {path} is under a passphrase, the agent does not hold it, and {refusal}: "
-        f"run `ssh-add {shlex.quote(str(path))}`, or set ansible_ssh_private_key_passphrase"
+        f"run `ssh-add {shlex.quote(typed_path(path))}`, or set ansible_ssh_private_key_passphrase"
     )
     return None
 

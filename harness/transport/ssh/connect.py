@@ -15,6 +15,8 @@ from typing import cast
 from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired
 from harness.events.emitter import Emitter
+from harness.printing import typed_path
+from harness.shortage import raise_shortage
 from harness.transport.errors import Cause, Contact, Unavailable
 from harness.transport.ssh import config as ssh_config
 from harness.transport.ssh.certificates import SUFFIX
@@ -91,7 +93,7 @@ def _ask_passphrase(spec: SshSpec, path: Path, keyring: Keyring, events: Emitter
             f"{spec.name}: the key {path} is under a passphrase, which was not given at the terminal in time",
             cause=Cause.AUTH,
             transport="ssh",
-            hint=f"The question stands. Else run `ssh-add {shlex.quote(str(path))}`, "
+            hint=f"The question stands. Else run `ssh-add {shlex.quote(typed_path(path))}`, "
             "or set ansible_ssh_private_key_passphrase.",
         ) from None
 
@@ -173,6 +175,7 @@ def _through(
         )
     except (paramiko.SSHException, EOFError, OSError) as error:
         below.close()
+        raise_shortage(error)
         hop = f"{last.login}@{last.host}:{last.port}"
         raise Unavailable(
             f"{spec.name}: the jump host {last.address} gives no way to {spec.host} port {spec.port}: {error}",
@@ -215,6 +218,7 @@ def handshake(
         return HostKey.from_blob(shown.asbytes())
     deadline_passed = not done.is_set()
     error = transport.get_exception()
+    raise_shortage(error)
     banner = transport.remote_version
     complaint = connection.wire.complaint()
     where = f"{spec.name}: {spec.address}"

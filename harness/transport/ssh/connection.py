@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from harness.deadline import SYSTEM_CLOCK, Deadline
 from harness.errors import Cancelled, DeadlineExpired
 from harness.events.emitter import Emitter
+from harness.shortage import raise_shortage, shortage
 from harness.transport.errors import Cause, TransportLost
 from harness.transport.ssh.certificates import SUFFIX, Certificate
 from harness.transport.ssh.spec import SshSpec
@@ -74,6 +75,8 @@ class Connection:
         self._opening = threading.Lock()
         self._close_lock = threading.Lock()
         self._disposed = False
+        self.shortage = ""
+        """What this process lacked when the connection ended, in words; empty where something else ended it."""
 
     @property
     def certificate(self) -> Certificate | None:
@@ -145,6 +148,7 @@ class Connection:
         except paramiko.ChannelException:
             raise
         except (paramiko.SSHException, EOFError, OSError) as error:
+            raise_shortage(error)
             if deadline.cancellation.cancelled:
                 raise Cancelled(deadline.cancellation.reason) from None
             if deadline.expired and self.alive:
@@ -187,6 +191,8 @@ class Connection:
     def cause_of_death(self) -> str:
         """What ended the connection, if the library knows."""
         error = self.transport.get_exception()
+        if error is not None:
+            self.shortage = shortage(error)
         return "" if error is None else str(error) or type(error).__name__
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.deadline import Deadline
-from harness.errors import Cancelled, DeadlineExpired
+from harness.errors import Cancelled, DeadlineExpired, InfrastructureError
 from harness.events.emitter import Emitter
 from harness.transport.contract import CommandResult, Damage, Followed, Progress, Window
 from harness.transport.errors import Cause, Damaged, Timeout, TransportError
@@ -259,6 +259,8 @@ class SshTransport:
             elif not connection.alive:
                 why = f"while this ran: {text}"
                 self._pool.drop(connection, f"while a command ran: {connection.cause_of_death() or error}")
+                if connection.shortage:
+                    return InfrastructureError(connection.shortage)
             else:
                 why = f"in part: the shell of this command went away: {text}"
             return connection.lost(why, may_have_run=True, seen=stdout or stderr)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.deadline import Cancellation, Deadline
-from harness.errors import Cancelled
+from harness.errors import Cancelled, InfrastructureError
 from harness.operate.live import LiveCommand
 from harness.target.counted import CountedLink
 from harness.transport.contract import Result
@@ -50,6 +50,48 @@ def nothing_more_than(before: tuple[int, int], seconds: float = 5.0) -> None:
             return
         assert time.monotonic() < until, f"{now} threads and descriptors, {before} before"
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("can't start new thread"), RuntimeError("can't allocate lock"), MemoryError()], ids=repr
+)
+@pytest.mark.parametrize("where", ["start_handshake", "send_message"])
+def test_what_this_process_lacks_while_it_connects_is_no_fault_of_the_server(
+    where: str, error: Exception, shared_sshd: Sshd, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the library's own thread, which keeps the error and ends the connection."""
+    import paramiko
+
+    def short(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(paramiko.packet.Packetizer, where, short)
+    transport = SshTransport(shared_sshd.spec(), events=events)
+    try:
+        with pytest.raises(InfrastructureError, match="this process got no more"):
+            transport.run("echo", deadline=soon(10))
+    finally:
+        monkeypatch.undo()
+        transport.close()
+
+
+def test_what_this_process_lacks_while_a_command_runs_is_no_loss_of_the_server(
+    shared_sshd: Sshd, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import paramiko
+
+    def short(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    transport = SshTransport(shared_sshd.spec(), events=events)
+    try:
+        assert transport.run("echo", deadline=soon()).exit_status == 0
+        monkeypatch.setattr(paramiko.packet.Packetizer, "read_message", short)
+        with pytest.raises(InfrastructureError, match="this process got no more memory"):
+            transport.run("echo; sleep 0.1; echo", deadline=soon())
+    finally:
+        monkeypatch.undo()
+        transport.close()
 
 
 def refused(spec: Any, events: Events, *, check_leaks: bool = True) -> Unavailable:
