@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import json
+import math
 import os
 import random
 import signal
@@ -70,18 +71,27 @@ class Damager:
     def __init__(self, preset: Preset, seed: str) -> None:
         self._preset = preset
         self._random = random.Random(seed)
+        self._intact = self._draw_intact()
         self.armed = False
         self.hits = 0
+
+    def _draw_intact(self) -> int:
+        """Return how many bytes arrive before the next damaged one. Each byte is damaged with the same probability, so
+        the number has a geometric distribution, and is drawn once for each damage instead of once for each byte."""
+        return int(math.log(1.0 - self._random.random()) / math.log1p(-self._preset.rate))
 
     def __call__(self, data: bytes) -> bytes:
         if not self.armed:
             return data
         out = bytearray()
         rng = self._random
-        for byte in data:
-            if rng.random() >= self._preset.rate:
-                out.append(byte)
-                continue
+        at = 0
+        while at + self._intact < len(data):
+            damaged = at + self._intact
+            out += data[at:damaged]
+            byte = data[damaged]
+            at = damaged + 1
+            self._intact = self._draw_intact()
             self.hits += 1
             kind = rng.choice(self._preset.kinds)
             if kind == "flip":
@@ -90,6 +100,8 @@ class Damager:
                 out += bytes((byte, byte))
             elif kind == "insert":
                 out += bytes((byte, rng.randrange(256)))
+        self._intact -= len(data) - at
+        out += data[at:]
         return bytes(out)
 
 

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import gc
+import os
 import random
 import secrets
 import signal
 import sys
+
+# What pytest has made of a test file is kept, whatever the environment says to the processes that tests start: each
+# worker reads all files, and took nine seconds for that instead of three. The same holds for the modules of Hypothesis,
+# which is a plugin, so that pytest rewrites its assertions too: nothing of it may be imported before this.
+sys.dont_write_bytecode = False
+
 import time
 from collections.abc import Callable, Generator, Iterator
 from functools import cache
@@ -26,10 +33,6 @@ from harness.events.reader import RecordReader
 from tests import patience
 from tests.patience import PatientTimer
 from tests.scheduling import has_guest
-
-# What pytest has made of a test file is kept, whatever the environment says to the processes that tests start: each
-# worker reads all files, and took nine seconds for that instead of three.
-sys.dont_write_bytecode = False
 
 _LAST = 60.0
 """Seconds that a test has at least, when the time of the whole run is nearly over."""
@@ -187,8 +190,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _events_follow_the_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """In this process each record as it is written; of processes that a test starts, their files below tmp_path."""
+def _events_follow_the_schema(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In this process each record as it is written; of processes that a test starts, their files below tmp_path, which
+    is made only for tests that have it, themselves or by another fixture."""
+    folder: Path | None = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
     problems: list[str] = []
     write = EventLog._write
 
@@ -199,9 +204,18 @@ def _events_follow_the_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for level in ("debug", "info", "warning", "error"):
         monkeypatch.setattr(EventLog, level, checked)
     yield
-    for folder in {file.parent for file in tmp_path.rglob("events*.jsonl*")}:
-        with RecordReader(folder) as reader:
+    for run in _folders_with_events(folder) if folder else ():
+        with RecordReader(run) as reader:
             while lines := reader.read():
                 for line in lines:
-                    problems.extend(f"{folder}: {problem}" for problem in _problems(line.event()))
+                    problems.extend(f"{run}: {problem}" for problem in _problems(line.event()))
     assert not problems, problems[:5]
+
+
+def _folders_with_events(top: Path) -> list[Path]:
+    """Return the folders below `top` in which there are files of events."""
+    return [
+        Path(folder)
+        for folder, _, names in os.walk(top)
+        if any(name.startswith("events") and ".jsonl" in name for name in names)
+    ]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from tests.patience import scaled
@@ -23,12 +24,30 @@ printf '%s\\n' "${COMPREPLY[@]}"
 _PATIENCE = 60.0
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """One in which `harness` is this checkout's, and the person has no settings of their own."""
+@cache
+def completion_script(shell: str) -> str:
+    """Return what `harness completion SHELL` prints. It is the same wherever it is printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "completion", shell],
+        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=scaled(_PATIENCE), check=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+    return done.stdout
+
+
+def environment(folder: Path, shell: str) -> dict[str, str]:
+    """Return an environment in which `harness` is this checkout's, and the user has no settings of their own.
+
+    `harness completion SHELL` prints a copy of what it printed before: each shell asks for it as it starts.
+    """
     programs = folder / "bin"
     programs.mkdir(exist_ok=True)
+    (programs / "completion").write_text(completion_script(shell))
     program = programs / "harness"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m harness "$@"\n')
+    program.write_text(
+        f"#!/bin/sh\nif [ \"$*\" = 'completion {shell}' ]; then exec cat {programs}/completion; fi\n"
+        f'exec {sys.executable} -m harness "$@"\n'
+    )
     program.chmod(0o755)
     return {
         "PATH": f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -41,19 +60,19 @@ def environment(folder: Path) -> dict[str, str]:
 
 def offered_by_bash(line: str, folder: Path) -> tuple[list[str], str]:
     """What its completion function answers, and what was said on stderr meanwhile."""
-    return _offered(["bash", "-c", _BASH, "bash", line], folder)
+    return _offered(["bash", "-c", _BASH, "bash", line], folder, "bash")
 
 
 def offered_by_fish(line: str, folder: Path) -> tuple[list[str], str]:
     """What `complete -C` answers, without the descriptions."""
     script = f"harness completion fish | source; complete -C '{line}'"
-    words, said = _offered(["fish", "--no-config", "-c", script], folder)
+    words, said = _offered(["fish", "--no-config", "-c", script], folder, "fish")
     return [word.partition("\t")[0] for word in words], said
 
 
-def _offered(argv: list[str], folder: Path) -> tuple[list[str], str]:
+def _offered(argv: list[str], folder: Path, shell: str) -> tuple[list[str], str]:
     done = subprocess.run(
-        argv, cwd=folder, env=environment(folder), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        argv, cwd=folder, env=environment(folder, shell), stdin=subprocess.DEVNULL, capture_output=True, text=True,
         timeout=scaled(_PATIENCE), check=False,
     )  # fmt: skip
     return [word.strip() for word in done.stdout.splitlines() if word.strip()], done.stderr
@@ -69,7 +88,7 @@ def completed_at_a_terminal(shell: str, typed: str, folder: Path) -> str:
             "echo @$((40+2)):",
         ),
     }[shell]
-    with _Terminal(argv, folder, {**environment(folder), "PS1": "$ ", "COLUMNS": "300"}) as terminal:
+    with _Terminal(argv, folder, {**environment(folder, shell), "PS1": "$ ", "COLUMNS": "300"}) as terminal:
         terminal.type(f"{setup}; echo @$((6*7))=\n")
         terminal.read_until("@42=")
         terminal.type(f"{typed}\t")

@@ -179,6 +179,8 @@ class ChannelIO:
                 ended = self.closed
                 out, err = self.drain()
                 if out or err:
+                    if ended:
+                        self._bell.set()  # the end rang together with this, and nobody will ring for it again
                     return out, err
                 if deadline.cancellation.cancelled:
                     raise Cancelled(deadline.cancellation.reason)

@@ -233,14 +233,15 @@ def handshake(
         )
     if not banner:
         closed = not deadline_passed
-        what = "closed the connection before its banner" if closed else "sent no SSH banner in time"
-        if connection.log.preamble:
-            what += f"; it said {connection.log.preamble!r}"
-        contact = Contact.CLOSED if closed else Contact.SILENT
         if closed and _is_reset(error):
             contact, what = Contact.RESET, "reset the connection before its banner"
+        elif closed:
+            contact, what = Contact.CLOSED, "closed the connection before its banner"
+        else:
+            contact, what = Contact.SILENT, "sent no SSH banner in time"
         if connection.log.preamble:
             contact = Contact.CLOSED_AFTER_TEXT if closed else Contact.NOT_SSH
+            what += f"; it said {connection.log.preamble!r}"
         if closed and error is not None and "Indecipherable" in str(error):
             contact, what = Contact.NOT_SSH, f"is no SSH server: {error}"
         raise Unavailable(

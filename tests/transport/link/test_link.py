@@ -52,6 +52,8 @@ class Fake:
     ran: list[str] = field(default_factory=list)
     closed: int = 0
     slow: float = 0.0
+    waiting: threading.Event = field(default_factory=threading.Event)
+    """Set as soon as a command takes its `slow` seconds."""
 
     def _fail(self) -> None:
         if self.failing is not None:
@@ -59,6 +61,7 @@ class Fake:
 
     def run(self, command: str, *, deadline: Deadline, stdin: bytes | None = None) -> CommandResult:
         if self.slow:
+            self.waiting.set()
             deadline.sleep(self.slow)
             deadline.check("a fake")
         self.ran.append(command)
@@ -438,13 +441,10 @@ def test_the_background_takes_it_back_and_its_thread_ends() -> None:
 def test_closing_ends_a_try_in_the_background_at_once() -> None:
     ssh, serial = Fake("ssh", failing=refused), Fake("serial")
     before = threading.active_count()
-    link, events = make(ssh, serial, background=True, backoff=Backoff(0.01, 1.0, 0.01))
+    link, _ = make(ssh, serial, background=True, backoff=Backoff(0.01, 1.0, 0.01))
     link.run("x", deadline=soon())
     ssh.slow = 60.0
-    until = time.monotonic() + scaled(10)
-    count = len(events.of("link.probe"))
-    while len(events.of("link.probe")) < count + 1 and time.monotonic() < until - 9.5:
-        time.sleep(0.01)
+    assert ssh.waiting.wait(scaled(10)), "no try was made in the background"
     began = time.monotonic()
     link.close()
     link.close()

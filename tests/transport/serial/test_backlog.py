@@ -15,7 +15,7 @@ from harness.transport.errors import Cause, Unavailable
 from harness.transport.serial.prompts import Prompt, unexpected
 
 Within = Callable[..., Deadline]
-GETTY = [sys.executable, str(Path(__file__).with_name("getty.py"))]
+GETTY = [sys.executable, "-IS", str(Path(__file__).with_name("getty.py"))]  # it needs no more than the standard library
 BASH = ["bash", "--norc", "-i"]
 PAUSE = 0.3  # longer than any quiet that a prompt is taken for one after
 

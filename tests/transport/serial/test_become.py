@@ -52,7 +52,7 @@ class Place:
         self.heard.chmod(0o666)
         for name in ("su", "sudo"):
             program = folder / name
-            program.write_text(f"#!{PYTHON}\n" + Path(__file__).with_name("su.py").read_text())
+            program.write_text(f"#!{PYTHON} -IS\n" + Path(__file__).with_name("su.py").read_text())
             program.chmod(0o755)
         env = {
             "PATH": f"{folder}:{os.environ['PATH']}",

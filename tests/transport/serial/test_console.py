@@ -152,7 +152,7 @@ def test_nobody_at_the_other_end(tmp_path: Path, within: Within, bench: Any) -> 
         console.open(within())
     assert caught.value.cause is Cause.REFUSED
     with pytest.raises(Unavailable):
-        console.reopen(within(0.3))
+        console.reopen(within(scaled(0.3)))
     guest_path = tmp_path / "nothing"
 
     def later() -> None:

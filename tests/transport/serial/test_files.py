@@ -14,10 +14,24 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.transport.errors import Cause, Unavailable
+from harness.transport.serial import files as files_module
 
 Within = Callable[..., Deadline]
 BASH = ["bash", "--norc", "-i"]
-DATA = random.Random(7).randbytes(500_000)
+DATA = random.Random(7).randbytes(125_000)
+"""Four pieces of a put, where `small_pieces` makes them smaller."""
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Carry files in pieces of a quarter of their size: a guest spends most of its time on each byte."""
+    make_pieces_smaller(monkeypatch, 4)
+
+
+def make_pieces_smaller(monkeypatch: pytest.MonkeyPatch, factor: int) -> None:
+    """Divide the size of the pieces of a file by `factor`."""
+    for name in ("PUT_CHUNK", "GET_CHUNK"):
+        monkeypatch.setattr(files_module, name, getattr(files_module, name) // factor)
 
 
 class Place:
@@ -50,20 +64,28 @@ class Place:
         return sorted(os.listdir(self.folder))
 
 
-@pytest.mark.parametrize("shell", [BASH, ["busybox", "ash", "-i"]], ids=["bash", "busybox"])
-def test_a_put_goes_on_behind_what_has_arrived(bench: Any, within: Within, shell: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("shell", "factor"), [(BASH, 1), (["busybox", "ash", "-i"], 4)], ids=["bash", "busybox with small pieces"]
+)
+def test_a_put_goes_on_behind_what_has_arrived(
+    bench: Any, within: Within, monkeypatch: pytest.MonkeyPatch, shell: list[str], factor: int
+) -> None:
+    make_pieces_smaller(monkeypatch, factor)
+    data = random.Random(7).randbytes(500_000 // factor)
     place = Place(bench, shell)
     path = place.folder / "a file"
-    place.transport.put(DATA, str(path), deadline=within(120), mode=0o640, progress=place.cut_at(200_000, 450_000))
-    assert path.read_bytes() == DATA
+    cuts = place.cut_at(200_000 // factor, 450_000 // factor)
+    place.transport.put(data, str(path), deadline=within(120), mode=0o640, progress=cuts)
+    assert path.read_bytes() == data
     assert path.stat().st_mode & 0o777 == 0o640
     assert place.names() == ["a file"]
-    first, second = place.resumed()
+    first, second = (done * factor for done in place.resumed())
     assert 60_000 < first <= 200_000
     assert 300_000 < second <= 450_000
-    assert place.seen[-1] == (len(DATA), len(DATA))
+    assert place.seen[-1] == (len(data), len(data))
 
 
+@pytest.mark.usefixtures("small_pieces")
 def test_a_later_put_goes_on_too(bench: Any, within: Within) -> None:
     """The first one had no time: what it has carried is not carried again."""
     place = Place(bench)
@@ -71,7 +93,7 @@ def test_a_later_put_goes_on_too(bench: Any, within: Within) -> None:
     short = within(120)
 
     def stop(done: int, total: int) -> None:
-        if done > 200_000:
+        if done > 50_000:
             short.cancellation.cancel("enough")
 
     with pytest.raises(Exception, match="enough"):
@@ -82,10 +104,11 @@ def test_a_later_put_goes_on_too(bench: Any, within: Within) -> None:
     assert (place.folder / part).stat().st_mode & 0o077 == 0
     place.transport.put(DATA, str(path), deadline=within(120), progress=place.cut_at())
     assert path.read_bytes() == DATA
-    assert place.seen[0][0] > 100_000
+    assert place.seen[0][0] > 25_000
     assert place.names() == ["f"]
 
 
+@pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize("harm", ["cut", "changed at its end", "changed at its start", "too long", "a link"])
 def test_only_what_is_verified_counts(bench: Any, within: Within, harm: str) -> None:
     place = Place(bench)
@@ -95,7 +118,7 @@ def test_only_what_is_verified_counts(bench: Any, within: Within, harm: str) -> 
     part = Path(part_name(str(path), DATA))
     elsewhere = place.folder / "elsewhere"
     elsewhere.write_bytes(b"keep me")
-    content = bytearray(DATA[:300_000])
+    content = bytearray(DATA[:75_000])
     if harm == "changed at its end":
         content[-1] ^= 1
     elif harm == "changed at its start":
@@ -110,17 +133,16 @@ def test_only_what_is_verified_counts(bench: Any, within: Within, harm: str) -> 
     assert path.read_bytes() == DATA
     assert elsewhere.read_bytes() == b"keep me"
     assert place.names() == ["elsewhere", "f"]
-    begun = place.seen[0][0] > 200_000
+    begun = place.seen[0][0] > 50_000
     assert begun == (harm in ("cut", "changed at its end"))
 
 
+@pytest.mark.usefixtures("small_pieces")
 def test_a_get_goes_on_over_a_new_login(bench: Any, within: Within) -> None:
     place = Place(bench)
-    data = random.Random(8).randbytes(1_700_000)
+    data = random.Random(8).randbytes(425_000)
     (place.folder / "big").write_bytes(data)
-    got = place.transport.get(
-        str(place.folder / "big"), deadline=within(120), progress=place.cut_at(500_000, 1_200_000)
-    )
+    got = place.transport.get(str(place.folder / "big"), deadline=within(120), progress=place.cut_at(125_000, 300_000))
     assert got == data
     assert [done > 0 for done in place.resumed()] == [True, True]
     done = [at for at, _ in place.seen]
@@ -156,6 +178,7 @@ def test_a_file_that_is_no_plain_one(bench: Any, within: Within) -> None:
     assert place.transport.get("/proc/kallsyms", deadline=within(120)) == wanted
 
 
+@pytest.mark.usefixtures("small_pieces")
 def test_places_where_no_file_can_be(bench: Any, within: Within) -> None:
     place = Place(bench)
     for data in (b"x", DATA):
@@ -167,12 +190,13 @@ def test_places_where_no_file_can_be(bench: Any, within: Within) -> None:
     assert not [name for name in os.listdir(place.folder.parent) if name.endswith(".part")]
 
 
+@pytest.mark.usefixtures("small_pieces")
 def test_a_console_that_is_gone_for_good(bench: Any, within: Within) -> None:
     place = Place(bench)
     gone = threading.Event()
 
     def progress(done: int, total: int) -> None:
-        if done > 200_000 and not gone.is_set():
+        if done > 50_000 and not gone.is_set():
             gone.set()
             threading.Thread(target=place.guest.close).start()
 

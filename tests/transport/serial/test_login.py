@@ -26,7 +26,7 @@ from tests.clocks import ManualClock
 from tests.patience import scaled
 
 Within = Callable[..., Deadline]
-GETTY = [sys.executable, str(Path(__file__).with_name("getty.py"))]
+GETTY = [sys.executable, "-IS", str(Path(__file__).with_name("getty.py"))]  # it needs no more than the standard library
 BASH = ["bash", "--norc", "-i"]
 MANY = bool(os.environ.get("HARNESS_MANY"))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import subprocess
+import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,10 +28,23 @@ NOW = time.time()
 
 
 def make_key(path: Path, kind: str = "ed25519") -> HostKey:
-    bits = ["-b", "2048"] if kind == "rsa" else []  # a larger one takes a second to make
-    subprocess.run(["ssh-keygen", "-q", "-t", kind, *bits, "-N", "", "-f", str(path)], check=True)
-    [key] = parse_public_keys(Path(f"{path}.pub").read_text())
+    """Write a key pair of this kind to `path` and `path.pub`, and return the public key."""
+    private, public = key_pair(kind, path.name)
+    path.touch(mode=0o600)
+    path.write_bytes(private)
+    Path(f"{path}.pub").write_bytes(public)
+    [key] = parse_public_keys(public.decode())
     return key
+
+
+@cache
+def key_pair(kind: str, name: str) -> tuple[bytes, bytes]:
+    """Return the files of a key pair. It is the same one each time: an RSA key takes a third of a second to make."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, name)
+        bits = ["-b", "2048"] if kind == "rsa" else []
+        subprocess.run(["ssh-keygen", "-q", "-t", kind, *bits, "-N", "", "-f", str(path)], check=True)
+        return path.read_bytes(), Path(f"{path}.pub").read_bytes()
 
 
 def sign(authority: Path, key: Path, *more: str, names: str = "127.0.0.1,box") -> Path:

@@ -12,7 +12,7 @@ from paramiko.buffered_pipe import BufferedPipe
 
 from harness.deadline import Deadline
 from harness.transport.ssh import channel as channel_module
-from harness.transport.ssh.channel import ChannelIO
+from harness.transport.ssh.channel import ChannelClosedError, ChannelIO
 from harness.transport.ssh.shell import AnswerReader
 from tests.patience import scaled
 
@@ -124,3 +124,25 @@ def test_what_is_there_is_read_to_its_end_without_waiting_for_more(
         more, wrong = io.read(Deadline.after(scaled(60)))
         read, errors = read + more, errors + wrong
     assert (read, errors) == channel.came
+
+
+@pytest.mark.parametrize(("out", "err"), [(1, 0), (0, 1), (1, 1), (262_144, 0), (262_143, 262_145)])
+def test_an_end_that_came_with_the_last_output_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, out: int, err: int
+) -> None:
+    """The end rings once, together with what is read then; the next read must not wait until the peer is probed."""
+    channel = Full(out, err)
+    io = over(channel)
+    channel.come()
+    channel.closed = True
+    channel.in_buffer.close()
+    channel.in_stderr_buffer.close()
+    rung = channel_module.Bell.wait
+    monkeypatch.setattr(channel_module.Bell, "wait", lambda bell, seconds: rung(bell, 0) or pytest.fail("it waits"))
+    read = errors = b""
+    while len(read) < out or len(errors) < err:
+        more, wrong = io.read(Deadline.after(scaled(60)))
+        read, errors = read + more, errors + wrong
+    assert (read, errors) == channel.came
+    with pytest.raises(ChannelClosedError):
+        io.read(Deadline.after(scaled(60)))

@@ -23,7 +23,7 @@ from harness.errors import Cancelled, InfrastructureError
 from harness.operate.live import LiveCommand
 from harness.target.counted import CountedLink
 from harness.transport.contract import Result
-from harness.transport.errors import Cause, Timeout, TransportLost, Unavailable
+from harness.transport.errors import Cause, Contact, Timeout, TransportLost, Unavailable
 from harness.transport.link import Link
 from harness.transport.ssh.connection import Connection
 from harness.transport.ssh.hostkeys import parse_public_keys
@@ -168,6 +168,33 @@ def test_a_port_that_is_no_ssh(events: Events, shared_sshd: Sshd) -> None:
     thread.join()
     listener.close()
     assert caught.value.cause is Cause.BANNER
+    transport.close()
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_what_a_server_says_before_it_hangs_up_is_reported(events: Events, shared_sshd: Sshd, reset: bool) -> None:
+    """A server that closes what it has not read to its end resets the connection: it said why all the same."""
+    import socket
+    import struct
+
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        client.sendall(b"Not allowed at this time\r\n")
+        client.recv(100)
+        if reset:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    transport = SshTransport(shared_sshd.spec(port=listener.getsockname()[1]), events=events)
+    with pytest.raises(Unavailable, match="before its banner; it said 'Not allowed at this time'") as caught:
+        transport.run("echo", deadline=soon())
+    thread.join()
+    listener.close()
+    assert (caught.value.cause, caught.value.contact) == (Cause.BANNER, Contact.CLOSED_AFTER_TEXT)
     transport.close()
 
 
@@ -385,11 +412,20 @@ def test_a_stopped_peer_does_not_take_a_large_stdin_past_the_deadline(sshd: Sshd
     sshd.start()
     transport = SshTransport(sshd.spec(), events=events)
     transport.run(":", deadline=soon())
-    threading.Timer(0.1, sshd.signal_all, [signal.SIGSTOP]).start()
+    begun = sshd.folder / "begun"
+
+    def stop() -> None:
+        eventually(begun.exists)
+        sshd.signal_all(signal.SIGSTOP)
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    seconds = scaled(0.7)
     began = time.monotonic()
     with pytest.raises((TransportLost, Timeout)):
-        transport.run("sleep 1; cat >/dev/null", deadline=soon(0.7), stdin=b"x" * 50_000_000)
-    assert time.monotonic() - began < 6
+        transport.run(f"echo >{begun}; sleep 1; cat >/dev/null", deadline=soon(seconds), stdin=b"x" * 50_000_000)
+    assert time.monotonic() - began < seconds + 5.3
+    stopping.join()
     sshd.signal_all(signal.SIGCONT)
     transport.close()
 
