@@ -9,13 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.api.check import Skip
+from harness.api.check import Never, NotYet, Skip
 from harness.diagnosis.answers import parse_answer
 from harness.diagnosis.diagnose import Diagnosis, diagnose
 from harness.diagnosis.evidence import Evidence, MachineState, TransportObservation
+from harness.diagnosis.rules_network import sshd_unit_down
 from harness.diagnosis.script import machine_question
 from harness.diagnosis.text import one_line
 from harness.errors import DeadlineExpired
+from harness.target.standing import Standing
 from harness.transport.errors import Contact, TransportError
 from harness.transport.link import Unreachable
 
@@ -85,6 +87,7 @@ def diagnose_ssh(
     failed = {each.transport for each in observations}
     not_asked: list[tuple[str, str]] = []
     machine: MachineState | None = None
+    unit, unit_waits = "", False
     blobs = offered_keys(endpoint.spec) if endpoint is not None else ()
     for transport in target.transports if transports is None else transports:
         if transport in failed:
@@ -98,6 +101,7 @@ def diagnose_ssh(
             not_asked.append(("the machine itself", f"{transport}: {one_line(str(silence))}"))
         else:
             observations.append(TransportObservation(transport, Contact.ANSWERED))
+            unit, unit_waits = _explain_sshd_unit(target, transport, machine)
             break
     return diagnose(
         Evidence(
@@ -109,9 +113,26 @@ def diagnose_ssh(
             host=endpoint.host if endpoint is not None else "",
             console=() if machine is not None else tuple(console()),
             qmp=qmp,
+            sshd_unit=unit,
+            sshd_unit_waits=unit_waits,
             not_asked=tuple(not_asked),
         )
     )
+
+
+def _explain_sshd_unit(target: Target, transport: str, machine: MachineState) -> tuple[str, bool]:
+    """Return why sshd's unit is not up, and whether waiting may end that; an empty sentence where it is up, or where
+    systemd gives no answer. It costs a round trip, which only a unit that is not up is worth."""
+    unit = sshd_unit_down(machine)
+    if unit is None or unit.load != "loaded":
+        return "", False
+    try:
+        why = target.over(transport).why(unit.name)
+    except (TransportError, Skip, NotYet, Never, DeadlineExpired):
+        return "", False
+    if why.standing is Standing.UP:
+        return "", False  # it has come up meanwhile
+    return why.sentence, why.standing is Standing.COMING
 
 
 def ask_machine(target: Target, transport: str, *, user: str, began: float, blobs: Sequence[str] = ()) -> MachineState:

@@ -160,7 +160,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         tuple(causes),
         evidence.observations,
         _not_asked(evidence, failed),
-        booting=bool(evidence.waiting) or state in ("initializing", "starting"),
+        booting=evidence.sshd_unit_waits or state in ("initializing", "starting"),
     )
 
 

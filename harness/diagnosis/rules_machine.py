@@ -20,13 +20,6 @@ MUCH_LOAD = 8.0
 _SERVED = ANY - {Contact.HOST_KEY, Contact.HOST_KEY_UNKNOWN}
 
 
-def boot_waits(evidence: Evidence, seen: TransportObservation) -> Found | None:
-    del seen
-    if not evidence.waiting:
-        return None
-    return Found(f"the boot is not finished: {evidence.waiting}", Certainty.SHOWN)
-
-
 def maintenance(evidence: Evidence, seen: TransportObservation) -> Found | None:
     machine = evidence.machine
     if machine is None or machine.system_state not in ("maintenance", "stopping"):
@@ -115,7 +108,6 @@ def read_only(evidence: Evidence, seen: TransportObservation) -> Found | None:
 
 MACHINE_RULES: tuple[StateRule, ...] = (
     StateRule("machine-stopped", ANY, qemu_state),
-    StateRule("boot-waits", _SERVED, boot_waits),
     StateRule("maintenance", _SERVED, maintenance),
     StateRule("processes-exhausted", _SERVED, short_of_processes),
     StateRule("settings-invalid", _SERVED - {Contact.LOGIN_REFUSED}, settings_invalid, lasting=True),

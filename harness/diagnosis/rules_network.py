@@ -5,7 +5,15 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from harness.diagnosis.evidence import Evidence, FilterRule, Interface, MachineState, TcpListener, TransportObservation
+from harness.diagnosis.evidence import (
+    Evidence,
+    FilterRule,
+    Interface,
+    MachineState,
+    TcpListener,
+    TransportObservation,
+    UnitSeen,
+)
 from harness.diagnosis.rules import (
     BEFORE_GREETING,
     HUNG_UP,
@@ -160,24 +168,37 @@ def nobody_listens(evidence: Evidence, seen: TransportObservation) -> Found | No
     )
 
 
+def sshd_unit_down(machine: MachineState) -> UnitSeen | None:
+    """Return the unit of sshd's to explain, where none of them is active; None where one is, or none is loaded."""
+    loaded = [each for each in machine.units if each.load not in ("", "not-found")]
+    if not loaded or any(each.active == "active" for each in loaded):
+        return None
+    return min(loaded, key=lambda each: _GRAVEST.index(each.active) if each.active in _GRAVEST else len(_GRAVEST))
+
+
+_GRAVEST = ("failed", "activating", "reloading", "deactivating")
+"""States of a unit, the one to explain first."""
+
+
 def unit_not_up(evidence: Evidence, seen: TransportObservation) -> Found | None:
     """sshd's unit does not run."""
     machine = evidence.machine
     if machine is None or not machine.units:
         return None
     del seen
-    loaded = [each for each in machine.units if each.load not in ("", "not-found")]
-    if any(each.active == "active" for each in loaded):
-        return None
-    if not loaded:
+    worst = sshd_unit_down(machine)
+    if worst is None:
+        if any(each.load not in ("", "not-found") for each in machine.units):
+            return None
         return Found("sshd has no unit on the machine: it is not installed", Certainty.SHOWN, ("LoadState=not-found",))
-    worst = next((each for each in loaded if each.active == "failed"), loaded[0])
     words = {
         "masked": f"{worst.name} is masked: it cannot be started",
         "error": f"{worst.name} cannot be loaded",
         "bad-setting": f"{worst.name} cannot be loaded: a setting of the unit is not valid",
     }.get(worst.load)
     state = f"LoadState={worst.load}, ActiveState={worst.active}"
+    if evidence.sshd_unit and worst.load == "loaded":
+        return Found(evidence.sshd_unit, Certainty.SHOWN, (state,))
     if words is None and worst.active == "failed":
         words = f"{worst.name} has failed (Result={worst.result or 'unknown'})"
         if machine.unit_log:

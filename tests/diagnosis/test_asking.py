@@ -92,16 +92,17 @@ def test_a_user_name_is_never_a_part_of_the_script(user: str, tmp_path: Path) ->
 
 
 class Transports:
-    """A link: each transport gives an answer, or raises."""
+    """A link: each transport gives an answer, or raises. `look` is the answer to a look at systemd, empty for none."""
 
-    def __init__(self, **answers: str | TransportError) -> None:
+    def __init__(self, *, look: str = "", **answers: str | TransportError) -> None:
         self.answers = answers
+        self.look = look
         self.asked: list[str] = []
 
     def run(self, command: str, *, transport: str | None = None, **_: Any) -> CommandResult:
         assert transport is not None
         self.asked.append(transport)
-        said = self.answers[transport]
+        said = self.look if self.look and "list-jobs" in command else self.answers[transport]
         if isinstance(said, TransportError):
             raise said
         return CommandResult(command, said.encode(), b"", 0, transport, 0.0, 0.0, 0.0)
@@ -145,6 +146,39 @@ def test_the_log_counts_from_our_own_attempt_on() -> None:
     assert link.asked == ["serial"]
     assert [each.name for each in found.causes] == ["key-file-modes", "ssh-login-refused"]
     assert found.lasting
+
+
+def recorded_look(unit: str) -> str:
+    """Return what a guest answered about a unit, as if it had been sshd's."""
+    kept = json.loads((Path(__file__).parents[1] / "target" / "looks" / f"{unit}.json").read_text())
+    return "\n".join(kept["output"]).replace(unit, "ssh.service")
+
+
+DOWN = HEALTHY.replace("ActiveState=active", "ActiveState=inactive").replace("SubState=running", "SubState=dead")
+
+
+@pytest.mark.parametrize(
+    ("unit", "words", "waits"),
+    [
+        ("waiter.service", "ssh.service is waiting for its automatic restart", True),
+        ("needy.service", "ssh.service was not started because a dependency failed: broken-oneshot.service", False),
+    ],
+)
+def test_why_the_unit_of_sshd_is_not_up_is_asked_of_systemd(unit: str, words: str, waits: bool) -> None:
+    link = Transports(serial=DOWN, look=recorded_look(unit))
+    hung_up = Unavailable("closed", cause=Cause.BANNER, transport="ssh", contact=Contact.CLOSED)
+    found = diagnose_ssh(a_target(link), hung_up)
+    assert found.headline.startswith(words)
+    assert "does not run: it is inactive" not in found.headline
+    assert found.booting is waits
+    assert set(link.asked) == {"serial"}
+
+
+def test_where_systemd_gives_no_reason_the_state_of_the_unit_is_the_cause() -> None:
+    hung_up = Unavailable("closed", cause=Cause.BANNER, transport="ssh", contact=Contact.CLOSED)
+    found = diagnose_ssh(a_target(Transports(serial=DOWN)), hung_up)
+    assert found.headline.startswith("ssh.service does not run: it is inactive (dead)")
+    assert not found.booting
 
 
 def test_where_no_other_transport_answers_that_is_told_too() -> None:

@@ -608,13 +608,17 @@ def test_no_answer_breaks_a_diagnosis_and_nothing_of_it_reaches_a_terminal(text:
         found.plain()
 
 
-def test_a_boot_that_waits_is_the_cause() -> None:
-    waiting = "pre.service: start job running for 5 s"
-    found = diagnose(replace(evidence(SILENT), waiting=waiting))
-    assert found.headline == f"the boot is not finished: {waiting}"
+@pytest.mark.parametrize("waits", [True, False])
+def test_the_reason_of_a_unit_that_is_not_up_is_the_cause(waits: bool) -> None:
+    reason = "slow.service: start job running for 5 s (`/bin/sleep 600`, PID 391); behind it waits ssh.service"
+    down = evidence(SILENT, ("ActiveState=active", "ActiveState=inactive"), ("SubState=running", "SubState=dead"))
+    found = diagnose(replace(down, sshd_unit=reason, sshd_unit_waits=waits))
+    assert found.headline == f"{reason} (LoadState=loaded, ActiveState=inactive)"
     assert found.first is not None
-    assert found.first.name == "boot-waits"
-    assert found.booting
+    assert found.first.name == "unit-not-up"
+    assert found.booting is waits
+    up = diagnose(replace(evidence(SILENT), sshd_unit=reason))
+    assert "unit-not-up" not in [each.name for each in up.causes], "the unit is up"
 
 
 def test_an_address_that_the_machine_does_not_have_is_told_as_possible() -> None:
@@ -626,7 +630,7 @@ def test_an_address_that_the_machine_does_not_have_is_told_as_possible() -> None
 def test_every_row_has_a_test() -> None:
     """A row of a table that no row here leads to is a claim that nothing shows."""
     assert {rule.name for rule in LOG_RULES} == {row[3] for row in LOGGED}
-    named = {row[2] for row in STATE} | {"machine-stopped", "boot-waits", "wrong-address"}
+    named = {row[2] for row in STATE} | {"machine-stopped", "wrong-address"}
     possible = {
         each.name
         for contact, edits, _ in POSSIBLE
