@@ -211,9 +211,9 @@ class MachineState:
 class Evidence:
     """All that a diagnosis is made from. `port` is the port on the machine's own side, None where it is not known (a
     forwarded port); `outer_port` is the one that we connect to. `console` are the console's last lines, the newest
-    last. `qmp` is QEMU's run state (`query-status`). `sshd_unit` is why sshd's unit is not up, in a sentence (a job that
-    waits, down to its root; or its result and last words), empty where that is not known; `sshd_unit_waits`: waiting
-    may end it. `not_asked` are questions that nobody could put, and why."""
+    last. `qmp` is QEMU's run state (`query-status`). `sshd_unit` is why sshd's unit is not up, in a sentence (a job
+    that waits, down to its root; or its result and last words), empty where that is not known; `sshd_unit_waits`:
+    waiting may end it. `not_asked` are questions that nobody could put, and why."""
 
     target: str
     observations: tuple[TransportObservation, ...] = ()

@@ -63,7 +63,8 @@ class Trial:
     time. `known` is the tracker of the known flake that it is, if it is one. `collected` is the path of what was kept
     of it, relative to the run's folder. `warnings`: what a person should know of it,
     whatever its outcome. What did not pass cleanly has its last observations, console lines, place and
-    the command that repeats it. `diagnosis` is why it did not pass, where a diagnosis was made: the cause first. `delays` is the time, in seconds by cause, that harness itself took beside `duration`.
+    the command that repeats it. `diagnosis` is why it did not pass, where a
+    diagnosis was made: the cause first. `delays` is the time, in seconds by cause, that harness itself took beside `duration`.
     """
 
     iteration: int

@@ -93,7 +93,7 @@ RESTORED: tuple[Fault, ...] = (
         r"(?:ssh\.service|sshd).*(?:stopped|state T|frozen|SIGSTOP)",
         "kill -STOP $(cat /run/sshd.pid)",
     ),
-    Fault("sshd-freezer", S, r"(?:ssh\.service|sshd).*(?:frozen|freez)", "systemctl freeze ssh"),
+    Fault("sshd-freezer", S, r"(?:ssh\.service|sshd).*(?:frozen|freez)", "systemctl freeze ssh", breaks_ssh=True),
     Fault("sshd-hosts-deny", S, r"hosts\.deny", "echo 'sshd: ALL' > /etc/hosts.deny"),
     Fault(
         "sshd-host-key-changed",
