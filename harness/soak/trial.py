@@ -64,7 +64,8 @@ class Trial:
     of it, relative to the run's folder. `warnings`: what a person should know of it,
     whatever its outcome. What did not pass cleanly has its last observations, console lines, place and
     the command that repeats it. `diagnosis` is why it did not pass, where a
-    diagnosis was made: the cause first. `delays` is the time, in seconds by cause, that harness itself took beside `duration`.
+    diagnosis was made: the cause first. `delays` is the time, in seconds by cause, that harness itself took beside
+    `duration`.
     """
 
     iteration: int

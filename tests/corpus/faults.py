@@ -454,7 +454,11 @@ BOOTED: tuple[Fault, ...] = (
         files={"seed/etc/fstab": b"/dev/vdq /data ext4 defaults,x-systemd.device-timeout=5 0 2\n"},
     ),
     booted(
-        "nothing-to-boot", Area.FIRMWARE, r"bootable|nothing to boot", variables={"qemu_image": "", "qemu_disks": "64M"}
+        "nothing-to-boot",
+        Area.FIRMWARE,
+        r"no device to boot|bootable|nothing to boot",
+        variables={"qemu_image": "{folder}/blank.img", "boot_stall": "40"},
+        files={"blank.img": bytes(1 << 20)},
     ),
     booted(
         "kernel-is-none",
