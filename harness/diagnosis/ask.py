@@ -23,6 +23,7 @@ from harness.transport.link import Unreachable
 
 if TYPE_CHECKING:
     from harness.target.target import Target
+    from harness.transport.contract import CommandResult
     from harness.transport.ssh.spec import SshSpec
 
 ASKING = 40.0
@@ -138,9 +139,18 @@ def _explain_sshd_unit(target: Target, transport: str, machine: MachineState) ->
 def ask_machine(target: Target, transport: str, *, user: str, began: float, blobs: Sequence[str] = ()) -> MachineState:
     """Return what the machine says of itself over a transport. `began` is when our attempt began, by `time.monotonic`.
 
+    Checks of a target that ask at the same time share an answer, since a console answers one question at a time.
     Raises the transports' typed errors.
     """
-    result = target.run(machine_question(user, blobs=blobs), timeout=ASKING, transport=transport)
+    question = machine_question(user, blobs=blobs)
+
+    def put(_names: tuple[str, ...]) -> CommandResult:
+        return target.run(question, timeout=ASKING, transport=transport)
+
+    if target.shared is None:
+        result = put(())
+    else:
+        result, _ = target.shared.ask(f"diagnosis over {transport}: {question}", (), put, deadline=target.deadline)
     text = result.stdout.decode("utf-8", "backslashreplace")
     found = parse_answer(text, over=transport, log_since=time.monotonic() - began + _CLOCKS)
     if found.account is not None:

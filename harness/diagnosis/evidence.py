@@ -199,7 +199,7 @@ class MachineState:
     root_read_only: bool | None = None
     nameservers: tuple[str, ...] = ()
     sshd_states: tuple[str, ...] = ()
-    """The states of sshd's processes, as in /proc/PID/stat (proc(5))."""
+    """The states of sshd's processes, as in /proc/PID/stat (proc(5)); `frozen` where their cgroup is frozen."""
     sshd_there: bool | None = None
 
     def knows(self, section: str) -> bool:

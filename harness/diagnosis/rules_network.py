@@ -213,11 +213,17 @@ def unit_not_up(evidence: Evidence, seen: TransportObservation) -> Found | None:
 
 
 def stopped_process(evidence: Evidence, seen: TransportObservation) -> Found | None:
-    """sshd's process is stopped by a signal, or waits for a disk."""
+    """sshd's process is stopped by a signal, frozen, or waits for a disk."""
     machine = evidence.machine
     if machine is None or not machine.sshd_states:
         return None
     del seen
+    if "frozen" in machine.sshd_states:
+        return Found(
+            "sshd's processes are frozen (`systemctl freeze`, or the freezer of their cgroup): they accept nothing",
+            Certainty.SAID,
+            ("cgroup.events: frozen 1",),
+        )
     if set(machine.sshd_states) <= {"T", "t"}:
         return Found(
             "sshd's process is stopped (SIGSTOP, or a debugger): it accepts nothing",

@@ -119,8 +119,12 @@ if [ -n "$d" ]; then echo there; grep -q -F libwrap.so "$d" 2>/dev/null && echo 
 s processes
 for d in /proc/[0-9]*/stat; do
 { read -r l <"$d"; } 2>/dev/null || continue
-case $l in *'(sshd)'*|*'(dropbear)'*|*'(sshd-listener)'*) l=${l##*') '}; printf '%s\n' "${l%% *}";; esac
-done | head -n 40
+case $l in *'(sshd)'*|*'(dropbear)'*|*'(sshd-listener)'*) l=${l##*') '};; *) continue;; esac
+while read -r g; do
+case $g in 0::*) grep -q '^frozen 1' "/sys/fs/cgroup${g#0::}/cgroup.events" 2>/dev/null && l=frozen;; esac
+done 2>/dev/null <"${d%/stat}/cgroup"
+printf '%s\n' "${l%% *}"
+done 2>/dev/null | head -n 40
 """
 _ACCOUNT = r"""
 q() {

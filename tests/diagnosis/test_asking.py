@@ -12,14 +12,17 @@ from typing import Any
 
 import pytest
 
+from checks.sshd._sshd import explain_silence
 from harness.api.check import Never, NotYet, diagnosis_of, with_diagnosis
 from harness.deadline import Deadline
 from harness.diagnosis.answers import parse_answer
 from harness.diagnosis.ask import diagnose_ssh, offered_keys, unreachable_message
 from harness.diagnosis.evidence import MachineState
 from harness.diagnosis.script import machine_question
+from harness.errors import DeadlineExpired
 from harness.events import NullEmitter
 from harness.target.network import SshEndpoint
+from harness.target.shared import SharedQuestions
 from harness.target.target import Target
 from harness.transport.contract import CommandResult
 from harness.transport.errors import Cause, Contact, TransportError, Unavailable
@@ -172,6 +175,41 @@ def test_why_the_unit_of_sshd_is_not_up_is_asked_of_systemd(unit: str, words: st
     assert "does not run: it is inactive" not in found.headline
     assert found.booting is waits
     assert set(link.asked) == {"serial"}
+
+
+class RecordingShare(SharedQuestions):
+    """Notes the kinds of questions that are shared."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kinds: list[str] = []
+
+    def ask(self, kind: str, *arguments: Any, **options: Any) -> Any:
+        self.kinds.append(kind)
+        return super().ask(kind, *arguments, **options)
+
+
+def test_checks_that_ask_the_same_machine_at_the_same_time_share_its_answer() -> None:
+    shared = RecordingShare()
+    for _ in range(2):
+        found = diagnose_ssh(a_target(Transports(serial=HEALTHY), shared=shared), REFUSAL)
+        assert found.first is not None
+    first, second = (kind for kind in shared.kinds if "diagnosis" in kind)
+    assert first == second
+
+
+def test_what_was_seen_from_outside_is_the_cause_where_the_machine_does_not_answer_in_time() -> None:
+    class Late(Transports):
+        def run(self, command: str, **_: Any) -> CommandResult:
+            raise DeadlineExpired("waiting for the console")
+
+    hung_up = Unavailable("closed", cause=Cause.BANNER, transport="ssh", contact=Contact.CLOSED)
+    with pytest.raises(NotYet) as caught:
+        explain_silence(a_target(Late()), hung_up)
+    assert str(caught.value).startswith("127.0.0.1:44283 accepts the connection and closes it without a word")
+    kept = diagnosis_of(caught.value)
+    assert kept is not None
+    assert [each["what"] for each in kept["not_asked"]] == ["the machine itself"]
 
 
 def test_where_systemd_gives_no_reason_the_state_of_the_unit_is_the_cause() -> None:

@@ -331,6 +331,7 @@ STATE = [
     (CLOSED, [("=== hosts_deny\n", "=== hosts_deny\nsshd: ALL\n")], "hosts-deny", "/etc/hosts.deny has 'sshd: ALL'"),
     (CLOSED, [("=== hosts_deny\n", "=== hosts_deny\nALL: ALL\n")], "hosts-deny", "/etc/hosts.deny has 'ALL: ALL'"),
     (SILENT, [("=== processes\nS", "=== processes\nT")], "process-stopped", "sshd's process is stopped"),
+    (SILENT, [("=== processes\nS", "=== processes\nfrozen\nS")], "process-stopped", "sshd's processes are frozen"),
     (SILENT, [("LISTEN 0      128          0.0.0.0:22", "LISTEN 129    128          0.0.0.0:22")],
      "accept-queue-full", "129 wait in the queue of port 22"),
     (CLOSED, [("ActiveState=active\nSubState=running", "ActiveState=failed\nSubState=failed"), ("Result=success", "Result=exit-code"),
