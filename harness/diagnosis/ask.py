@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.api.check import Never, NotYet, Skip
-from harness.diagnosis.answers import parse_answer
+from harness.diagnosis.answers import parse_answer, whole_sections
 from harness.diagnosis.diagnose import Diagnosis, diagnose
 from harness.diagnosis.evidence import Evidence, MachineState, TransportObservation
 from harness.diagnosis.rules_network import sshd_unit_down
@@ -18,7 +18,7 @@ from harness.diagnosis.script import machine_question
 from harness.diagnosis.text import one_line
 from harness.errors import DeadlineExpired
 from harness.target.standing import Standing
-from harness.transport.errors import Contact, TransportError
+from harness.transport.errors import Contact, Timeout, TransportError
 from harness.transport.link import Unreachable
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from harness.transport.contract import CommandResult
     from harness.transport.ssh.spec import SshSpec
 
-ASKING = 40.0
+ASKING = 60.0
 """Seconds that the question may take, a login on a slow console included."""
 _CLOCKS = 3.0
 """Seconds by which the two clocks' paces, and a whole second of the machine's, may differ."""
@@ -139,19 +139,26 @@ def _explain_sshd_unit(target: Target, transport: str, machine: MachineState) ->
 def ask_machine(target: Target, transport: str, *, user: str, began: float, blobs: Sequence[str] = ()) -> MachineState:
     """Return what the machine says of itself over a transport. `began` is when our attempt began, by `time.monotonic`.
 
-    Checks of a target that ask at the same time share an answer, since a console answers one question at a time.
-    Raises the transports' typed errors.
+    Checks of a target that ask at the same time share an answer, since a console answers one question at a time. Where
+    the answer is cut off by the deadline, what came before counts. Raises the transports' typed errors.
     """
     question = machine_question(user, blobs=blobs)
 
     def put(_names: tuple[str, ...]) -> CommandResult:
         return target.run(question, timeout=ASKING, transport=transport)
 
-    if target.shared is None:
-        result = put(())
-    else:
-        result, _ = target.shared.ask(f"diagnosis over {transport}: {question}", (), put, deadline=target.deadline)
-    text = result.stdout.decode("utf-8", "backslashreplace")
+    try:
+        if target.shared is None:
+            result = put(())
+        else:
+            result, _ = target.shared.ask(f"diagnosis over {transport}: {question}", (), put, deadline=target.deadline)
+        text = result.stdout.decode("utf-8", "backslashreplace")
+    except Timeout as late:
+        text = whole_sections(late.stdout.decode("utf-8", "backslashreplace"))
+        if not text:
+            raise Timeout(
+                "the machine did not answer the questions of the diagnosis in time", transport=transport, seen=late.seen
+            ) from late
     found = parse_answer(text, over=transport, log_since=time.monotonic() - began + _CLOCKS)
     if found.account is not None:
         found = replace(found, account=replace(found.account, name=user))

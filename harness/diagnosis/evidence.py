@@ -181,6 +181,8 @@ class MachineState:
     interfaces: tuple[Interface, ...] = ()
     routes: tuple[str, ...] = ()
     filter_rules: tuple[FilterRule, ...] = ()
+    traffic_drops: tuple[tuple[str, int], ...] = ()
+    """Interfaces on which traffic control (tc(8)) drops packets that come in, and how many it has dropped."""
     hosts_deny: tuple[str, ...] = ()
     hosts_allow: tuple[str, ...] = ()
     tcp_wrappers: bool | None = None

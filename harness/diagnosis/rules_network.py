@@ -372,6 +372,20 @@ def packet_filter(evidence: Evidence, seen: TransportObservation) -> Found | Non
     )
 
 
+def traffic_control(evidence: Evidence, seen: TransportObservation) -> Found | None:
+    """A filter of traffic control drops packets that come in."""
+    machine = evidence.machine
+    if machine is None or not machine.traffic_drops:
+        return None
+    del seen
+    name, dropped = max(machine.traffic_drops, key=lambda each: each[1])
+    return Found(
+        f"the machine's traffic control drops packets that come in on {name} (tc filter)",
+        Certainty.SAID if dropped else Certainty.POSSIBLE,
+        (f"`tc -s filter show dev {name} ingress`: action drop, {dropped} packets dropped",),
+    )
+
+
 _DAEMONS = re.compile(r"^\s*([^:]+?)\s*:\s*(.+?)\s*(?::.*)?$")
 
 
@@ -425,6 +439,7 @@ NETWORK_RULES: tuple[StateRule, ...] = (
     ),
     StateRule("accept-queue-full", NO_ANSWER, queue_full),
     StateRule("packet-filter", BEFORE_GREETING, packet_filter, lasting=True),
+    StateRule("traffic-control", NO_ANSWER, traffic_control, lasting=True),
     StateRule("unit-not-up", BEFORE_GREETING, unit_not_up),
     StateRule("nobody-listens", HUNG_UP, nobody_listens),
     StateRule("hosts-deny", frozenset((Contact.CLOSED, Contact.RESET)), hosts_deny, lasting=True),

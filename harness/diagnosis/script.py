@@ -110,6 +110,12 @@ _FILTER = r"""
 if h nft && l=$(t 5 nft list ruleset 2>/dev/null); then s filter; printf '%s\n' "$l" | c 16000; fi
 if h iptables-save && l=$(t 5 iptables-save -c 2>/dev/null); then s iptables; printf '%s\n' "$l" | c 12000; fi
 if h ip6tables-save && l=$(t 5 ip6tables-save -c 2>/dev/null); then s ip6tables; printf '%s\n' "$l" | c 12000; fi
+if h tc; then
+s traffic
+for d in /sys/class/net/*; do
+d=${d##*/}; [ "$d" = lo ] || { printf 'dev %s\n' "$d"; t 3 tc -s filter show dev "$d" ingress 2>/dev/null; }
+done | c 6000
+fi
 for f in deny allow; do
 [ -r /etc/hosts.$f ] && { s hosts_$f; grep -v -E '^[[:space:]]*(#|$)' /etc/hosts.$f | head -n 20 | c 2000; }
 done

@@ -317,11 +317,9 @@ RESTORED: tuple[Fault, ...] = (
     Fault(
         "packets-dropped",
         Area.NETWORK,
-        r"drop|filter|tc",
+        r"traffic control drops",
         "tc qdisc add dev enp0s2 ingress && tc filter add dev enp0s2 parent ffff: protocol ip u32 match ip dport 22 0xffff action drop",
         breaks_ssh=True,
-        run=None,
-        why=None,
     ),
     # -- disks
     Fault(

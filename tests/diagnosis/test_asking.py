@@ -25,7 +25,7 @@ from harness.target.network import SshEndpoint
 from harness.target.shared import SharedQuestions
 from harness.target.target import Target
 from harness.transport.contract import CommandResult
-from harness.transport.errors import Cause, Contact, TransportError, Unavailable
+from harness.transport.errors import Cause, Contact, Timeout, TransportError, Unavailable
 from harness.transport.link import Unreachable
 from harness.transport.ssh.spec import SshSpec
 from tests.diagnosis.test_causes import HEALTHY
@@ -210,6 +210,27 @@ def test_what_was_seen_from_outside_is_the_cause_where_the_machine_does_not_answ
     kept = diagnosis_of(caught.value)
     assert kept is not None
     assert [each["what"] for each in kept["not_asked"]] == ["the machine itself"]
+
+
+def late_answer(output: str) -> Timeout:
+    return Timeout("`export LC_ALL=C u=root` did not end", transport="serial", stdout=output.encode())
+
+
+def test_of_an_answer_that_was_cut_off_the_whole_sections_count() -> None:
+    text = HEALTHY.replace("permitrootlogin without-password", "permitrootlogin no")
+    found = diagnose_ssh(a_target(Transports(serial=late_answer(text.partition("=== keys")[0] + "=== ke"))), REFUSAL)
+    assert found.first is not None
+    assert found.first.name == "ssh-login-refused", "the section of settings may not be whole"
+    assert ("sshd's effective settings", "its answer was cut off") in found.not_asked
+    found = diagnose_ssh(a_target(Transports(serial=late_answer(text.partition("=== df")[0] + "=== df\n"))), REFUSAL)
+    assert found.headline.startswith("sshd refuses the login of root: PermitRootLogin is no")
+
+
+def test_no_code_of_the_question_is_in_what_is_said_of_a_machine_that_did_not_answer_it() -> None:
+    found = diagnose_ssh(a_target(Transports(serial=late_answer(""))), REFUSAL)
+    assert not any("export" in line for line in found.lines)
+    asked = "serial: the machine did not answer the questions of the diagnosis in time"
+    assert ("the machine itself", asked) in found.not_asked
 
 
 def test_where_systemd_gives_no_reason_the_state_of_the_unit_is_the_cause() -> None:

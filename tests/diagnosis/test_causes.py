@@ -19,6 +19,19 @@ from harness.diagnosis.rules_log import LOG_RULES
 from harness.diagnosis.rules_text import CONSOLE_RULES, OUTSIDE, RECEIVED_RULES
 from harness.transport.errors import Contact
 
+TC = """\
+dev ens3
+filter parent ffff: protocol ip pref 49152 u32 chain 0
+filter parent ffff: protocol ip pref 49152 u32 chain 0 fh 800: ht divisor 1
+filter parent ffff: protocol ip pref 49152 u32 chain 0 fh 800::800 order 2048 key ht 800 bkt 0 terminal flowid ??? not_in_hw  (rule hit 31 success 12)
+  match 00000016/0000ffff at nexthdr+0 (success 12 )
+\taction order 1: gact action drop
+\t random type none pass val 0
+\t index 1 ref 1 bind 1 installed 40 sec used 3 sec
+\tAction statistics:
+\tSent 552 bytes 12 pkt (dropped 12, overlimits 0 requeues 0)
+\tbacklog 0b 0p requeues 0
+"""
 HEALTHY = """\
 
 === who
@@ -331,6 +344,7 @@ STATE = [
     (CLOSED, [("=== hosts_deny\n", "=== hosts_deny\nsshd: ALL\n")], "hosts-deny", "/etc/hosts.deny has 'sshd: ALL'"),
     (CLOSED, [("=== hosts_deny\n", "=== hosts_deny\nALL: ALL\n")], "hosts-deny", "/etc/hosts.deny has 'ALL: ALL'"),
     (SILENT, [("=== processes\nS", "=== processes\nT")], "process-stopped", "sshd's process is stopped"),
+    (SILENT, [("=== hosts_deny\n", f"=== traffic\n{TC}\n=== hosts_deny\n")], "traffic-control", "traffic control drops packets that come in on ens3"),
     (SILENT, [("=== processes\nS", "=== processes\nfrozen\nS")], "process-stopped", "sshd's processes are frozen"),
     (SILENT, [("LISTEN 0      128          0.0.0.0:22", "LISTEN 129    128          0.0.0.0:22")],
      "accept-queue-full", "129 wait in the queue of port 22"),
