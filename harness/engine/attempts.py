@@ -81,8 +81,8 @@ class CheckRun:
     """Carries one check on one target to its verdict. Thousands may be waiting at once, so it is kept small."""
 
     __slots__ = (
-        "_address", "_admitted", "_attempts", "_capture", "_check", "_clock", "_counts", "_cut_off", "_diagnosis", "_died",
-        "_error_type", "_events", "_first_look", "_is_last", "_jitter", "_limit", "_looked", "_lost",
+        "_address", "_admitted", "_attempts", "_capture", "_check", "_clock", "_counts", "_cut_off", "_diagnosis",
+        "_died", "_error_type", "_events", "_first_look", "_is_last", "_jitter", "_limit", "_looked", "_lost",
         "_make_target", "_misconfigured", "_observations", "_observed", "_output", "_pause", "_pool", "_refusals",
         "_retry", "_seen", "_settings", "_short_since", "_strength", "_strongest", "_target_name", "_time",
         "_transport", "_unchanged", "_unreached", "_verdict", "_waits", "_warnings", "_window",
