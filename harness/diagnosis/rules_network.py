@@ -198,7 +198,10 @@ def unit_not_up(evidence: Evidence, seen: TransportObservation) -> Found | None:
     }.get(worst.load)
     state = f"LoadState={worst.load}, ActiveState={worst.active}"
     if evidence.sshd_unit and worst.load == "loaded":
-        return Found(evidence.sshd_unit, Certainty.SHOWN, (state,))
+        words = evidence.sshd_unit
+        if machine.unit_log and (said := gravest(machine.unit_log)) not in words:
+            words += f"; its log has {quoted(said)}"
+        return Found(words, Certainty.SHOWN, (state,))
     if words is None and worst.active == "failed":
         words = f"{worst.name} has failed (Result={worst.result or 'unknown'})"
         if machine.unit_log:
