@@ -38,8 +38,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="explain why a target cannot be reached, what is not settled on it, and what it waits for",
         description="Says whether the target can be reached, over each transport and why not, and explains why "
         "units are not up, or all that is not settled where none is named: what a job waits for, down to the root, or "
-        "what became of the unit. What is wrong comes first. With -i of a live target, else of a folder that `harness collect` "
-        "(or a run that failed) has left.",
+        "what became of the unit. What is wrong comes first. With -i of a live target, else of a folder that "
+        "`harness collect` (or a run that failed) has left.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
