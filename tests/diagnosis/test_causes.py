@@ -632,6 +632,7 @@ def test_the_reason_of_a_unit_that_is_not_up_is_the_cause(waits: bool) -> None:
     assert found.first is not None
     assert found.first.name == "unit-not-up"
     assert found.booting is waits
+    assert down.machine is not None
     with_log = replace(down, machine=replace(down.machine, unit_log=("bad option: x",)), sshd_unit="ssh.service failed")
     assert diagnose(with_log).headline.startswith("ssh.service failed; its log has 'bad option: x' (LoadState=")
     up = diagnose(replace(evidence(SILENT), sshd_unit=reason))
