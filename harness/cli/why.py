@@ -111,9 +111,9 @@ def _live(arguments: argparse.Namespace) -> Found:
 
 def _ask(reached: Reach, host: Host, arguments: argparse.Namespace) -> Reached:
     from harness.cli.collecting import insisting
-    from harness.operate.console_log import console_tail
     from harness.operate.explain import explain_target
     from harness.operate.reachability import probe_transports, reach_and_explain
+    from harness.target.console import logged_lines
 
     session = reached.session(host)
     target = session.target(reached.deadline, reached.log.bind(target=host.name), lambda _result: None)
@@ -123,7 +123,7 @@ def _ask(reached: Reach, host: Host, arguments: argparse.Namespace) -> Reached:
         return probe_transports(
             target,
             transport=arguments.transport,
-            console=lambda: console_tail(session.console_log),
+            console=lambda: logged_lines(session.console_log),
             qmp=lambda: session.qemu_state,
         )
 

@@ -13,6 +13,7 @@ from harness.api.check import Never, NotYet, Skip
 from harness.diagnosis.answers import parse_answer, whole_sections
 from harness.diagnosis.diagnose import Diagnosis, diagnose
 from harness.diagnosis.evidence import Evidence, MachineState, TransportObservation
+from harness.diagnosis.rules import Certainty
 from harness.diagnosis.rules_network import sshd_unit_down
 from harness.diagnosis.script import machine_question
 from harness.diagnosis.text import one_line
@@ -53,6 +54,13 @@ def observations_of(error: TransportError, *, address: str = "", user: str = "")
 def diagnose_error(error: TransportError, *, target: str, address: str = "", user: str = "") -> Diagnosis:
     """Return a diagnosis by the error alone: nobody is asked."""
     return diagnose(Evidence(target, observations_of(error, address=address, user=user)))
+
+
+def console_cause(target: str, lines: Sequence[str]) -> str:
+    """Return why nothing on a machine answers, by the last lines of its console's log; empty where they do not say."""
+    seen = (TransportObservation("serial", Contact.NO_SHELL),)
+    found = diagnose(Evidence(target, seen, console=tuple(lines)))
+    return found.headline if found.first is not None and found.first.certainty >= Certainty.SHOWN else ""
 
 
 def unreachable_message(found: Diagnosis, error: TransportError) -> str:

@@ -6,8 +6,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.transport.serial.console import strip_ansi
-
 _MOST_TAIL = 262144
 _PIECE = 65536
 
@@ -60,15 +58,6 @@ class ConsoleLog:
             return os.pread(fd, count, place)
         finally:
             os.close(fd)
-
-
-def console_tail(path: str, lines: int = 400) -> tuple[str, ...]:
-    """Return the last lines of a console's log as text, without control sequences; none where there is no log."""
-    if not path:
-        return ()
-    log = ConsoleLog(Path(path))
-    data = strip_ansi(log.tail(Tail(lines), end=log.size).replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
-    return tuple(data.decode("utf-8", "backslashreplace").split("\n"))
 
 
 def last_lines(data: bytes, lines: int) -> bytes:
