@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.transport.serial.console import strip_ansi
+
 _MOST_TAIL = 262144
 _PIECE = 65536
 
