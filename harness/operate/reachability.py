@@ -21,8 +21,8 @@ T = TypeVar("T")
 SSH_TIMEOUT = 20.0
 """Seconds that SSH has to answer."""
 STOPPED_TIMEOUT = 4.0
-"""Seconds that it has where the console's log ends with a panic or in the boot loader, or QEMU says that the machine does
-not run: the log may be of an earlier boot."""
+"""Seconds that it has where the console's log ends with a panic or in the boot loader, or QEMU says that the machine
+does not run: the log may be of an earlier boot."""
 SLOW_TIMEOUT = 30.0
 """Seconds that it has once more, where nothing on the machine explains why it was not in time."""
 _MAY_BE_SLOW = (Contact.SILENT, Contact.KEX, Contact.LOGIN_TIMED_OUT)
