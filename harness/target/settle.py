@@ -111,7 +111,8 @@ def without_logouts(look: Look) -> Look:
 
 def settled(target: Target) -> str:
     """No job is queued, the boot is finished, nothing restarts, and no unit has failed but those of the inventory's
-    `expected_failed_units`. One round trip, and where units have failed for good one more for each, and one for full filesystems.
+    `expected_failed_units`. One round trip, and where units have failed for good one more for each, and
+    one for filesystems that are full.
 
     Raises NotYet with what is waited for, Never where that is in vain.
     """
