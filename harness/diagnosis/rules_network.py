@@ -339,6 +339,38 @@ def no_route(evidence: Evidence, seen: TransportObservation) -> Found | None:
     return Found("the machine has no route: its answers reach nobody", Certainty.SHOWN, ("`ip route` prints nothing",))
 
 
+_DISCARDS = re.compile(r"^(blackhole|unreachable|prohibit) (\S+)")
+_GATEWAY = re.compile(r"^default via (\S+)")
+
+
+def discarding_route(evidence: Evidence, seen: TransportObservation) -> Found | None:
+    """A route discards what the machine sends. Container networks have such routes for their own addresses, and IPv6
+    has one by default, so one that does not hold a gateway's address need not concern us."""
+    machine = evidence.machine
+    if machine is None:
+        return None
+    del seen
+    gateways = [match[1] for line in machine.routes if (match := _GATEWAY.match(line))]
+    for line in machine.routes:
+        match = _DISCARDS.match(line)
+        if match is None or (match[2] == "default" and "dev lo" in line):
+            continue
+        concerns = match[2] == "default" or any(_holds(match[2], each) for each in gateways)
+        return Found(
+            f"the machine has a route that discards what it sends to {match[2]} ({match[1]})",
+            Certainty.SHOWN if concerns else Certainty.POSSIBLE,
+            (f"`ip route`: {quoted(line)}",),
+        )
+    return None
+
+
+def _holds(network: str, address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address) in ipaddress.ip_network(network, strict=False)
+    except (ValueError, TypeError):
+        return False
+
+
 def packet_filter(evidence: Evidence, seen: TransportObservation) -> Found | None:
     """A rule of the packet filter drops or rejects new connections to sshd."""
     machine = evidence.machine
@@ -446,6 +478,7 @@ NETWORK_RULES: tuple[StateRule, ...] = (
     StateRule("unit-not-up", BEFORE_GREETING, unit_not_up),
     StateRule("nobody-listens", HUNG_UP, nobody_listens),
     StateRule("hosts-deny", frozenset((Contact.CLOSED, Contact.RESET)), hosts_deny, lasting=True),
+    StateRule("discarding-route", NO_ANSWER | {Contact.NO_ROUTE}, discarding_route),
     StateRule("no-route", NO_ANSWER | {Contact.NO_ROUTE}, no_route),
     StateRule("wrong-address", NO_ANSWER | {Contact.NO_ROUTE}, wrong_address),
 )

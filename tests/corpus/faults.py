@@ -302,11 +302,11 @@ RESTORED: tuple[Fault, ...] = (
     Fault(
         "other-address",
         Area.NETWORK,
-        r"10\.9\.9\.9|address",
+        r"10\.9\.9\.9",
         "ip addr flush dev enp0s2; ip addr add 10.9.9.9/24 dev enp0s2",
         breaks_ssh=True,
     ),
-    Fault("route-black-hole", Area.NETWORK, r"route|blackhole", "ip route add blackhole 10.0.2.2/32", breaks_ssh=True),
+    Fault("route-black-hole", Area.NETWORK, r"route that discards", "ip route add blackhole 10.0.2.2/32", breaks_ssh=True),
     Fault(
         "network-card-gone",
         Area.NETWORK,

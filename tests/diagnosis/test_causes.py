@@ -344,6 +344,8 @@ STATE = [
     (CLOSED, [("=== hosts_deny\n", "=== hosts_deny\nsshd: ALL\n")], "hosts-deny", "/etc/hosts.deny has 'sshd: ALL'"),
     (CLOSED, [("=== hosts_deny\n", "=== hosts_deny\nALL: ALL\n")], "hosts-deny", "/etc/hosts.deny has 'ALL: ALL'"),
     (SILENT, [("=== processes\nS", "=== processes\nT")], "process-stopped", "sshd's process is stopped"),
+    (SILENT, [("=== routes\n", "=== routes\nblackhole 10.0.2.2\n")], "discarding-route", "discards what it sends to 10.0.2.2 (blackhole)"),
+    (SILENT, [("=== routes\n", "=== routes\nprohibit 10.0.0.0/8 metric 5\n")], "discarding-route", "discards what it sends to 10.0.0.0/8"),
     (SILENT, [("=== hosts_deny\n", f"=== traffic\n{TC}\n=== hosts_deny\n")], "traffic-control", "traffic control drops packets that come in on ens3"),
     (SILENT, [("=== processes\nS", "=== processes\nfrozen\nS")], "process-stopped", "sshd's processes are frozen"),
     (SILENT, [("LISTEN 0      128          0.0.0.0:22", "LISTEN 129    128          0.0.0.0:22")],
@@ -411,6 +413,7 @@ POSSIBLE = [
     (SILENT, [("MemAvailable:     400000", "MemAvailable:       4000"), ("MemFree:          300000", "MemFree:            3000")], "short of memory"),
     (LATE, [("0.10 0.10", "40.0 30.1")], "its load is 40 on 2 CPUs"),
     (CLOSED, [("rw,relatime", "ro,relatime")], "mounted read-only"),
+    (SILENT, [("=== routes\n", "=== routes\nblackhole 192.168.9.0/26 proto 80\n")], "discards what it sends to 192.168.9.0/26"),
     (CLOSED, [("=== hosts_deny\n", "=== hosts_deny\nsshd: ALL\n"), ("=== hosts_allow\n", "=== hosts_allow\nsshd: 10.\n")], "/etc/hosts.deny has"),
 ]  # fmt: skip
 
@@ -639,6 +642,11 @@ def test_the_reason_of_a_unit_that_is_not_up_is_the_cause(waits: bool) -> None:
     assert diagnose(with_log).headline.startswith("ssh.service failed; its log has 'bad option: x' (LoadState=")
     up = diagnose(replace(evidence(SILENT), sshd_unit=reason))
     assert "unit-not-up" not in [each.name for each in up.causes], "the unit is up"
+
+
+def test_the_default_route_of_ipv6_that_discards_is_no_cause() -> None:
+    found = diagnose(evidence(SILENT, ("=== routes\n", "=== routes\nunreachable default dev lo metric 4294967295\n")))
+    assert "discarding-route" not in [each.name for each in found.causes]
 
 
 def test_an_address_that_the_machine_does_not_have_is_told_as_possible() -> None:
