@@ -157,6 +157,8 @@ def _units(text: str) -> tuple[UnitSeen, ...]:
                     fields.get("ActiveState", ""),
                     fields.get("SubState", ""),
                     fields.get("Result", ""),
+                    _number(fields.get("TasksCurrent", "")),
+                    _number(fields.get("TasksMax", "")),
                 ),
             )
     return tuple(found.values())

@@ -153,13 +153,15 @@ class FilesystemSpace:
 
 @dataclass(frozen=True, slots=True)
 class UnitSeen:
-    """A unit's state in systemd's own words."""
+    """A unit's state in systemd's own words; `tasks` of `most_tasks` it has (None: not counted, no limit)."""
 
     name: str
     load: str = ""
     active: str = ""
     sub: str = ""
     result: str = ""
+    tasks: int | None = None
+    most_tasks: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -330,6 +330,29 @@ def wrong_address(evidence: Evidence, seen: TransportObservation) -> Found | Non
     )
 
 
+_FORWARDED_TO = "10.0.2.15"
+"""The address to which QEMU's user network forwards a port (qemu(1), `-netdev user`, hostfwd without an address)."""
+
+
+def not_forwarded_to(evidence: Evidence, seen: TransportObservation) -> Found | None:
+    """The machine does not have the address to which QEMU's user network forwards our connection."""
+    machine = evidence.machine
+    if machine is None or not machine.knows("addresses") or evidence.port is None or not _is_address(evidence.host):
+        return None
+    del seen
+    if not ipaddress.ip_address(evidence.host).is_loopback:
+        return None
+    outer = [address for each in _outer(machine) for address in each.addresses if not address.startswith("fe80:")]
+    if not outer or _FORWARDED_TO in [each.partition("/")[0] for each in outer]:
+        return None
+    return Found(
+        f"the machine does not have the address {_FORWARDED_TO} to which QEMU forwards connections; it has "
+        f"{listed(outer)}",
+        Certainty.SHOWN,
+        ("`ip addr`",),
+    )
+
+
 def no_route(evidence: Evidence, seen: TransportObservation) -> Found | None:
     """The machine has no route back."""
     machine = evidence.machine
@@ -480,5 +503,6 @@ NETWORK_RULES: tuple[StateRule, ...] = (
     StateRule("hosts-deny", frozenset((Contact.CLOSED, Contact.RESET)), hosts_deny, lasting=True),
     StateRule("discarding-route", NO_ANSWER | {Contact.NO_ROUTE}, discarding_route),
     StateRule("no-route", NO_ANSWER | {Contact.NO_ROUTE}, no_route),
+    StateRule("wrong-address", NO_ANSWER | {Contact.NO_ROUTE}, not_forwarded_to),
     StateRule("wrong-address", NO_ANSWER | {Contact.NO_ROUTE}, wrong_address),
 )

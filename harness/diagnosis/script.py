@@ -68,7 +68,7 @@ s clock; date +%s
 _UNITS = r"""
 if [ -d /run/systemd/system ]; then
 s system; t 5 systemctl show -p SystemState --value
-s units; t 5 systemctl show -p Id,LoadState,ActiveState,SubState,Result -- @UNITS@ | c 4000
+s units; t 5 systemctl show -p Id,LoadState,ActiveState,SubState,Result,TasksCurrent,TasksMax -- @UNITS@ | c 4000
 h journalctl && for i in @UNITS@; do
 [ "$(t 5 systemctl show -p ActiveState --value -- "$i")" = failed ] || continue
 i=$(t 5 systemctl show -p InvocationID --value -- "$i")

@@ -306,7 +306,9 @@ RESTORED: tuple[Fault, ...] = (
         "ip addr flush dev enp0s2; ip addr add 10.9.9.9/24 dev enp0s2",
         breaks_ssh=True,
     ),
-    Fault("route-black-hole", Area.NETWORK, r"route that discards", "ip route add blackhole 10.0.2.2/32", breaks_ssh=True),
+    Fault(
+        "route-black-hole", Area.NETWORK, r"route that discards", "ip route add blackhole 10.0.2.2/32", breaks_ssh=True
+    ),
     Fault(
         "network-card-gone",
         Area.NETWORK,

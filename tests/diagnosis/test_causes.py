@@ -344,6 +344,8 @@ STATE = [
     (CLOSED, [("=== hosts_deny\n", "=== hosts_deny\nsshd: ALL\n")], "hosts-deny", "/etc/hosts.deny has 'sshd: ALL'"),
     (CLOSED, [("=== hosts_deny\n", "=== hosts_deny\nALL: ALL\n")], "hosts-deny", "/etc/hosts.deny has 'ALL: ALL'"),
     (SILENT, [("=== processes\nS", "=== processes\nT")], "process-stopped", "sshd's process is stopped"),
+    (CLOSED, [("SubState=running\n", "SubState=running\nTasksCurrent=1\nTasksMax=1\n")], "tasks-exhausted", "it has 1 of at most 1 tasks (TasksMax)"),
+    (SILENT, [("inet 10.0.2.15/24 brd 10.0.2.255", "inet 10.9.9.9/24")], "wrong-address", "it has 10.9.9.9/24"),
     (SILENT, [("=== routes\n", "=== routes\nblackhole 10.0.2.2\n")], "discarding-route", "discards what it sends to 10.0.2.2 (blackhole)"),
     (SILENT, [("=== routes\n", "=== routes\nprohibit 10.0.0.0/8 metric 5\n")], "discarding-route", "discards what it sends to 10.0.0.0/8"),
     (SILENT, [("=== hosts_deny\n", f"=== traffic\n{TC}\n=== hosts_deny\n")], "traffic-control", "traffic control drops packets that come in on ens3"),
