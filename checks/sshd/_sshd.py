@@ -10,6 +10,7 @@ from typing import NoReturn
 from harness import Never, NotYet, Skip, Target
 from harness.api.check import with_diagnosis
 from harness.diagnosis.ask import diagnose_ssh
+from harness.errors import DeadlineExpired
 from harness.target.standing import Standing
 from harness.target.units import UnitState
 from harness.transport.contract import CommandResult
@@ -98,8 +99,8 @@ def explain_silence(target: Target, refusal: Unavailable, *, took: float = 20.0)
         raise Never(f"{never}; seen from outside: {refusal.message}") from refusal
     except NotYet as pending:
         raise NotYet(f"{pending}; seen from outside: {refusal.message}") from refusal
-    except (Skip, TransportError):
-        pass  # no systemd, or nobody answers: the questions below tell more
+    except (Skip, TransportError, DeadlineExpired):
+        pass  # no systemd, or nobody answers (in time): what was seen from outside is known all the same
     found = diagnose_ssh(target, refusal, took=took)
     outside = refusal.message.partition("\n")[0]
     said = found.headline if outside in found.headline else f"{found.headline}; seen from outside: {outside}"

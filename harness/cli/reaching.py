@@ -271,8 +271,11 @@ def _not_up(name: str, arguments: argparse.Namespace) -> Exception:
 
     from harness.errors import MachineError
     from harness.inventory.patterns import pattern_for
+    from harness.report.folder import last_failure
 
+    run, reason = last_failure(Path(arguments.logs), name)
+    known = f"; in the last run ({run}): {reason}" if reason else ""
     return MachineError(
-        f"the machine {name} is not up",
+        f"the machine {name} is not up{known}",
         hint=f"start it: {shlex.join(['harness', 'up', *typed_inventory(arguments), pattern_for(name)])}",
     )

@@ -36,10 +36,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser(
         "why",
         help="explain why a target cannot be reached, what is not settled on it, and what it waits for",
-        description="Says first whether the target can be reached, over each transport and why not. Then explains why "
-        "units are not up, or all that is not settled where none is named: what a job waits for, down to "
-        "the root, or what became of the unit. With -i of a live target, else of a folder that `harness collect` "
-        "(or a run that failed) has left.",
+        description="Says whether the target can be reached, over each transport and why not, and explains why "
+        "units are not up, or all that is not settled where none is named: what a job waits for, down to the root, or "
+        "what became of the unit. What is wrong comes first. With -i of a live target, else of a folder that "
+        "`harness collect` (or a run that failed) has left.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -70,7 +70,10 @@ def run(arguments: argparse.Namespace) -> int:
         reach, explanation = (answer.reach, answer.explanation) if isinstance(answer, Reached) else (None, answer)
         lines = [] if reach is None else _reach_lines(reach)
         if explanation is not None and not isinstance(explanation, Exception):
-            lines += _lines(explanation)
+            explained = _lines(explanation)
+            # What is wrong comes first: where SSH answers, that is what has not settled.
+            is_first = reach is not None and reach.whole and not explanation.settled
+            lines = [*explained, *lines] if is_first else [*lines, *explained]
         for line in lines:
             print(f"{_shown(name)}  {_shown(line)}")
         if isinstance(explanation, Exception):
@@ -108,9 +111,9 @@ def _live(arguments: argparse.Namespace) -> Found:
 
 def _ask(reached: Reach, host: Host, arguments: argparse.Namespace) -> Reached:
     from harness.cli.collecting import insisting
-    from harness.operate.console_log import console_tail
     from harness.operate.explain import explain_target
     from harness.operate.reachability import probe_transports, reach_and_explain
+    from harness.target.console import logged_lines
 
     session = reached.session(host)
     target = session.target(reached.deadline, reached.log.bind(target=host.name), lambda _result: None)
@@ -120,7 +123,7 @@ def _ask(reached: Reach, host: Host, arguments: argparse.Namespace) -> Reached:
         return probe_transports(
             target,
             transport=arguments.transport,
-            console=lambda: console_tail(session.console_log),
+            console=lambda: logged_lines(session.console_log),
             qmp=lambda: session.qemu_state,
         )
 

@@ -80,6 +80,7 @@ def parse_answer(text: str, *, over: str, log_since: float = math.inf) -> Machin
             *parse_iptables(parts.get("iptables", "")),
             *parse_iptables(parts.get("ip6tables", "")),
         ),
+        traffic_drops=parse_tc(parts.get("traffic", "")),
         hosts_deny=_lines(parts.get("hosts_deny", "")),
         hosts_allow=_lines(parts.get("hosts_allow", "")),
         tcp_wrappers="libwrap" in parts["program"].split() if "there" in parts.get("program", "") else None,
@@ -102,6 +103,12 @@ def parse_answer(text: str, *, over: str, log_since: float = math.inf) -> Machin
         sshd_states=tuple(parts.get("processes", "").split()),
         sshd_there=None if "program" not in parts else "there" in parts["program"].split(),
     )
+
+
+def whole_sections(text: str) -> str:
+    """Return an answer that was cut off without its last section, which may not be whole; empty where none is whole."""
+    starts = [match.start() for match in _SECTION.finditer(text)]
+    return text[: starts[-1]] if len(starts) > 1 else ""
 
 
 def _lines(text: str) -> tuple[str, ...]:
@@ -150,6 +157,8 @@ def _units(text: str) -> tuple[UnitSeen, ...]:
                     fields.get("ActiveState", ""),
                     fields.get("SubState", ""),
                     fields.get("Result", ""),
+                    _number(fields.get("TasksCurrent", "")),
+                    _number(fields.get("TasksMax", "")),
                 ),
             )
     return tuple(found.values())
@@ -208,6 +217,26 @@ def _interfaces(parts: Mapping[str, str]) -> tuple[Interface, ...]:
 
 
 # -- the packet filter
+
+
+def parse_tc(text: str) -> tuple[tuple[str, int], ...]:
+    """Return the interfaces on which filters of traffic control drop packets that come in, each with the number of
+    packets that were dropped so far. `text` are sections of `tc -s filter show dev NAME ingress` (tc(8)), each with a
+    line `dev NAME` before it."""
+    found: dict[str, int] = {}
+    name = ""
+    drops = False
+    for line in text.split("\n"):
+        if match := re.match(r"dev (\S+)$", line):
+            name, drops = match[1], False
+        elif line.startswith("filter "):
+            drops = bool(re.search(r"\baction drop\b|\bdrop *$", line))
+        elif re.search(r"action (?:drop|shot)\b|action order \d+: gact action drop", line):
+            drops = True
+        if name and drops:
+            count = re.search(r"\(dropped (\d+)", line)
+            found[name] = found.get(name, 0) + (int(count[1][:15]) if count else 0)
+    return tuple(found.items())
 
 
 _CHAIN = re.compile(r"^\s*chain (\S+) \{")

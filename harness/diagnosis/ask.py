@@ -9,21 +9,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.api.check import Skip
-from harness.diagnosis.answers import parse_answer
+from harness.api.check import Never, NotYet, Skip
+from harness.diagnosis.answers import parse_answer, whole_sections
 from harness.diagnosis.diagnose import Diagnosis, diagnose
 from harness.diagnosis.evidence import Evidence, MachineState, TransportObservation
+from harness.diagnosis.rules import Certainty
+from harness.diagnosis.rules_network import sshd_unit_down
 from harness.diagnosis.script import machine_question
 from harness.diagnosis.text import one_line
 from harness.errors import DeadlineExpired
-from harness.transport.errors import Contact, TransportError
+from harness.target.standing import Standing
+from harness.transport.errors import Contact, Timeout, TransportError
 from harness.transport.link import Unreachable
 
 if TYPE_CHECKING:
     from harness.target.target import Target
+    from harness.transport.contract import CommandResult
     from harness.transport.ssh.spec import SshSpec
 
-ASKING = 40.0
+ASKING = 60.0
 """Seconds that the question may take, a login on a slow console included."""
 _CLOCKS = 3.0
 """Seconds by which the two clocks' paces, and a whole second of the machine's, may differ."""
@@ -50,6 +54,13 @@ def observations_of(error: TransportError, *, address: str = "", user: str = "")
 def diagnose_error(error: TransportError, *, target: str, address: str = "", user: str = "") -> Diagnosis:
     """Return a diagnosis by the error alone: nobody is asked."""
     return diagnose(Evidence(target, observations_of(error, address=address, user=user)))
+
+
+def console_cause(target: str, lines: Sequence[str]) -> str:
+    """Return why nothing on a machine answers, by the last lines of its console's log; empty where they do not say."""
+    seen = (TransportObservation("serial", Contact.NO_SHELL),)
+    found = diagnose(Evidence(target, seen, console=tuple(lines)))
+    return found.headline if found.first is not None and found.first.certainty >= Certainty.SHOWN else ""
 
 
 def unreachable_message(found: Diagnosis, error: TransportError) -> str:
@@ -85,6 +96,7 @@ def diagnose_ssh(
     failed = {each.transport for each in observations}
     not_asked: list[tuple[str, str]] = []
     machine: MachineState | None = None
+    unit, unit_waits = "", False
     blobs = offered_keys(endpoint.spec) if endpoint is not None else ()
     for transport in target.transports if transports is None else transports:
         if transport in failed:
@@ -98,6 +110,7 @@ def diagnose_ssh(
             not_asked.append(("the machine itself", f"{transport}: {one_line(str(silence))}"))
         else:
             observations.append(TransportObservation(transport, Contact.ANSWERED))
+            unit, unit_waits = _explain_sshd_unit(target, transport, machine)
             break
     return diagnose(
         Evidence(
@@ -109,18 +122,51 @@ def diagnose_ssh(
             host=endpoint.host if endpoint is not None else "",
             console=() if machine is not None else tuple(console()),
             qmp=qmp,
+            sshd_unit=unit,
+            sshd_unit_waits=unit_waits,
             not_asked=tuple(not_asked),
         )
     )
 
 
+def _explain_sshd_unit(target: Target, transport: str, machine: MachineState) -> tuple[str, bool]:
+    """Return why sshd's unit is not up, and whether waiting may end that; an empty sentence where it is up, or where
+    systemd gives no answer. It costs a round trip, which only a unit that is not up is worth."""
+    unit = sshd_unit_down(machine)
+    if unit is None or unit.load != "loaded":
+        return "", False
+    try:
+        why = target.over(transport).why(unit.name)
+    except (TransportError, Skip, NotYet, Never, DeadlineExpired):
+        return "", False
+    if why.standing is Standing.UP:
+        return "", False  # it has come up meanwhile
+    return why.sentence, why.standing is Standing.COMING
+
+
 def ask_machine(target: Target, transport: str, *, user: str, began: float, blobs: Sequence[str] = ()) -> MachineState:
     """Return what the machine says of itself over a transport. `began` is when our attempt began, by `time.monotonic`.
 
-    Raises the transports' typed errors.
+    Checks of a target that ask at the same time share an answer, since a console answers one question at a time. Where
+    the answer is cut off by the deadline, what came before counts. Raises the transports' typed errors.
     """
-    result = target.run(machine_question(user, blobs=blobs), timeout=ASKING, transport=transport)
-    text = result.stdout.decode("utf-8", "backslashreplace")
+    question = machine_question(user, blobs=blobs)
+
+    def put(_names: tuple[str, ...]) -> CommandResult:
+        return target.run(question, timeout=ASKING, transport=transport)
+
+    try:
+        if target.shared is None:
+            result = put(())
+        else:
+            result, _ = target.shared.ask(f"diagnosis over {transport}: {question}", (), put, deadline=target.deadline)
+        text = result.stdout.decode("utf-8", "backslashreplace")
+    except Timeout as late:
+        text = whole_sections(late.stdout.decode("utf-8", "backslashreplace"))
+        if not text:
+            raise Timeout(
+                "the machine did not answer the questions of the diagnosis in time", transport=transport, seen=late.seen
+            ) from late
     found = parse_answer(text, over=transport, log_since=time.monotonic() - began + _CLOCKS)
     if found.account is not None:
         found = replace(found, account=replace(found.account, name=user))

@@ -160,7 +160,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         tuple(causes),
         evidence.observations,
         _not_asked(evidence, failed),
-        booting=bool(evidence.waiting) or state in ("initializing", "starting"),
+        booting=evidence.sshd_unit_waits or state in ("initializing", "starting"),
     )
 
 
@@ -292,5 +292,7 @@ def _not_asked(evidence: Evidence, failed: list[TransportObservation]) -> tuple[
             found.append(("the machine itself", "no other transport serves"))
     else:
         why = "there is nothing there to ask" if machine.uid in (None, 0) else f"uid {machine.uid} may not read it"
+        if not machine.knows("end"):
+            why = "its answer was cut off"
         found += [(what, why) for name, what in _FACTS if not machine.knows(name)]
     return tuple(found)

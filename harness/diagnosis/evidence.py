@@ -153,13 +153,15 @@ class FilesystemSpace:
 
 @dataclass(frozen=True, slots=True)
 class UnitSeen:
-    """A unit's state in systemd's own words."""
+    """A unit's state in systemd's own words; `tasks` of `most_tasks` it has (None: not counted, no limit)."""
 
     name: str
     load: str = ""
     active: str = ""
     sub: str = ""
     result: str = ""
+    tasks: int | None = None
+    most_tasks: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,8 @@ class MachineState:
     interfaces: tuple[Interface, ...] = ()
     routes: tuple[str, ...] = ()
     filter_rules: tuple[FilterRule, ...] = ()
+    traffic_drops: tuple[tuple[str, int], ...] = ()
+    """Interfaces on which traffic control (tc(8)) drops packets that come in, and how many it has dropped."""
     hosts_deny: tuple[str, ...] = ()
     hosts_allow: tuple[str, ...] = ()
     tcp_wrappers: bool | None = None
@@ -199,7 +203,7 @@ class MachineState:
     root_read_only: bool | None = None
     nameservers: tuple[str, ...] = ()
     sshd_states: tuple[str, ...] = ()
-    """The states of sshd's processes, as in /proc/PID/stat (proc(5))."""
+    """The states of sshd's processes, as in /proc/PID/stat (proc(5)); `frozen` where their cgroup is frozen."""
     sshd_there: bool | None = None
 
     def knows(self, section: str) -> bool:
@@ -211,8 +215,9 @@ class MachineState:
 class Evidence:
     """All that a diagnosis is made from. `port` is the port on the machine's own side, None where it is not known (a
     forwarded port); `outer_port` is the one that we connect to. `console` are the console's last lines, the newest
-    last. `qmp` is QEMU's run state (`query-status`), `waiting` what systemd's job queue waits for, in a sentence.
-    `not_asked` are questions that nobody could put, and why."""
+    last. `qmp` is QEMU's run state (`query-status`). `sshd_unit` is why sshd's unit is not up, in a sentence (a job
+    that waits, down to its root; or its result and last words), empty where that is not known; `sshd_unit_waits`:
+    waiting may end it. `not_asked` are questions that nobody could put, and why."""
 
     target: str
     observations: tuple[TransportObservation, ...] = ()
@@ -222,7 +227,8 @@ class Evidence:
     host: str = ""
     console: tuple[str, ...] = ()
     qmp: str = ""
-    waiting: str = ""
+    sshd_unit: str = ""
+    sshd_unit_waits: bool = False
     not_asked: tuple[tuple[str, str], ...] = ()
 
     def of(self, transport: str) -> TransportObservation | None:

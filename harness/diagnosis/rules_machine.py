@@ -20,13 +20,6 @@ MUCH_LOAD = 8.0
 _SERVED = ANY - {Contact.HOST_KEY, Contact.HOST_KEY_UNKNOWN}
 
 
-def boot_waits(evidence: Evidence, seen: TransportObservation) -> Found | None:
-    del seen
-    if not evidence.waiting:
-        return None
-    return Found(f"the boot is not finished: {evidence.waiting}", Certainty.SHOWN)
-
-
 def maintenance(evidence: Evidence, seen: TransportObservation) -> Found | None:
     machine = evidence.machine
     if machine is None or machine.system_state not in ("maintenance", "stopping"):
@@ -90,6 +83,23 @@ def short_of_processes(evidence: Evidence, seen: TransportObservation) -> Found 
     )
 
 
+def short_of_tasks(evidence: Evidence, seen: TransportObservation) -> Found | None:
+    """sshd's unit has as many processes as it may have: it cannot start one for a connection."""
+    machine = evidence.machine
+    if machine is None:
+        return None
+    del seen
+    for unit in machine.units:
+        if unit.tasks is not None and unit.most_tasks is not None and 0 < unit.most_tasks <= unit.tasks:
+            return Found(
+                f"{unit.name} cannot start a process for the connection: it has {unit.tasks} of at most "
+                f"{unit.most_tasks} tasks (TasksMax)",
+                Certainty.SHOWN,
+                (f"TasksCurrent={unit.tasks}, TasksMax={unit.most_tasks}",),
+            )
+    return None
+
+
 def busy(evidence: Evidence, seen: TransportObservation) -> Found | None:
     machine = evidence.machine
     if machine is None or machine.load is None:
@@ -115,9 +125,9 @@ def read_only(evidence: Evidence, seen: TransportObservation) -> Found | None:
 
 MACHINE_RULES: tuple[StateRule, ...] = (
     StateRule("machine-stopped", ANY, qemu_state),
-    StateRule("boot-waits", _SERVED, boot_waits),
     StateRule("maintenance", _SERVED, maintenance),
     StateRule("processes-exhausted", _SERVED, short_of_processes),
+    StateRule("tasks-exhausted", _SERVED - {Contact.LOGIN_REFUSED}, short_of_tasks),
     StateRule("settings-invalid", _SERVED - {Contact.LOGIN_REFUSED}, settings_invalid, lasting=True),
     StateRule("disk-full", _SERVED, disk_full),
     StateRule("memory-short", _SERVED, short_of_memory),

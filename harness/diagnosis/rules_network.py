@@ -5,7 +5,15 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from harness.diagnosis.evidence import Evidence, FilterRule, Interface, MachineState, TcpListener, TransportObservation
+from harness.diagnosis.evidence import (
+    Evidence,
+    FilterRule,
+    Interface,
+    MachineState,
+    TcpListener,
+    TransportObservation,
+    UnitSeen,
+)
 from harness.diagnosis.rules import (
     BEFORE_GREETING,
     HUNG_UP,
@@ -160,24 +168,40 @@ def nobody_listens(evidence: Evidence, seen: TransportObservation) -> Found | No
     )
 
 
+def sshd_unit_down(machine: MachineState) -> UnitSeen | None:
+    """Return the unit of sshd's to explain, where none of them is active; None where one is, or none is loaded."""
+    loaded = [each for each in machine.units if each.load not in ("", "not-found")]
+    if not loaded or any(each.active == "active" for each in loaded):
+        return None
+    return min(loaded, key=lambda each: _GRAVEST.index(each.active) if each.active in _GRAVEST else len(_GRAVEST))
+
+
+_GRAVEST = ("failed", "activating", "reloading", "deactivating")
+"""States of a unit, the one to explain first."""
+
+
 def unit_not_up(evidence: Evidence, seen: TransportObservation) -> Found | None:
     """sshd's unit does not run."""
     machine = evidence.machine
     if machine is None or not machine.units:
         return None
     del seen
-    loaded = [each for each in machine.units if each.load not in ("", "not-found")]
-    if any(each.active == "active" for each in loaded):
-        return None
-    if not loaded:
+    worst = sshd_unit_down(machine)
+    if worst is None:
+        if any(each.load not in ("", "not-found") for each in machine.units):
+            return None
         return Found("sshd has no unit on the machine: it is not installed", Certainty.SHOWN, ("LoadState=not-found",))
-    worst = next((each for each in loaded if each.active == "failed"), loaded[0])
     words = {
         "masked": f"{worst.name} is masked: it cannot be started",
         "error": f"{worst.name} cannot be loaded",
         "bad-setting": f"{worst.name} cannot be loaded: a setting of the unit is not valid",
     }.get(worst.load)
     state = f"LoadState={worst.load}, ActiveState={worst.active}"
+    if evidence.sshd_unit and worst.load == "loaded":
+        words = evidence.sshd_unit
+        if machine.unit_log and (said := gravest(machine.unit_log)) not in words:
+            words += f"; its log has {quoted(said)}"
+        return Found(words, Certainty.SHOWN, (state,))
     if words is None and worst.active == "failed":
         words = f"{worst.name} has failed (Result={worst.result or 'unknown'})"
         if machine.unit_log:
@@ -192,11 +216,17 @@ def unit_not_up(evidence: Evidence, seen: TransportObservation) -> Found | None:
 
 
 def stopped_process(evidence: Evidence, seen: TransportObservation) -> Found | None:
-    """sshd's process is stopped by a signal, or waits for a disk."""
+    """sshd's process is stopped by a signal, frozen, or waits for a disk."""
     machine = evidence.machine
     if machine is None or not machine.sshd_states:
         return None
     del seen
+    if "frozen" in machine.sshd_states:
+        return Found(
+            "sshd's processes are frozen (`systemctl freeze`, or the freezer of their cgroup): they accept nothing",
+            Certainty.SAID,
+            ("cgroup.events: frozen 1",),
+        )
     if set(machine.sshd_states) <= {"T", "t"}:
         return Found(
             "sshd's process is stopped (SIGSTOP, or a debugger): it accepts nothing",
@@ -300,6 +330,29 @@ def wrong_address(evidence: Evidence, seen: TransportObservation) -> Found | Non
     )
 
 
+_FORWARDED_TO = "10.0.2.15"
+"""The address to which QEMU's user network forwards a port (qemu(1), `-netdev user`, hostfwd without an address)."""
+
+
+def not_forwarded_to(evidence: Evidence, seen: TransportObservation) -> Found | None:
+    """The machine does not have the address to which QEMU's user network forwards our connection."""
+    machine = evidence.machine
+    if machine is None or not machine.knows("addresses") or evidence.port is None or not _is_address(evidence.host):
+        return None
+    del seen
+    if not ipaddress.ip_address(evidence.host).is_loopback:
+        return None
+    outer = [address for each in _outer(machine) for address in each.addresses if not address.startswith("fe80:")]
+    if not outer or _FORWARDED_TO in [each.partition("/")[0] for each in outer]:
+        return None
+    return Found(
+        f"the machine does not have the address {_FORWARDED_TO} to which QEMU forwards connections; it has "
+        f"{listed(outer)}",
+        Certainty.SHOWN,
+        ("`ip addr`",),
+    )
+
+
 def no_route(evidence: Evidence, seen: TransportObservation) -> Found | None:
     """The machine has no route back."""
     machine = evidence.machine
@@ -307,6 +360,38 @@ def no_route(evidence: Evidence, seen: TransportObservation) -> Found | None:
         return None
     del seen
     return Found("the machine has no route: its answers reach nobody", Certainty.SHOWN, ("`ip route` prints nothing",))
+
+
+_DISCARDS = re.compile(r"^(blackhole|unreachable|prohibit) (\S+)")
+_GATEWAY = re.compile(r"^default via (\S+)")
+
+
+def discarding_route(evidence: Evidence, seen: TransportObservation) -> Found | None:
+    """A route discards what the machine sends. Container networks have such routes for their own addresses, and IPv6
+    has one by default, so one that does not hold a gateway's address need not concern us."""
+    machine = evidence.machine
+    if machine is None:
+        return None
+    del seen
+    gateways = [match[1] for line in machine.routes if (match := _GATEWAY.match(line))]
+    for line in machine.routes:
+        match = _DISCARDS.match(line)
+        if match is None or (match[2] == "default" and "dev lo" in line):
+            continue
+        concerns = match[2] == "default" or any(_holds(match[2], each) for each in gateways)
+        return Found(
+            f"the machine has a route that discards what it sends to {match[2]} ({match[1]})",
+            Certainty.SHOWN if concerns else Certainty.POSSIBLE,
+            (f"`ip route`: {quoted(line)}",),
+        )
+    return None
+
+
+def _holds(network: str, address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address) in ipaddress.ip_network(network, strict=False)
+    except (ValueError, TypeError):
+        return False
 
 
 def packet_filter(evidence: Evidence, seen: TransportObservation) -> Found | None:
@@ -342,6 +427,20 @@ def packet_filter(evidence: Evidence, seen: TransportObservation) -> Found | Non
         certainty,
         (f"the rule: {quoted(rule.text)}",),
         against,
+    )
+
+
+def traffic_control(evidence: Evidence, seen: TransportObservation) -> Found | None:
+    """A filter of traffic control drops packets that come in."""
+    machine = evidence.machine
+    if machine is None or not machine.traffic_drops:
+        return None
+    del seen
+    name, dropped = max(machine.traffic_drops, key=lambda each: each[1])
+    return Found(
+        f"the machine's traffic control drops packets that come in on {name} (tc filter)",
+        Certainty.SAID if dropped else Certainty.POSSIBLE,
+        (f"`tc -s filter show dev {name} ingress`: action drop, {dropped} packets dropped",),
     )
 
 
@@ -398,9 +497,12 @@ NETWORK_RULES: tuple[StateRule, ...] = (
     ),
     StateRule("accept-queue-full", NO_ANSWER, queue_full),
     StateRule("packet-filter", BEFORE_GREETING, packet_filter, lasting=True),
+    StateRule("traffic-control", NO_ANSWER, traffic_control, lasting=True),
     StateRule("unit-not-up", BEFORE_GREETING, unit_not_up),
     StateRule("nobody-listens", HUNG_UP, nobody_listens),
     StateRule("hosts-deny", frozenset((Contact.CLOSED, Contact.RESET)), hosts_deny, lasting=True),
+    StateRule("discarding-route", NO_ANSWER | {Contact.NO_ROUTE}, discarding_route),
     StateRule("no-route", NO_ANSWER | {Contact.NO_ROUTE}, no_route),
+    StateRule("wrong-address", NO_ANSWER | {Contact.NO_ROUTE}, not_forwarded_to),
     StateRule("wrong-address", NO_ANSWER | {Contact.NO_ROUTE}, wrong_address),
 )

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from harness.diagnosis.rules import AT_LOGIN, TextRule, at, text_rule
+from harness.diagnosis.rules import AT_LOGIN, Certainty, TextRule, at, text_rule
 from harness.transport.errors import Contact
 
 _IN_PLACE_OF_SSH = at(
@@ -105,6 +105,16 @@ CONSOLE_RULES: tuple[TextRule, ...] = (
     text_rule(
         "no-boot-device", r"(?:No bootable device|Boot failed: not a bootable disk|Operating system not found|Missing operating system)",
         "the firmware finds no device to boot from", lasting=True,
+    ),
+    text_rule(
+        "kernel-silent", r"(?:^|\n)Booting from ROM\.*\s*\Z",
+        "the firmware has started the kernel, and nothing was printed since: it is no kernel for this machine, or its console is another one (console=ttyS0)",
+        certainty=Certainty.SHOWN,
+    ),
+    text_rule(
+        "loader-silent", r"(?:^|\n)Booting from (?:Hard Disk|DVD/CD|Floppy)\.*\s*\Z",
+        "the firmware has started the disk's boot loader, and nothing was printed since: it has no system, or its console is another one",
+        certainty=Certainty.SHOWN,
     ),
 )  # fmt: skip
 """By what a console shows. The first that matches the last boot's lines is taken."""

@@ -68,7 +68,7 @@ s clock; date +%s
 _UNITS = r"""
 if [ -d /run/systemd/system ]; then
 s system; t 5 systemctl show -p SystemState --value
-s units; t 5 systemctl show -p Id,LoadState,ActiveState,SubState,Result -- @UNITS@ | c 4000
+s units; t 5 systemctl show -p Id,LoadState,ActiveState,SubState,Result,TasksCurrent,TasksMax -- @UNITS@ | c 4000
 h journalctl && for i in @UNITS@; do
 [ "$(t 5 systemctl show -p ActiveState --value -- "$i")" = failed ] || continue
 i=$(t 5 systemctl show -p InvocationID --value -- "$i")
@@ -110,6 +110,12 @@ _FILTER = r"""
 if h nft && l=$(t 5 nft list ruleset 2>/dev/null); then s filter; printf '%s\n' "$l" | c 16000; fi
 if h iptables-save && l=$(t 5 iptables-save -c 2>/dev/null); then s iptables; printf '%s\n' "$l" | c 12000; fi
 if h ip6tables-save && l=$(t 5 ip6tables-save -c 2>/dev/null); then s ip6tables; printf '%s\n' "$l" | c 12000; fi
+if h tc; then
+s traffic
+for d in /sys/class/net/*; do
+d=${d##*/}; [ "$d" = lo ] || { printf 'dev %s\n' "$d"; t 3 tc -s filter show dev "$d" ingress 2>/dev/null; }
+done | c 6000
+fi
 for f in deny allow; do
 [ -r /etc/hosts.$f ] && { s hosts_$f; grep -v -E '^[[:space:]]*(#|$)' /etc/hosts.$f | head -n 20 | c 2000; }
 done
@@ -119,8 +125,12 @@ if [ -n "$d" ]; then echo there; grep -q -F libwrap.so "$d" 2>/dev/null && echo 
 s processes
 for d in /proc/[0-9]*/stat; do
 { read -r l <"$d"; } 2>/dev/null || continue
-case $l in *'(sshd)'*|*'(dropbear)'*|*'(sshd-listener)'*) l=${l##*') '}; printf '%s\n' "${l%% *}";; esac
-done | head -n 40
+case $l in *'(sshd)'*|*'(dropbear)'*|*'(sshd-listener)'*) l=${l##*') '};; *) continue;; esac
+while read -r g; do
+case $g in 0::*) grep -q '^frozen 1' "/sys/fs/cgroup${g#0::}/cgroup.events" 2>/dev/null && l=frozen;; esac
+done 2>/dev/null <"${d%/stat}/cgroup"
+printf '%s\n' "${l%% *}"
+done 2>/dev/null | head -n 40
 """
 _ACCOUNT = r"""
 q() {

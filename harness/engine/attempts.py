@@ -81,8 +81,8 @@ class CheckRun:
     """Carries one check on one target to its verdict. Thousands may be waiting at once, so it is kept small."""
 
     __slots__ = (
-        "_admitted", "_attempts", "_capture", "_check", "_clock", "_counts", "_cut_off", "_diagnosis", "_died",
-        "_error_type", "_events", "_first_look", "_is_last", "_jitter", "_limit", "_looked", "_lost",
+        "_address", "_admitted", "_attempts", "_capture", "_check", "_clock", "_counts", "_cut_off", "_diagnosis",
+        "_died", "_error_type", "_events", "_first_look", "_is_last", "_jitter", "_limit", "_looked", "_lost",
         "_make_target", "_misconfigured", "_observations", "_observed", "_output", "_pause", "_pool", "_refusals",
         "_retry", "_seen", "_settings", "_short_since", "_strength", "_strongest", "_target_name", "_time",
         "_transport", "_unchanged", "_unreached", "_verdict", "_waits", "_warnings", "_window",
@@ -157,6 +157,8 @@ class CheckRun:
         self._unreached = unreached
         # Of the last attempt that gave one: an attempt that was cut off takes nothing back.
         self._diagnosis: dict[str, Any] | None = None
+        # Where SSH connects to, and as whom: for the sentence of a diagnosis.
+        self._address = ("", "")
 
     async def run(self) -> CheckResult:
         """The verdict. Every attempt is an event before its outcome is used for anything."""
@@ -346,6 +348,8 @@ class CheckRun:
             deadline = timer.begin()
             made = self._make_target(deadline, self._events.bind(attempt=number), self._counts.count)
             self._counts.probes = made.probes
+            if made.endpoint is not None:
+                self._address = str(made.endpoint), made.endpoint.user
             insisted = self._check.transport or self._transport
             return made if insisted is None else made.over(insisted)
 
@@ -450,7 +454,8 @@ class CheckRun:
         """Return why no transport served, the cause first; keep its diagnosis."""
         from harness.diagnosis.ask import diagnose_error, unreachable_message
 
-        found = diagnose_error(error, target=self._target_name)
+        address, user = self._address
+        found = diagnose_error(error, target=self._target_name, address=address, user=user)
         self._diagnosis = found.plain()
         return unreachable_message(found, error)
 

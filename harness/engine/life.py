@@ -388,7 +388,7 @@ class Life:
             self._is_misconfigured(result.message)
             return False
         if result.outcome is Outcome.UNREACHABLE:
-            self._is_unreachable(result.message)
+            self._is_unreachable(self._with_console_cause(result.message))
             return False
         if result.outcome is Outcome.INFRASTRUCTURE:
             self.lacks(result.message)
@@ -414,6 +414,15 @@ class Life:
     def _is_misconfigured(self, why: str) -> None:
         self.error, self._misconfigured = why, True
         self.events.emit("target.misconfigured", f"{self.name}: {why}", level="error")
+
+    def _with_console_cause(self, why: str) -> str:
+        """Return why the target cannot be reached, with what its console shows of it first: a machine that was up
+        before the run may have panicked before it."""
+        from harness.diagnosis.ask import console_cause
+        from harness.target.console import logged_lines
+
+        cause = console_cause(self.name, logged_lines(self.session.console_log))
+        return f"{cause}; {why}" if cause and cause not in why else why
 
     def _is_unreachable(self, why: str, error_type: str | None = None) -> None:
         self.unreachable = why

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
@@ -202,6 +203,40 @@ def diagnosis_fields(diagnosis: dict[str, Any] | None) -> dict[str, Any] | None:
         "other_causes": [each["cause"] for each in others],
         "not_asked": [f"{each['what']}: {each['why']}" for each in diagnosis["not_asked"]],
     }
+
+
+def diagnosis_lines(diagnosis: object) -> tuple[str, ...]:
+    """Return a diagnosis for a report, a line for each fact: the headline first, then its evidence, the other causes,
+    what came of each transport, and what was not asked.
+
+    `diagnosis` is as `results.json` has it, or as `check.end` has it (:func:`diagnosis_fields`). It is read back from
+    files, so what does not have the expected type is left out.
+    """
+    if not isinstance(diagnosis, Mapping) or not isinstance(diagnosis.get("headline"), str):
+        return ()
+    causes = _mappings(diagnosis.get("causes"))
+    first = causes[0] if causes else diagnosis
+    lines = [diagnosis["headline"], *(f"evidence: {each}" for each in _strings(first.get("evidence")))]
+    lines += [f"against it: {each}" for each in _strings(first.get("against"))]
+    for cause in causes[1:]:
+        word = "possible" if cause.get("certainty") == "possible" else "also"
+        evidence = _strings(cause.get("evidence"))
+        lines.append(f"{word}: {cause.get('sentence', '')}{f' ({evidence[0]})' if evidence else ''}")
+    lines += [f"other cause: {each}" for each in _strings(diagnosis.get("other_causes"))]
+    for seen in _mappings(diagnosis.get("transports")):
+        message = f": {seen['message']}" if seen.get("message") else ""
+        lines.append(f"{seen.get('transport', '')} {str(seen.get('contact', '')).replace('_', ' ')}{message}")
+    lines += [f"not asked: {each}" for each in _strings(diagnosis.get("not_asked"))]
+    lines += [f"not asked: {each.get('what')}: {each.get('why')}" for each in _mappings(diagnosis.get("not_asked"))]
+    return tuple(line for line in lines if line)
+
+
+def _strings(value: object) -> list[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list | tuple) else []
+
+
+def _mappings(value: object) -> list[Mapping[str, Any]]:
+    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list | tuple) else []
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,6 +169,19 @@ MEANING = {
     BootFailure.TIMEOUT: "the time for booting ran out",
 }
 
+HANDED_OVER = (
+    (
+        re.compile(r"^Booting from ROM\.*$"),
+        "the kernel was started and printed nothing: it is no kernel for this machine, or its console is another one "
+        "(console=ttyS0)",
+    ),
+    (
+        re.compile(r"^Booting from (?:Hard Disk|DVD/CD|Floppy)\.*$"),
+        "the disk's boot loader was started and printed nothing: it has no system, or its console is another one",
+    ),
+)
+"""By the last line of a console that went silent, as SeaBIOS prints it (src/boot.c): who was started last."""
+
 NEXT = {
     BootFailure.PANIC: "the panic's lines name the culprit; the whole console is in the target's console log",
     BootFailure.EMERGENCY: "the failed unit stands further up in the target's console log: FAILED, DEPEND",

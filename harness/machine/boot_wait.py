@@ -13,7 +13,7 @@ from harness.deadline import Deadline
 from harness.errors import Cancelled, DeadlineExpired, HarnessError, MachineError
 from harness.events.emitter import Emitter
 from harness.machine.boot import BootWatcher
-from harness.machine.boot_signs import MEANING, NEXT, BootFailure, Stage
+from harness.machine.boot_signs import HANDED_OVER, MEANING, NEXT, BootFailure, Stage
 
 _TICK = 0.1
 _MOST_WAITING = 256
@@ -25,6 +25,7 @@ _POKE_ATTACHED = 0.5
 _DYING = 3.0
 LOGIN_PATIENCE = 20.0
 """Seconds of silence on the console of a machine that has booted, after which no prompt is waited for any longer."""
+_LONGEST_LINE = 160
 _WITH_CAUSE = frozenset(
     {BootFailure.PANIC, BootFailure.EMERGENCY, BootFailure.INITRAMFS, BootFailure.STALL, BootFailure.RESET_LOOP}
     | {BootFailure.TIMEOUT, BootFailure.NO_BOOT}
@@ -229,7 +230,11 @@ def _failure(name: str, reason: BootFailure, watcher: BootWatcher, elapsed: floa
     lines = watcher.tail()
     stage = f"in the stage {watcher.stage}" if watcher.stage else "before any stage was recognised"
     shown = "\n".join(f"    {line}" for line in lines)
-    said = f"the console's last lines:\n{shown}" if lines else "its console said nothing at all"
+    said = "its console said nothing at all"
+    if lines:
+        # The first line is read alone, so it has the line that ended the boot.
+        last = next((line for line in reversed(lines) if "Kernel panic" in line), lines[-1])
+        said = f"the console ends with {_shortened(last)!r}; the console's last lines:\n{shown}"
     what = f"{name} booted, and then " if watcher.booted_at is not None else f"{name} did not boot: "
     parts = [f"{what}{_what_happened(watcher, reason)} ({elapsed:.1f} s after the start, {stage})", detail, said]
     message = "; ".join(part for part in parts if part)
@@ -239,7 +244,14 @@ def _failure(name: str, reason: BootFailure, watcher: BootWatcher, elapsed: floa
 def _what_happened(watcher: BootWatcher, reason: BootFailure) -> str:
     """Return the meaning of a failure, and before it the line that names its cause, where one was seen earlier."""
     cause = watcher.cause if reason in _WITH_CAUSE and watcher.booted_at is None else ""
+    lines = watcher.tail(1)
+    if reason is BootFailure.STALL and not cause and lines:
+        cause = next((meaning for sign, meaning in HANDED_OVER if sign.search(lines[-1])), "")
     return f"{cause}: {MEANING[reason]}" if cause else MEANING[reason]
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= _LONGEST_LINE else line[: _LONGEST_LINE - 1] + "…"
 
 
 class _SshPoll:

@@ -28,7 +28,7 @@ from harness.machine.runtime import Folders, make_folders
 from harness.machine.saved import SavedMachine, copy_disk
 from harness.machine.seed import pack_seed
 from harness.machine.spec import MachineSpec
-from harness.machine.tool import need, run_tool
+from harness.machine.tool import need, run_tool, with_error_first
 from harness.machine.up import Up, born, write
 from harness.printing import typed_path
 
@@ -309,9 +309,9 @@ class Machine:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._supervisor.wait(1.0)
         words = self.last_words()
-        how = f"its own words:\n{words}" if words else self.how_it_ended() or f"{error}"
+        how = with_error_first(words) if words else self.how_it_ended() or f"{error}"
         return MachineError(
-            f"QEMU for {self.name} did not come up ({seconds:.1f} s); {how}",
+            f"QEMU for {self.name} did not come up ({seconds:.1f} s): {how}",
             hint=f"it was: {shlex.join(self.argv)}",
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import selectors
 import shlex
 import shutil
@@ -77,12 +78,30 @@ def run_tool(
     if status:
         how = f"exit status {status}" if status > 0 else f"signal {-status}"
         raise MachineError(
-            f"{doing} failed ({how}) after {time.monotonic() - started:.0f} s; its own words:\n{_quote(last)}",
+            f"{doing} failed ({how}) after {time.monotonic() - started:.0f} s: {with_error_first(_quote(last))}",
             hint=f"it was: {shlex.join(argv)}",
         )
     return list(last)
 
 
+_REMARK = re.compile(r"\b(?:warning|note|info|hint)\b\s*:", re.IGNORECASE)
+
+
+def with_error_first(output: str) -> str:
+    """Return a program's output for an error message whose first line is read alone: the line that gives the error,
+    then the whole output where it has more lines. Programs print warnings before the error, and hints after it."""
+    lines = [line.strip() for line in output.split("\n") if line.strip()]
+    if not lines:
+        return "it printed nothing"
+    errors = [line for line in lines if not _REMARK.search(line)]
+    first = next((line for line in errors if _ERROR.search(line)), (errors or lines)[-1])
+    return first if len(lines) == 1 else f"{first}\nthe last lines of its output:\n{output}"
+
+
+_ERROR = re.compile(
+    r"\b(?:error|failed|failure|cannot|can't|could not|unable|denied|no such|not found|not a|invalid|unknown|E:)",
+    re.IGNORECASE,
+)
 _NAMESPACE = ("--pid", "--fork", "--kill-child", "--mount-proc")
 
 

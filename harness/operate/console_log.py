@@ -62,15 +62,6 @@ class ConsoleLog:
             os.close(fd)
 
 
-def console_tail(path: str, lines: int = 400) -> tuple[str, ...]:
-    """Return the last lines of a console's log as text, without control sequences; none where there is no log."""
-    if not path:
-        return ()
-    log = ConsoleLog(Path(path))
-    data = strip_ansi(log.tail(Tail(lines), end=log.size).replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
-    return tuple(data.decode("utf-8", "backslashreplace").split("\n"))
-
-
 def last_lines(data: bytes, lines: int) -> bytes:
     """The last so many lines that were ended, and what stands behind them."""
     place = data.rfind(b"\n") + 1

@@ -14,6 +14,7 @@ from harness.errors import ExitCode, HarnessError, NothingSelected
 from harness.operate.questions import SERVICES, unit_name
 from harness.target.look import Look
 from harness.target.settle import expected_to_fail, is_expected, judge_target, lacks_ssh, masked_sshd, without_logouts
+from harness.target.space import space_remark
 from harness.target.standing import Standing
 from harness.target.target import Target
 from harness.target.units import IncompleteAnswer, UnitState
@@ -133,7 +134,8 @@ def _everything(target: Target) -> Explanation:
     failed = [reason.sentence for reason in reasons if reason.standing is Standing.NEVER]
     is_masked = lacks_ssh(target) and masked_sshd(look)
     if standing is Standing.NEVER and not queued and failed and not is_masked:
-        summary = "; ".join(failed)  # with the units' own last words, which the look at all does not have
+        # With the units' own last words, which the look at all does not have.
+        summary = "; ".join(failed) + space_remark(target)
     return Explanation(standing, summary, tuple(reasons), more=len(queued) + len(others) - len(reasons))
 
 

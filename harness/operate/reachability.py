@@ -21,14 +21,17 @@ T = TypeVar("T")
 SSH_TIMEOUT = 20.0
 """Seconds that SSH has to answer."""
 STOPPED_TIMEOUT = 4.0
-"""Seconds that it has where the console's log ends with a panic, or QEMU says that the machine does not run: the log
-may be of an earlier boot."""
+"""Seconds that it has where the console's log ends with a panic or in the boot loader, or QEMU says that the machine
+does not run: the log may be of an earlier boot."""
 SLOW_TIMEOUT = 30.0
 """Seconds that it has once more, where nothing on the machine explains why it was not in time."""
 _MAY_BE_SLOW = (Contact.SILENT, Contact.KEX, Contact.LOGIN_TIMED_OUT)
 CONSOLE_TIMEOUT = 90.0
 """Seconds that a console has to give a shell."""
 _RUNNING = ("", "running")
+_PANIC = "kernel-panic"
+_NOTHING_RUNS = (_PANIC, "no-boot-device", "grub-rescue", "grub-shell", "u-boot-shell", "uefi-shell")
+"""Causes by the console after which no system runs that could be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ def probe_transports(
     """
     wanted = [name for name in target.transports if transport in (None, name)]
     state, lines = qmp(), tuple(console())
-    stopped = state not in _RUNNING or _has_panicked(target.name, lines)
+    stopped = state not in _RUNNING or bool(_end_of_log(target.name, lines))
     if "ssh" not in wanted:
         return _over_console(target, wanted, state, lines, stopped)
     began = time.monotonic()
@@ -175,15 +178,21 @@ def _over_console(
 
 
 def _stopped(target: Target, ssh: tuple[TransportObservation, ...], state: str, lines: tuple[str, ...]) -> Reachability:
-    """The machine has panicked, or does not run: its console is not waited for."""
-    message = "the console's log ends with a panic" if state in _RUNNING else f"QEMU says {state!r}"
-    seen = (*ssh, TransportObservation("serial", Contact.PANIC, message=message))
+    """The machine has panicked, found no system to boot, or does not run: its console is not waited for."""
+    contact, message = Contact.PANIC, "the console's log ends with a panic"
+    if state not in _RUNNING:
+        message = f"QEMU says {state!r}"
+    elif _end_of_log(target.name, lines) != _PANIC:
+        contact, message = Contact.NO_SHELL, "the console's log ends in the firmware or the boot loader"
+    seen = (*ssh, TransportObservation("serial", contact, message=message))
     return Reachability(seen, diagnose(Evidence(target.name, seen, console=lines, qmp=state)))
 
 
-def _has_panicked(name: str, lines: tuple[str, ...]) -> bool:
+def _end_of_log(name: str, lines: tuple[str, ...]) -> str:
+    """Return the cause that the console's log ends with, where nothing runs that could be asked; else nothing."""
     seen = (TransportObservation("serial", Contact.NO_SHELL),)
-    return any(each.name == "kernel-panic" for each in diagnose(Evidence(name, seen, console=lines)).causes)
+    causes = [each.name for each in diagnose(Evidence(name, seen, console=lines)).causes]
+    return next((each for each in causes if each in _NOTHING_RUNS), "")
 
 
 def _ssh_observations(target: Target, error: TransportError) -> tuple[TransportObservation, ...]:

@@ -128,6 +128,28 @@ def _find(logs: Path, run: str) -> Path:
     raise UsageError(f"there is no run {run!r} in {logs}", hint=f"There are: {_some(found)}")
 
 
+_LARGEST_RESULTS = 64 << 20  # bytes
+
+
+def last_failure(logs: Path, target: str) -> tuple[str, str]:
+    """Return the newest run's id, and in a line why that run did not reach a target at all (its machine did not start,
+    it panicked, no transport served); both empty where there is no such run, or it did reach the target."""
+    import json
+
+    file = logs / "latest" / RESULTS
+    try:
+        if file.stat().st_size > _LARGEST_RESULTS:
+            return "", ""
+        document = json.loads(file.read_bytes())
+        for each in document["targets"]:
+            reason = each.get("infrastructure") or each.get("error") or each.get("unreachable")
+            if each["target"] == target and isinstance(reason, str):
+                return str(document["run"]), reason.partition("\n")[0]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return "", ""  # a damaged file costs the caller this remark, and not its own message
+    return "", ""
+
+
 def folders(logs: Path) -> list[Path]:
     """The folders of all runs, oldest first (their ids begin with the time). Raises UsageError where `logs` cannot be
     read."""

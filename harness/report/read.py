@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from harness.api.check import WHOLE_TARGET
-from harness.engine.outcome import GOOD, CheckResult, Observation, Outcome
+from harness.engine.outcome import GOOD, CheckResult, Observation, Outcome, diagnosis_lines
 from harness.errors import UsageError
 from harness.events import Record
 from harness.events.reader import DamagedRecord, RecordReader, State
@@ -299,6 +299,7 @@ def _trial_of(event: Record, at: float) -> Trial:
         message=event["message"].removeprefix(label).removeprefix(": "),
         location=event.get("harness.location", ""),
         delays=delays,
+        diagnosis=diagnosis_lines(event.get("harness.diagnosis")),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from harness.engine.outcome import CheckResult, Observation, Outcome
+from harness.engine.outcome import CheckResult, Observation, Outcome, diagnosis_lines
 from harness.events.record import plain
 from harness.soak.signature import signature
 
@@ -63,7 +63,9 @@ class Trial:
     time. `known` is the tracker of the known flake that it is, if it is one. `collected` is the path of what was kept
     of it, relative to the run's folder. `warnings`: what a person should know of it,
     whatever its outcome. What did not pass cleanly has its last observations, console lines, place and
-    the command that repeats it. `delays` is the time, in seconds by cause, that harness itself took beside `duration`.
+    the command that repeats it. `diagnosis` is why it did not pass, where a
+    diagnosis was made: the cause first. `delays` is the time, in seconds by cause, that harness itself took beside
+    `duration`.
     """
 
     iteration: int
@@ -96,6 +98,7 @@ class Trial:
     known: str = ""
     delays: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    diagnosis: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -160,6 +163,7 @@ def trial(
         collected=collected,
         delays=result.delays,
         warnings=result.warnings,
+        diagnosis=diagnosis_lines(result.diagnosis) if told else (),
     )
 
 
@@ -284,5 +288,6 @@ _KINDS: dict[str, Any] = {
     "reconnects": _count, "faults": _texts, "recovery": _maybe, "message": _text, "signature": _text,
     "observations": _observations, "console": _texts, "findings": _texts, "location": _text, "repeat": _text,
     "collected": _text, "known": _text, "delays": _seconds, "warnings": _texts,
+    "diagnosis": _texts,
 }  # fmt: skip
 _REQUIRED = ("iteration", "target", "suite", "check", "outcome", "started", "duration")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from typing import Any
 
@@ -13,6 +14,24 @@ KEPT = 20_000
 """Lines; a boot has a thousand or two."""
 LONGEST = 4096
 """Characters that are kept of a line."""
+
+
+_MOST_LOGGED = 262144
+"""Bytes."""
+
+
+def logged_lines(path: str, lines: int = 400) -> tuple[str, ...]:
+    """Return the last lines of a console's log as text, without control sequences; none where there is no log."""
+    from harness.transport.serial.console import strip_ansi
+
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _MOST_LOGGED))
+            data = file.read(_MOST_LOGGED)
+    except OSError:
+        return ()
+    data = strip_ansi(data.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+    return tuple(data.decode("utf-8", "backslashreplace").split("\n")[-lines:])
 
 
 class ConsoleLines:

@@ -11,6 +11,7 @@ from harness.api.check import WHOLE_TARGET, Check, Never, NotYet, Settings
 from harness.errors import Source
 from harness.inventory.variables import TABLE
 from harness.target.look import RESTART_SCHEDULED, SSHD_UNITS, STARTED, Look
+from harness.target.space import space_remark
 from harness.target.standing import Standing
 from harness.target.target import Target
 from harness.target.units import IncompleteAnswer, UnitState
@@ -110,7 +111,8 @@ def without_logouts(look: Look) -> Look:
 
 def settled(target: Target) -> str:
     """No job is queued, the boot is finished, nothing restarts, and no unit has failed but those of the inventory's
-    `expected_failed_units`. One round trip, and where units have failed for good one more for each.
+    `expected_failed_units`. One round trip, and where units have failed for good one more for each, and
+    one for filesystems that are full.
 
     Raises NotYet with what is waited for, Never where that is in vain.
     """
@@ -133,7 +135,7 @@ def settled_for(window: float) -> Callable[[Target], str]:
             is_masked = lacks_ssh(target) and masked_sshd(look)
             if look.jobs or is_masked or not 0 < len(unexpected) <= EXPLAINED:
                 raise Never(summary)
-            raise Never("; ".join(str(target.why(name)) for name in unexpected))
+            raise Never("; ".join(str(target.why(name)) for name in unexpected) + space_remark(target))
         if standing is not Standing.UP:
             raise NotYet(summary)
         return summary

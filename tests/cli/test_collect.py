@@ -255,7 +255,7 @@ def test_the_catalogue_is_listed_with_what_stands_beside_the_inventory(place: Pl
 def test_why_names_a_service_that_is_not_there_live_and_from_the_folder(place: Place) -> None:
     live = place.run("why", "-i", "inv.ini", "box", "none-such")
     assert live.returncode == 1, live.stderr
-    reached, named = live.stdout.splitlines()
+    named, reached = live.stdout.splitlines()  # what is wrong comes first
     assert reached.startswith("box  reached   ssh answers (root@127.0.0.1:")
     assert named.startswith("box  never     none-such is not installed")
     place.collect("box", "--recipe", "mine", "--unit", "none-such", "-o", "out")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli.main import main
+from harness.report.folder import last_failure
 from harness.testing.pty_guest import PtyGuest
 from tests.patience import scaled
 
@@ -67,3 +69,31 @@ def test_where_nothing_answers_the_first_sentence_says_why(folder: Path) -> None
     assert first.startswith("nobody  unreached 127.0.0.1:1 refuses the connection: nothing listens there")
     assert "Connection refused" in first
     assert not first.endswith(":")
+
+
+def test_a_machine_that_the_last_run_could_not_start_is_not_just_not_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "blank.img").write_bytes(bytes(1 << 20))
+    image = f"qemu_image={tmp_path / 'blank.img'}"
+    (tmp_path / "inv.ini").write_text(f"vm1 {image} qemu_binary=qemu-nope\nvm2 {image}\n")
+    (tmp_path / "checks.py").write_text("from harness import check\n\n@check\ndef one(target):\n    return ''\n")
+    assert main(["run", "-i", "inv.ini", "--limit", "vm1", "checks.py"]) == 3
+    capsys.readouterr()
+    assert main(["why", "-i", "inv.ini", "vm1"]) == 3
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first.startswith("harness: vm1: the machine vm1 is not up; in the last run (")
+    assert first.endswith("): qemu-nope is needed to start the machine vm1, and is not installed")
+    assert main(["why", "-i", "inv.ini", "vm2"]) == 3
+    assert capsys.readouterr().err.splitlines()[0] == "harness: vm2: the machine vm2 is not up"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", '{"targets": 3}', '{"targets": [3]}', '{"run": "r", "targets": [{"target": "vm1", "error": 3}]}'],
+)
+def test_damaged_results_are_no_reason(tmp_path: Path, text: str) -> None:
+    (tmp_path / "latest").mkdir()
+    (tmp_path / "latest" / "results.json").write_text(text)
+    assert last_failure(tmp_path, "vm1") == ("", "")

@@ -93,7 +93,7 @@ RESTORED: tuple[Fault, ...] = (
         r"(?:ssh\.service|sshd).*(?:stopped|state T|frozen|SIGSTOP)",
         "kill -STOP $(cat /run/sshd.pid)",
     ),
-    Fault("sshd-freezer", S, r"(?:ssh\.service|sshd).*(?:frozen|freez)", "systemctl freeze ssh"),
+    Fault("sshd-freezer", S, r"(?:ssh\.service|sshd).*(?:frozen|freez)", "systemctl freeze ssh", breaks_ssh=True),
     Fault("sshd-hosts-deny", S, r"hosts\.deny", "echo 'sshd: ALL' > /etc/hosts.deny"),
     Fault(
         "sshd-host-key-changed",
@@ -302,11 +302,13 @@ RESTORED: tuple[Fault, ...] = (
     Fault(
         "other-address",
         Area.NETWORK,
-        r"10\.9\.9\.9|address",
+        r"10\.9\.9\.9",
         "ip addr flush dev enp0s2; ip addr add 10.9.9.9/24 dev enp0s2",
         breaks_ssh=True,
     ),
-    Fault("route-black-hole", Area.NETWORK, r"route|blackhole", "ip route add blackhole 10.0.2.2/32", breaks_ssh=True),
+    Fault(
+        "route-black-hole", Area.NETWORK, r"route that discards", "ip route add blackhole 10.0.2.2/32", breaks_ssh=True
+    ),
     Fault(
         "network-card-gone",
         Area.NETWORK,
@@ -317,11 +319,9 @@ RESTORED: tuple[Fault, ...] = (
     Fault(
         "packets-dropped",
         Area.NETWORK,
-        r"drop|filter|tc",
+        r"traffic control drops",
         "tc qdisc add dev enp0s2 ingress && tc filter add dev enp0s2 parent ffff: protocol ip u32 match ip dport 22 0xffff action drop",
         breaks_ssh=True,
-        run=None,
-        why=None,
     ),
     # -- disks
     Fault(
@@ -430,7 +430,8 @@ def line(text: str, *, root: str = "/dev/vda") -> Mapping[str, str]:
 
 BOOTED: tuple[Fault, ...] = (
     booted("root-missing", Area.INITRAMFS, r"/dev/vdz", variables=line("", root="/dev/vdz")),
-    booted("init-missing", Area.BOOT, r"/nope|init", variables=line("init=/nope")),
+    # (An init that does not exist is no fault here: the initramfs falls back to /sbin/init.)
+    booted("init-ends", Area.BOOT, r"Attempted to kill init", variables=line("init=/bin/false")),
     booted("boot-rescue", Area.BOOT, r"rescue", variables=line("systemd.unit=rescue.target")),
     booted("boot-emergency", Area.BOOT, r"emergency", variables=line("systemd.unit=emergency.target")),
     booted(
@@ -454,7 +455,11 @@ BOOTED: tuple[Fault, ...] = (
         files={"seed/etc/fstab": b"/dev/vdq /data ext4 defaults,x-systemd.device-timeout=5 0 2\n"},
     ),
     booted(
-        "nothing-to-boot", Area.FIRMWARE, r"bootable|nothing to boot", variables={"qemu_image": "", "qemu_disks": "64M"}
+        "nothing-to-boot",
+        Area.FIRMWARE,
+        r"no device to boot|bootable|nothing to boot",
+        variables={"qemu_image": "{folder}/blank.img", "boot_stall": "40"},
+        files={"blank.img": bytes(1 << 20)},
     ),
     booted(
         "kernel-is-none",

@@ -12,17 +12,20 @@ from typing import Any
 
 import pytest
 
+from checks.sshd._sshd import explain_silence
 from harness.api.check import Never, NotYet, diagnosis_of, with_diagnosis
 from harness.deadline import Deadline
 from harness.diagnosis.answers import parse_answer
 from harness.diagnosis.ask import diagnose_ssh, offered_keys, unreachable_message
 from harness.diagnosis.evidence import MachineState
 from harness.diagnosis.script import machine_question
+from harness.errors import DeadlineExpired
 from harness.events import NullEmitter
 from harness.target.network import SshEndpoint
+from harness.target.shared import SharedQuestions
 from harness.target.target import Target
 from harness.transport.contract import CommandResult
-from harness.transport.errors import Cause, Contact, TransportError, Unavailable
+from harness.transport.errors import Cause, Contact, Timeout, TransportError, Unavailable
 from harness.transport.link import Unreachable
 from harness.transport.ssh.spec import SshSpec
 from tests.diagnosis.test_causes import HEALTHY
@@ -92,16 +95,17 @@ def test_a_user_name_is_never_a_part_of_the_script(user: str, tmp_path: Path) ->
 
 
 class Transports:
-    """A link: each transport gives an answer, or raises."""
+    """A link: each transport gives an answer, or raises. `look` is the answer to a look at systemd, empty for none."""
 
-    def __init__(self, **answers: str | TransportError) -> None:
+    def __init__(self, *, look: str = "", **answers: str | TransportError) -> None:
         self.answers = answers
+        self.look = look
         self.asked: list[str] = []
 
     def run(self, command: str, *, transport: str | None = None, **_: Any) -> CommandResult:
         assert transport is not None
         self.asked.append(transport)
-        said = self.answers[transport]
+        said = self.look if self.look and "list-jobs" in command else self.answers[transport]
         if isinstance(said, TransportError):
             raise said
         return CommandResult(command, said.encode(), b"", 0, transport, 0.0, 0.0, 0.0)
@@ -145,6 +149,95 @@ def test_the_log_counts_from_our_own_attempt_on() -> None:
     assert link.asked == ["serial"]
     assert [each.name for each in found.causes] == ["key-file-modes", "ssh-login-refused"]
     assert found.lasting
+
+
+def recorded_look(unit: str) -> str:
+    """Return what a guest answered about a unit, as if it had been sshd's."""
+    kept = json.loads((Path(__file__).parents[1] / "target" / "looks" / f"{unit}.json").read_text())
+    return "\n".join(kept["output"]).replace(unit, "ssh.service")
+
+
+DOWN = HEALTHY.replace("ActiveState=active", "ActiveState=inactive").replace("SubState=running", "SubState=dead")
+
+
+@pytest.mark.parametrize(
+    ("unit", "words", "waits"),
+    [
+        ("waiter.service", "ssh.service is waiting for its automatic restart", True),
+        ("needy.service", "ssh.service was not started because a dependency failed: broken-oneshot.service", False),
+    ],
+)
+def test_why_the_unit_of_sshd_is_not_up_is_asked_of_systemd(unit: str, words: str, waits: bool) -> None:
+    link = Transports(serial=DOWN, look=recorded_look(unit))
+    hung_up = Unavailable("closed", cause=Cause.BANNER, transport="ssh", contact=Contact.CLOSED)
+    found = diagnose_ssh(a_target(link), hung_up)
+    assert found.headline.startswith(words)
+    assert "does not run: it is inactive" not in found.headline
+    assert found.booting is waits
+    assert set(link.asked) == {"serial"}
+
+
+class RecordingShare(SharedQuestions):
+    """Notes the kinds of questions that are shared."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kinds: list[str] = []
+
+    def ask(self, kind: str, *arguments: Any, **options: Any) -> Any:
+        self.kinds.append(kind)
+        return super().ask(kind, *arguments, **options)
+
+
+def test_checks_that_ask_the_same_machine_at_the_same_time_share_its_answer() -> None:
+    shared = RecordingShare()
+    for _ in range(2):
+        found = diagnose_ssh(a_target(Transports(serial=HEALTHY), shared=shared), REFUSAL)
+        assert found.first is not None
+    first, second = (kind for kind in shared.kinds if "diagnosis" in kind)
+    assert first == second
+
+
+def test_what_was_seen_from_outside_is_the_cause_where_the_machine_does_not_answer_in_time() -> None:
+    class Late(Transports):
+        def run(self, command: str, **_: Any) -> CommandResult:
+            raise DeadlineExpired("waiting for the console")
+
+    hung_up = Unavailable("closed", cause=Cause.BANNER, transport="ssh", contact=Contact.CLOSED)
+    with pytest.raises(NotYet) as caught:
+        explain_silence(a_target(Late()), hung_up)
+    assert str(caught.value).startswith("127.0.0.1:44283 accepts the connection and closes it without a word")
+    kept = diagnosis_of(caught.value)
+    assert kept is not None
+    assert [each["what"] for each in kept["not_asked"]] == ["the machine itself"]
+
+
+def late_answer(output: str) -> Timeout:
+    return Timeout("`export LC_ALL=C u=root` did not end", transport="serial", stdout=output.encode())
+
+
+def test_of_an_answer_that_was_cut_off_the_whole_sections_count() -> None:
+    text = HEALTHY.replace("permitrootlogin without-password", "permitrootlogin no")
+    found = diagnose_ssh(a_target(Transports(serial=late_answer(text.partition("=== keys")[0] + "=== ke"))), REFUSAL)
+    assert found.first is not None
+    assert found.first.name == "ssh-login-refused", "the section of settings may not be whole"
+    assert ("sshd's effective settings", "its answer was cut off") in found.not_asked
+    found = diagnose_ssh(a_target(Transports(serial=late_answer(text.partition("=== df")[0] + "=== df\n"))), REFUSAL)
+    assert found.headline.startswith("sshd refuses the login of root: PermitRootLogin is no")
+
+
+def test_no_code_of_the_question_is_in_what_is_said_of_a_machine_that_did_not_answer_it() -> None:
+    found = diagnose_ssh(a_target(Transports(serial=late_answer(""))), REFUSAL)
+    assert not any("export" in line for line in found.lines)
+    asked = "serial: the machine did not answer the questions of the diagnosis in time"
+    assert ("the machine itself", asked) in found.not_asked
+
+
+def test_where_systemd_gives_no_reason_the_state_of_the_unit_is_the_cause() -> None:
+    hung_up = Unavailable("closed", cause=Cause.BANNER, transport="ssh", contact=Contact.CLOSED)
+    found = diagnose_ssh(a_target(Transports(serial=DOWN)), hung_up)
+    assert found.headline.startswith("ssh.service does not run: it is inactive (dead)")
+    assert not found.booting
 
 
 def test_where_no_other_transport_answers_that_is_told_too() -> None:

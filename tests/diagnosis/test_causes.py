@@ -19,6 +19,19 @@ from harness.diagnosis.rules_log import LOG_RULES
 from harness.diagnosis.rules_text import CONSOLE_RULES, OUTSIDE, RECEIVED_RULES
 from harness.transport.errors import Contact
 
+TC = """\
+dev ens3
+filter parent ffff: protocol ip pref 49152 u32 chain 0
+filter parent ffff: protocol ip pref 49152 u32 chain 0 fh 800: ht divisor 1
+filter parent ffff: protocol ip pref 49152 u32 chain 0 fh 800::800 order 2048 key ht 800 bkt 0 terminal flowid ??? not_in_hw  (rule hit 31 success 12)
+  match 00000016/0000ffff at nexthdr+0 (success 12 )
+\taction order 1: gact action drop
+\t random type none pass val 0
+\t index 1 ref 1 bind 1 installed 40 sec used 3 sec
+\tAction statistics:
+\tSent 552 bytes 12 pkt (dropped 12, overlimits 0 requeues 0)
+\tbacklog 0b 0p requeues 0
+"""
 HEALTHY = """\
 
 === who
@@ -331,6 +344,12 @@ STATE = [
     (CLOSED, [("=== hosts_deny\n", "=== hosts_deny\nsshd: ALL\n")], "hosts-deny", "/etc/hosts.deny has 'sshd: ALL'"),
     (CLOSED, [("=== hosts_deny\n", "=== hosts_deny\nALL: ALL\n")], "hosts-deny", "/etc/hosts.deny has 'ALL: ALL'"),
     (SILENT, [("=== processes\nS", "=== processes\nT")], "process-stopped", "sshd's process is stopped"),
+    (CLOSED, [("SubState=running\n", "SubState=running\nTasksCurrent=1\nTasksMax=1\n")], "tasks-exhausted", "it has 1 of at most 1 tasks (TasksMax)"),
+    (SILENT, [("inet 10.0.2.15/24 brd 10.0.2.255", "inet 10.9.9.9/24")], "wrong-address", "it has 10.9.9.9/24"),
+    (SILENT, [("=== routes\n", "=== routes\nblackhole 10.0.2.2\n")], "discarding-route", "discards what it sends to 10.0.2.2 (blackhole)"),
+    (SILENT, [("=== routes\n", "=== routes\nprohibit 10.0.0.0/8 metric 5\n")], "discarding-route", "discards what it sends to 10.0.0.0/8"),
+    (SILENT, [("=== hosts_deny\n", f"=== traffic\n{TC}\n=== hosts_deny\n")], "traffic-control", "traffic control drops packets that come in on ens3"),
+    (SILENT, [("=== processes\nS", "=== processes\nfrozen\nS")], "process-stopped", "sshd's processes are frozen"),
     (SILENT, [("LISTEN 0      128          0.0.0.0:22", "LISTEN 129    128          0.0.0.0:22")],
      "accept-queue-full", "129 wait in the queue of port 22"),
     (CLOSED, [("ActiveState=active\nSubState=running", "ActiveState=failed\nSubState=failed"), ("Result=success", "Result=exit-code"),
@@ -396,6 +415,7 @@ POSSIBLE = [
     (SILENT, [("MemAvailable:     400000", "MemAvailable:       4000"), ("MemFree:          300000", "MemFree:            3000")], "short of memory"),
     (LATE, [("0.10 0.10", "40.0 30.1")], "its load is 40 on 2 CPUs"),
     (CLOSED, [("rw,relatime", "ro,relatime")], "mounted read-only"),
+    (SILENT, [("=== routes\n", "=== routes\nblackhole 192.168.9.0/26 proto 80\n")], "discards what it sends to 192.168.9.0/26"),
     (CLOSED, [("=== hosts_deny\n", "=== hosts_deny\nsshd: ALL\n"), ("=== hosts_allow\n", "=== hosts_allow\nsshd: 10.\n")], "/etc/hosts.deny has"),
 ]  # fmt: skip
 
@@ -466,6 +486,8 @@ CONSOLE = [
     (["dracut:/# "], "dracut-shell", "initramfs (dracut)"),
     (["grub> "], "grub-shell", "GRUB stopped at its command line"),
     (["=> "], "u-boot-shell", "U-Boot stopped"),
+    (["SeaBIOS (version 1.16.2-debian-1.16.2-1)", "Booting from ROM..", ""], "kernel-silent", "no kernel for this machine"),
+    (["SeaBIOS (version 1.16.2-debian-1.16.2-1)", "Booting from Hard Disk..."], "loader-silent", "the disk's boot loader"),
     (["UEFI Interactive Shell v2.2"], "uefi-shell", "its UEFI shell is open"),
 ]  # fmt: skip
 
@@ -608,13 +630,25 @@ def test_no_answer_breaks_a_diagnosis_and_nothing_of_it_reaches_a_terminal(text:
         found.plain()
 
 
-def test_a_boot_that_waits_is_the_cause() -> None:
-    waiting = "pre.service: start job running for 5 s"
-    found = diagnose(replace(evidence(SILENT), waiting=waiting))
-    assert found.headline == f"the boot is not finished: {waiting}"
+@pytest.mark.parametrize("waits", [True, False])
+def test_the_reason_of_a_unit_that_is_not_up_is_the_cause(waits: bool) -> None:
+    reason = "slow.service: start job running for 5 s (`/bin/sleep 600`, PID 391); behind it waits ssh.service"
+    down = evidence(SILENT, ("ActiveState=active", "ActiveState=inactive"), ("SubState=running", "SubState=dead"))
+    found = diagnose(replace(down, sshd_unit=reason, sshd_unit_waits=waits))
+    assert found.headline == f"{reason} (LoadState=loaded, ActiveState=inactive)"
     assert found.first is not None
-    assert found.first.name == "boot-waits"
-    assert found.booting
+    assert found.first.name == "unit-not-up"
+    assert found.booting is waits
+    assert down.machine is not None
+    with_log = replace(down, machine=replace(down.machine, unit_log=("bad option: x",)), sshd_unit="ssh.service failed")
+    assert diagnose(with_log).headline.startswith("ssh.service failed; its log has 'bad option: x' (LoadState=")
+    up = diagnose(replace(evidence(SILENT), sshd_unit=reason))
+    assert "unit-not-up" not in [each.name for each in up.causes], "the unit is up"
+
+
+def test_the_default_route_of_ipv6_that_discards_is_no_cause() -> None:
+    found = diagnose(evidence(SILENT, ("=== routes\n", "=== routes\nunreachable default dev lo metric 4294967295\n")))
+    assert "discarding-route" not in [each.name for each in found.causes]
 
 
 def test_an_address_that_the_machine_does_not_have_is_told_as_possible() -> None:
@@ -626,7 +660,7 @@ def test_an_address_that_the_machine_does_not_have_is_told_as_possible() -> None
 def test_every_row_has_a_test() -> None:
     """A row of a table that no row here leads to is a claim that nothing shows."""
     assert {rule.name for rule in LOG_RULES} == {row[3] for row in LOGGED}
-    named = {row[2] for row in STATE} | {"machine-stopped", "boot-waits", "wrong-address"}
+    named = {row[2] for row in STATE} | {"machine-stopped", "wrong-address"}
     possible = {
         each.name
         for contact, edits, _ in POSSIBLE

@@ -22,7 +22,7 @@ from harness.events import Emitter, EventLog
 from harness.inventory import load
 from harness.target.target import Target
 from harness.transport.contract import CommandResult, Result
-from harness.transport.errors import Cause, Unavailable
+from harness.transport.errors import Cause, Contact, Unavailable
 from tests.patience import scaled
 
 
@@ -185,6 +185,40 @@ def test_an_interrupt_ends_a_boot_at_once(trial: Trial) -> None:
     assert time.monotonic() - began < 60  # not the hour that the boot was ready to wait
     assert result.checks[0].outcome is Outcome.SKIPPED
     assert "SIGTERM" in result.checks[0].message
+
+
+PANIC = b"[ 0.0] Linux version 6.1\r\n[ 9.1] \x1b[1mKernel panic - not syncing: sysrq triggered crash\x1b[m\r\n"
+
+
+@pytest.mark.parametrize(
+    ("logged", "first"),
+    [
+        (PANIC, "the kernel has panicked: sysrq triggered crash (the console shows "),
+        (PANIC + b"[ 0.0] Linux version 6.1\r\n", "a refuses"),
+        (b"[ 1.0] usb 1-1: new device\r\n", "a refuses"),
+        (None, "a refuses"),
+    ],
+)
+def test_what_the_console_had_shown_before_the_run_is_the_cause(
+    trial: Trial, tmp_path: Path, logged: bytes | None, first: str
+) -> None:
+    class Nobody:
+        def run(self, command: str, **_: Any) -> CommandResult:
+            raise Unavailable("a refuses", cause=Cause.REFUSED, transport="serial", contact=Contact.NO_SHELL)
+
+    def target(_self: FakeSession, deadline: Deadline, events: Emitter, _on_result: Callable[[Result], None]) -> Target:
+        return Target("a", (), {}, Nobody(), deadline, events)  # type: ignore[arg-type]
+
+    log = tmp_path / "console.log"
+    if logged is not None:
+        log.write_bytes(logged)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FakeSession, "target", target)
+        patch.setattr(FakeSession, "console_log", str(log))
+        result = trial.carry("a,", a_check("one", fine), options=Options(settle=True, timeout_scale=0.001))
+    unreachable = result.targets[0].unreachable
+    assert unreachable.startswith(first) or (first == "a refuses" and unreachable.startswith("no shell answers"))
+    assert "a refuses" in unreachable
 
 
 def test_a_target_that_nothing_reaches_has_no_verdicts(trial: Trial) -> None:

@@ -113,6 +113,20 @@ def test_the_gravest_line_names_the_cause(text: str, headline: str) -> None:
     assert failure(text).message.startswith(headline)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[    2.0] Kernel panic - not syncing: Attempted to kill init! exitcode=0x100\n[    2.1] CPU: 0\n",
+         "ends with '[    2.0] Kernel panic - not syncing: Attempted to kill init! exitcode=0x100'; "),
+        ("[    9.9] usb 1-1: new device\n", "ends with '[    9.9] usb 1-1: new device'; "),
+        ("SeaBIOS (version 1.16.2)\nBooting from ROM..\n", "did not boot: the kernel was started and printed nothing"),
+        ("SeaBIOS (version 1.16.2)\nBooting from Hard Disk...\n", "the disk's boot loader was started and printed "),
+    ],
+)  # fmt: skip
+def test_the_first_line_has_the_line_that_ended_the_boot(text: str, words: str) -> None:
+    assert words in failure(text).message.partition("\n")[0]
+
+
 def test_a_cause_of_an_earlier_start_does_not_count() -> None:
     earlier = KERNEL + UNPACKING + "systemd[1]: x\n[    0.000000] Linux version 6.1.0\n"
     assert failure(earlier + "[    2.0] Kernel panic - not syncing: x\n").message.startswith(

@@ -75,6 +75,21 @@ def test_a_changed_host_key_is_loud() -> None:
     assert found.sentences[-1] == "to do: forget the old key: ssh-keygen -R x"
 
 
+@pytest.mark.parametrize(
+    ("lines", "first"),
+    [
+        (("SeaBIOS (version 1.16.2)", "No bootable device."), "the firmware finds no device to boot from"),
+        (("error: no such partition.", "grub rescue> "), "GRUB cannot load the system"),
+    ],
+)
+def test_a_console_that_ends_in_the_boot_loader_is_not_waited_for(lines: tuple[str, ...], first: str) -> None:
+    link = Transports(ssh=SILENCE)
+    found = probe_transports(a_target(link), console=lambda: lines)
+    assert link.asked == ["ssh"]
+    assert found.sentences[0].startswith(first)
+    assert not any("panic" in line for line in found.sentences)
+
+
 def test_after_a_panic_the_console_is_not_waited_for() -> None:
     late = Unavailable("no banner", cause=Cause.BANNER, transport="ssh", contact=Contact.SILENT)
     link = Transports(ssh=late)

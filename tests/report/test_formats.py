@@ -15,7 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator, FormatChecker
 
-from harness.engine.outcome import Observation, Outcome
+from harness.diagnosis.diagnose import diagnose
+from harness.diagnosis.evidence import Evidence, MachineState, TransportObservation
+from harness.engine.outcome import Observation, Outcome, diagnosis_fields, diagnosis_lines
 from harness.report import ctrf, github
 from harness.report.document import comparison_json, report_json
 from harness.report.html import comparison_html, report_html
@@ -28,11 +30,12 @@ from harness.soak.compare import compare
 from harness.soak.figures import Demand
 from harness.soak.recovery import all_spells
 from harness.soak.summary import Summary, summarise
-from harness.soak.trial import Trial, TrialOutcome
+from harness.soak.trial import Trial, TrialOutcome, from_document, to_line, trial
 from harness.soak.trials import Mark
+from harness.transport.errors import Contact
 from tests.soak import planted
 from tests.soak.planted import Planted
-from tests.soak.test_trials import some
+from tests.soak.test_trials import result, some
 
 DEMAND = Demand()
 VALIDATOR = Draft7Validator(
@@ -69,7 +72,7 @@ def evil(text: str, *, iterations: int = 1) -> Run:
             number, target=text, suite=text, check=text, outcome=outcome, flaky=outcome is TrialOutcome.PASSED,
             check_id=text, transports=(text,), attempts=2, seconds=1.0, faults=(text,), message=text, signature=text,
             observations=(Observation(1, 0.5, Outcome.FAILED, text),), console=(text, ""), findings=(text,),
-            location=f"{text}:3", repeat=text, collected=text, commands=1, known=text,
+            location=f"{text}:3", repeat=text, collected=text, commands=1, known=text, diagnosis=(text, text),
         )
         for number in range(1, iterations + 1)
         for outcome in (TrialOutcome.FAILED, TrialOutcome.PASSED)
@@ -128,6 +131,34 @@ def evil_only(page: str) -> bool:
 
 
 # -- HTML --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_page_shows_the_diagnosis_of_what_did_not_pass_the_cause_first() -> None:
+    found = diagnose(
+        Evidence(
+            "vm1",
+            (TransportObservation("ssh", Contact.LOGIN_REFUSED, "h:22", "root", "h:22 refused the login"),),
+            MachineState("serial", frozenset(("settings",)), 0, settings={"permitrootlogin": ("no",)}),
+        )
+    )
+    for kept in (found.plain(), diagnosis_fields(found.plain())):
+        failed = trial(result(Outcome.FAILED, diagnosis=kept))
+        run = run_of([from_document(json.loads(to_line(failed)))])
+        page = report_html(run, of(run))
+        items = re.findall("<li>(.*?)</li>", page.partition('<ul class="diagnosis">')[2].partition("</ul>")[0])
+        assert "PermitRootLogin is no" in items[0]
+        assert items[0].startswith("<b>")
+        assert any(each.startswith("not asked: ") and "who listens" in each for each in items)
+    assert 'class="diagnosis"' not in report_html(soak(), of(soak()))
+
+
+@pytest.mark.parametrize("value", [None, 3, "x", [], [None, 3], {}, {"what": []}, [{"evidence": [None]}], [[{}]]])
+def test_a_diagnosis_of_any_shape_gives_lines(value: object) -> None:
+    keys = ("headline", "causes", "evidence", "against", "other_causes", "transports", "not_asked")
+    assert diagnosis_lines(value) == ()
+    for key in keys:
+        lines = diagnosis_lines({"headline": "the cause", key: value})
+        assert all(isinstance(line, str) and line for line in lines), lines
 
 
 def test_a_page_has_the_verdict_first_then_what_did_not_pass() -> None:

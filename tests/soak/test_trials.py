@@ -27,7 +27,7 @@ TRIAL = st.builds(
     seconds=st.none() | NUMBER, settling=st.sampled_from(Settling), commands=COUNT, fallbacks=COUNT, re_reads=COUNT,
     reconnects=COUNT, faults=TEXTS, recovery=st.none() | NUMBER, message=TEXT, signature=TEXT,
     observations=st.lists(OBSERVATION, max_size=3).map(tuple), console=TEXTS, findings=TEXTS, location=TEXT,
-    repeat=TEXT, collected=TEXT, known=TEXT,
+    repeat=TEXT, collected=TEXT, known=TEXT, diagnosis=TEXTS,
 )  # fmt: skip
 
 

@@ -209,7 +209,7 @@ def test_a_failed_unit_is_explained_where_ssh_is_lacking_too() -> None:
     failed = "Id=ssh.service\nLoadState=loaded\nActiveState=failed\nSubState=failed\nResult=exit-code\n"
     entry = json.dumps({"MESSAGE": "Bad configuration option: Protokoll", "PRIORITY": "3"})
     whole = f"== system\nSystemState=degraded\n== states\n{failed}== jobs\n== clock\nup 900\n"
-    target, link = a_target(whole, f"== asked\n{failed}== states\n== jobs\n== clock\nup 900\n== entries\n{entry}\n")
+    target, link = a_target(whole, f"== asked\n{failed}== states\n== jobs\n== clock\nup 900\n== entries\n{entry}\n", "")
     link.left = {"ssh": "refused"}  # type: ignore[attr-defined]
     with pytest.raises(Never, match="it said: Bad configuration option: Protokoll"):
         settled_check(target)

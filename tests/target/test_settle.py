@@ -180,10 +180,13 @@ def test_what_a_unit_calls_an_error_is_told_with_its_last_word(priorities: tuple
 
 def test_what_will_not_settle_is_told_at_once_and_what_may_is_waited_for() -> None:
     said = f"== asked\n{FAILED}\n== states\n== jobs\n== entries\n{OWN}\n== clock\nup 1000.0\n"
-    target, link = a_target(answer("degraded", FAILED), said)
-    with pytest.raises(Never, match=r"lirc\.service failed \(Result=exit-code\) .* pending; it said: no remote"):
-        settled(target)
-    assert len(link.asked) == 2
+    full = "/dev/vda 2000000 1990000 0 100% /\n==\n/dev/vda / ext4 rw 0 0\n"
+    for space, remark in (("", "$"), (full, r"; the filesystem / is full \(0 kB left\)$")):
+        target, link = a_target(answer("degraded", FAILED), said, space)
+        words = r"lirc\.service failed \(Result=exit-code\) .* pending; it said: no remote"
+        with pytest.raises(Never, match=words + remark):
+            settled(target)
+        assert len(link.asked) == 3
     many = "\n\n".join(FAILED.replace("lirc", f"lirc{number}") for number in range(4))
     target, link = a_target(answer("degraded", many))
     with pytest.raises(Never, match=r"lirc0\.service failed .*; lirc3\.service failed"):
