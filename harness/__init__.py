@@ -1,4 +1,4 @@
-"""harness tells the truth about Linux machines that are still coming up, over SSH and over the serial console.
+"""Test Linux machines that are still coming up, over SSH and over the serial console.
 
 What the author of a check needs is here; everything else has a room of its own.
 """

@@ -38,7 +38,7 @@ def settled(target: Target) -> str:
 
 @check(tags=["pre_nixos", "sshd", "outside"])
 def answers(target: Target) -> str:
-    """It greets from outside, and lets us in."""
+    """Check that it sends its banner to the outside and accepts a login."""
     try:
         banner = target.ssh.banner()
         user = target.ssh.log_in("id -un")

@@ -6,7 +6,7 @@
     def root_is_writable(target):
         assert target.run("touch /root/.probe && rm /root/.probe").ok
 
-Returning means "as it should be"; what is returned is kept as the observation. ``AssertionError`` (or
+Returning means that the check passes; what is returned is kept as the observation. ``AssertionError`` (or
 :class:`NotYet`) means "not yet", and is tried again within the check's budget. :class:`Never` means that waiting
 will not
 help. Any other exception is a mistake in the check itself and is not tried again.
@@ -30,7 +30,7 @@ Condition = Callable[[Any], object]
 
 
 class NotYet(AssertionError):
-    """The target is not yet as it should be; try again."""
+    """Say that a condition does not hold yet: the check is tried again."""
 
 
 class Never(Exception):

@@ -63,7 +63,8 @@ def build_parser(verbs: Sequence[str] = VERBS) -> argparse.ArgumentParser:
     """The whole command line, or that of some verbs only. Cheap: no verb imports more than argparse before it runs."""
     parser = argparse.ArgumentParser(
         prog="harness",
-        description="Tells the truth about Linux machines that are still coming up, over SSH and the serial console.",
+        description="Boot Linux machines or attach to them, wait until they have settled, run checks over SSH or the "
+        "serial console, and report root causes.",
         epilog=EXIT_CODES
         + "\nexample:\n  harness run -i inventories/local.ini checks/sshd\n\n`harness VERB --help` tells more.",
         formatter_class=argparse.RawDescriptionHelpFormatter,

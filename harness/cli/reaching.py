@@ -97,7 +97,7 @@ class Reach:
         if len(self.hosts) > 1:
             names = ", ".join(host.name for host in self.hosts[:10])
             raise UsageError(
-                f"{len(self.hosts)} hosts are meant, and this is for one",
+                f"pattern matches {len(self.hosts)} hosts; this command takes exactly one",
                 hint=f"Name one of: {names}" + (", …" if len(self.hosts) > 10 else ""),
             )
         return self.hosts[0]

@@ -73,7 +73,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Reads, counts, writes; and tells the verdict where the report itself does not stand on stdout."""
+    """Read the record, write the report, and print the verdict where the report itself is not on stdout."""
     from harness.errors import UsageError
     from harness.report.folder import find
     from harness.report.read import read_run

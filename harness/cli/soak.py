@@ -94,7 +94,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     what = parser.add_argument_group("what is done to the targets")
     what.add_argument("--reset", metavar="HOW", help="how a target is put back between two iterations (see below)")
     what.add_argument(
-        "--fault", action="append", default=[], metavar="FAULT", help="what may befall it in each iteration (see below)"
+        "--fault", action="append", default=[], metavar="FAULT", help="fault to inject in each iteration (see below)"
     )
     what.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the faults, the jitter and --shuffle")
     flaky = parser.add_argument_group("flakes")
@@ -103,7 +103,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=_count,
         default=1,
         metavar="N",
-        help="carry a check that did not pass so often again; a pass then is flaky (default 1)",
+        help="retry a failing check up to N times; a pass on retry counts as flaky (default 1)",
     )
     flaky.add_argument("--fail-on-flaky", action="store_true", help="a flaky pass fails its iteration, and the soak")
     flaky.add_argument(

@@ -508,9 +508,10 @@ class CheckRun:
                 return Outcome.NOT_RUN, f"cut off before it saw anything, after {spent}: {last.seen}", ""
         if self._window.changes:
             times = ", ".join(f"{at:.1f} s" for at in self._window.changes[-5:])
+            now = f"last observation: {last.seen}" if last.seen else "currently passing"
             return (
                 Outcome.FAILED,
-                f"did not settle in {spent}: it changed at {times}; last seen: {last.seen or 'as it should be'}{more}",
+                f"unstable for {spent}: changed at {times}; {now}{more}",
                 "",
             )
         if last.outcome is Outcome.PASSED:

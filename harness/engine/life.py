@@ -350,7 +350,7 @@ class Life:
         counts.subtract(self._before)
         self.events.emit(
             "target.end",
-            f"{self.name}: {len(checks) - bad} of {len(checks)} {things} without a complaint",
+            f"{self.name}: {len(checks) - bad} of {len(checks)} {things} passed",
             duration=duration,
             counts=dict(counts),
         )
@@ -434,7 +434,7 @@ class Life:
         self._following = asyncio.create_task(self._follow())
 
     async def _follow(self) -> None:
-        """Lets the target's own service manager ring. Where that is not to be had, pauses are as long as they are."""
+        """Wake waiting checks on systemd journal messages. Without a journal, checks poll at their normal interval."""
         followed: Followed | None = None
         try:
             while True:

@@ -79,7 +79,7 @@ KINDS: dict[str, Kind] = dict(
         ),
         _kind("internal.error", "A mistake in harness itself, with its whole traceback.", "stack"),
         # a target
-        _kind("target.start", "The target is begun with.", "target check_count"),
+        _kind("target.start", "Work on a target starts.", "target check_count"),
         _kind(
             "target.settled",
             "The target has settled, or has not in its time; the message says in what state it is.",
@@ -119,7 +119,7 @@ KINDS: dict[str, Kind] = dict(
         ),
         _kind(
             "target.end",
-            "The target is done with. `harness.counts` has what its link counted.",
+            "Work on a target has ended. `harness.counts` has what its link counted.",
             "target duration counts",
         ),
         _kind("reset.start", "A target is about to be put back.", "reset"),

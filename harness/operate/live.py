@@ -1,4 +1,4 @@
-"""A command whose output is had while it runs, over any transport, and that outlives the transport it began on.
+"""Stream a command's output while it runs, over any transport, and that outlives the transport it began on.
 
 The transports' own commands answer when they have ended. Here the command runs apart on the target, with its output
 in files of a private folder, and each *look* is an ordinary command that reads on where the last one stopped. So what

@@ -31,5 +31,5 @@ def moment(text: str, now: float) -> str:
     try:
         at = datetime.fromisoformat(words)
     except ValueError:
-        raise UsageError(f"{text!r} is no point in time", hint=_HINT) from None
+        raise UsageError(f"invalid time {text!r}", hint=_HINT) from None
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

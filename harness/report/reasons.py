@@ -20,7 +20,7 @@ def by_name(message: str, told: Mapping[str, str]) -> str:
     for reason, label in told.items():
         pieces = _PASSING.split(reason)
         if "".join(pieces).strip():
-            message = _named(message, pieces, f"(the reason of {label})")
+            message = _named(message, pieces, f"(same cause as {label})")
     return message
 
 

@@ -349,7 +349,7 @@ class Terminal:
         for target in result.targets:
             if target.collected:
                 where = f"{folder}/{target.collected}"
-                self._write((target.target, "bold"), f" was asked before its end: {where}/summary.md")
+                self._write((target.target, "bold"), f" diagnostics: {where}/summary.md")
         line: list[Part] = []
         for outcome in Outcome:
             if counts[outcome.value] or outcome in (Outcome.PASSED, Outcome.FAILED):

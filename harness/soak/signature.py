@@ -12,7 +12,7 @@ _RULES = tuple(
     (re.compile(pattern), word)
     for pattern, word in (
         (r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)", ""),
-        (r"; \(the reason of [^()]*\)|\(the reason of [^()]*\)", ""),
+        (r"; \(same cause as [^()]*\)|\(same cause as [^()]*\)", ""),
         (r"\(after [^()]*\)\s*$", ""),
         (r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b", "<uuid>"),
         (r"\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b", "<id>"),

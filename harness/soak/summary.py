@@ -52,7 +52,7 @@ class Summary:
     `rows` has one for each check on each target. `split` has one for each transport of those that more than one served,
     without a time between failures: nobody knows how long each would have served. `worst` are the targets that are
     worse than the others together, by check; an empty check means all of them. `clean_iterations` is the share of
-    iterations of a target without a complaint, every trial a clean pass or skipped: trials of one iteration are not
+    iterations of a target that passed, every trial a clean pass or skipped: trials of one iteration are not
     independent, iterations are.
     """
 

@@ -12,7 +12,7 @@ def summary(tally: Tally) -> Iterator[str]:
     """A few lines for each target: the verdict, what it took, and each check that was not always clean."""
     for name, target in tally.targets.items():
         count = target.iterations
-        clean = f"{count - target.bad_iterations} without a complaint{of(target.rate)}"
+        clean = f"{count - target.bad_iterations} passed{of(target.rate)}"
         yield f"{name}: {plural(count, 'iteration')} in {span(target.seconds)}, {clean}"
         yield f"    {'; '.join(_facts(target))}"
         for label, check in target.checks.items():

@@ -30,9 +30,9 @@ class Standing(StrEnum):
 
 
 _RESULTS = {
-    "timeout": "a step of it took longer than its time-out",
+    "timeout": "a step took longer than its time-out",
     "watchdog": "it did not report to its watchdog in time",
-    "oom-kill": "the kernel ended it for want of memory",
+    "oom-kill": "killed by the OOM killer",
     "core-dump": "it crashed",
     "protocol": "it did not do what its Type= asks for",
     "resources": "something that it needs could not be had",

@@ -117,7 +117,7 @@ class Recovery:
         if fresh:
             self._events.emit(
                 "link.fallback",
-                f"{one.name} is left" + (f" for {heir}" if heir else "") + f": {error.message}",
+                f"{one.name} failed" + (f", falling back to {heir}" if heir else "") + f": {error.message}",
                 level="warning",
                 cause=str(error.cause),
                 from_transport=one.name,
@@ -140,7 +140,7 @@ class Recovery:
         away = now - state.since
         self._events.emit(
             "link.recovered",
-            f"{one.name} serves again, after {away:.1f} s and {state.tries} tries",
+            f"{one.name} recovered after {away:.1f} s ({state.tries} probe{'' if state.tries == 1 else 's'})",
             duration=away,
             tries=state.tries,
             recovered_transport=one.name,

@@ -73,7 +73,7 @@ def write(log: EventLog) -> None:
             )  # fmt: skip
             if attempt == 1:
                 target.emit(
-                    "link.fallback", "ssh is left for serial: lost", level="warning", cause="lost",
+                    "link.fallback", "ssh failed, falling back to serial: lost", level="warning", cause="lost",
                     from_transport="ssh", to_transport="serial", may_have_run=False,
                 )  # fmt: skip
             check.emit(
@@ -208,7 +208,7 @@ def test_json_is_the_records_own_lines(place: Path) -> None:
     ("arguments", "told"),
     [
         (["--level", "loud"], "'loud' is no level"),
-        (["--since", "soon"], "'soon' is no point in time"),
+        (["--since", "soon"], "invalid time 'soon'"),
         (["--since", "5m", "--until", "1h"], "is after --until"),
         (["--target", "web9"], "did you mean"),
         (["--target", "~("], "regular expression"),

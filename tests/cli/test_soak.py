@@ -93,7 +93,7 @@ def test_a_soak_that_reaches_nobody_says_so_and_can_be_asked_about(place: Path) 
     status = harness("status", cwd=place)
     assert status.returncode == 0
     assert "has ended (exit code 3)" in status.stdout
-    assert "0 without a complaint (0.0 %, 0.0 to 65.8 %)" in status.stdout
+    assert "0 passed (0.0 %, 0.0 to 65.8 %)" in status.stdout
     document = json.loads(harness("status", "--json", cwd=place).stdout)
     assert document["state"] == "ended"
     assert document["targets"]["vm1"]["outcomes"] == {"unreachable": 2}

@@ -210,7 +210,7 @@ def test_it_takes_one_host(board: PtyGuest, person: People, tmp_path: Path) -> N
     (tmp_path / "inv.ini").write_text(f"board serial_socket={board.path}\nother ansible_host=127.0.0.1\n")
     one = person("console", "-i", "inv.ini", "all")
     assert one.finish() == 2
-    assert b"2 hosts are meant, and this is for one" in one.seen
+    assert b"pattern matches 2 hosts; this command takes exactly one" in one.seen
     none = person("console", "-i", "inv.ini", "other")
     assert none.finish() == 2
     assert b"host 'other' has no serial console" in none.seen

@@ -103,7 +103,7 @@ def test_watching_ends_with_the_machine(folder: Path, machine: subprocess.Popen[
 
 def test_the_machine_of_a_run_that_goes_on_is_watched(folder: Path, person: People) -> None:
     record = EventLog(folder.parents[1] / "events.jsonl", run=RUN)
-    record.emit("target.start", "vm1 is begun with", target="vm1", check_count=1)
+    record.emit("target.start", "vm1: 1 checks", target="vm1", check_count=1)
     try:
         eyes = person(*CONSOLE, "--tail", "1")
         eyes.sees(f"held by the run {RUN}; watching only".encode())

@@ -1,4 +1,4 @@
-"""A command whose output is had while it runs: in real shells, over a link whose answers can be lost."""
+"""A command whose output is streamed: in real shells, over a link whose answers can be lost."""
 
 from __future__ import annotations
 

@@ -188,8 +188,8 @@ def test_once(target):
     assert results["box1 test_holds[box1]"]["attempts"] >= 3
     flaps = results["box1 test_flaps[box1]"]
     assert (flaps["outcome"], flaps["flaky"]) == ("failed", True)
-    assert "did not settle in 4.0 s" in flaps["message"]
-    assert "did not settle in 4.0 s" in place.output
+    assert "unstable for 4.0 s" in flaps["message"]
+    assert "unstable for 4.0 s" in place.output
     assert results["box1 test_once[box1]"]["attempts"] == 1
     assert "2 failed, 1 passed" in place.output
     # The command line wins.

@@ -130,7 +130,7 @@ def record(folder: Path, *, end: bool) -> None:
     check = target.bind(module="m", check="c")
     check.emit("check.end", "m::c failed: it is down", outcome="failed", duration=2.0, attempts=3,
                transports=["ssh"], fallbacks=1, re_reads=2, flaky=False, check_id="m.py::c")  # fmt: skip
-    target.emit("link.fallback", "ssh is left for serial: refused", cause="refused", from_transport="ssh",
+    target.emit("link.fallback", "ssh failed, falling back to serial: refused", cause="refused", from_transport="ssh",
                 to_transport="serial", may_have_run=False)  # fmt: skip
     target.emit(
         "check.end", "(target)::settled passed", module="(target)", check="settled", outcome="passed", duration=1.0,

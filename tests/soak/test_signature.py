@@ -21,7 +21,7 @@ from harness.soak.signature import LONGEST, signature
         ("oops at 0xffffffff81000000", "oops at 0xffffffffc0123456"),
         ("fe80::5054:ff:fe12:3456 is gone", "fe80::1 is gone"),
         ("\x1b[31mred\x1b[0m line", "red   line\n"),
-        ("refused; (the reason of vm1 sshd/inside::unit_settled)", "refused"),
+        ("refused; (same cause as vm1 sshd/inside::unit_settled)", "refused"),
     ],
 )  # fmt: skip
 def test_what_differs_each_time_is_left_out(one: str, other: str) -> None:

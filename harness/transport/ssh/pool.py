@@ -408,7 +408,7 @@ class ChannelPool:
                 seen = reader.give_up() if reader is not None else b""
                 text = seen[-_SHOWN:].decode("utf-8", "backslashreplace").strip()
                 no_shell = Unavailable(
-                    f"{self._given.name}: {self._given.address} lets us in, but runs no shell for us"
+                    f"{self._given.name}: {self._given.address} accepted the login but did not start a shell"
                     + (f": {error} before it answered" if isinstance(error, AnswerTooLongError) else "")
                     + (f"; the last that it sent is {text!r}" if text else ""),
                     cause=Cause.NO_SHELL,

@@ -64,7 +64,7 @@ class RemoteShell:
                 if not lease.connection.alive:
                     raise
                 raise Unavailable(
-                    f"{self._spec.name}: {self._spec.address} lets us in, but gives no terminal",
+                    f"{self._spec.name}: {self._spec.address} accepted the login but allocated no terminal",
                     cause=Cause.NO_SHELL,
                     transport="ssh",
                     hint="Its sshd may say `PermitTTY no`. `harness exec` needs no terminal.",
