@@ -69,8 +69,8 @@ def _require_ours(path: Path) -> None:
         what = "folder" if stat.S_ISDIR(about.st_mode) else "file"
         if about.st_mode & stat.S_IWOTH:
             why = f"anybody may write to the {what} {place}"
-        elif what == "file" and about.st_uid not in (0, os.geteuid()):
-            why = f"the file {place} is another user's (uid {about.st_uid})"
+        elif about.st_uid not in (0, os.geteuid()):
+            why = f"the {what} {place} is another user's (uid {about.st_uid})"
         else:
             continue
         raise UsageError(

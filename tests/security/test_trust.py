@@ -371,6 +371,11 @@ def test_settings_that_others_may_write_are_not_used(tmp_path: Path, monkeypatch
     (shared / "harness.toml").chmod(0o666)
     with pytest.raises(UsageError, match=r"harness\.toml"):
         config.load({"HOME": str(tmp_path)})
+    (shared / "harness.toml").chmod(0o644)
+    if os.geteuid() == 0:  # a folder's owner can put any file there, one of ours, too
+        os.chown(shared, 12345, -1)
+        with pytest.raises(UsageError, match=r"the folder .* is another user's"):
+            config.load({"HOME": str(tmp_path)})
 
 
 @pytest.mark.parametrize("option", ["token_file=/etc/hostname", "token_env=HOME", "headers_file=/etc/hostname"])
