@@ -139,13 +139,14 @@ RESTORED: tuple[Fault, ...] = (
         drop_in(
             "[Unit]\nRequires=nope.service\nAfter=nope.service",
             restart="systemctl stop ssh; systemctl start --no-block",
-        ),
+        )
+        + "; true",  # systemctl refuses the start at once
     ),
     Fault(
         "sshd-no-exec-start",
         S,
         r"no ExecStart|bad-setting|cannot be loaded",
-        drop_in("[Service]\nExecStart=", restart="systemctl stop ssh; systemctl start --no-block"),
+        drop_in("[Service]\nExecStart=", restart="systemctl stop ssh; systemctl start --no-block") + "; true",
     ),
     Fault(
         "sshd-behind-a-job",
