@@ -107,12 +107,12 @@ CONSOLE_RULES: tuple[TextRule, ...] = (
         "the firmware finds no device to boot from", lasting=True,
     ),
     text_rule(
-        "kernel-silent", r"(?:^|\n)Booting from ROM\.*\s*\Z",
+        "kernel-silent", r"(?:^|\n)Booting from ROM\.*(?=\s*\Z)",
         "the firmware has started the kernel, and nothing was printed since: it is no kernel for this machine, or its console is another one (console=ttyS0)",
         certainty=Certainty.SHOWN,
     ),
     text_rule(
-        "loader-silent", r"(?:^|\n)Booting from (?:Hard Disk|DVD/CD|Floppy)\.*\s*\Z",
+        "loader-silent", r"(?:^|\n)Booting from (?:Hard Disk|DVD/CD|Floppy)\.*(?=\s*\Z)",
         "the firmware has started the disk's boot loader, and nothing was printed since: it has no system, or its console is another one",
         certainty=Certainty.SHOWN,
     ),

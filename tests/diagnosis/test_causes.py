@@ -486,7 +486,7 @@ CONSOLE = [
     (["dracut:/# "], "dracut-shell", "initramfs (dracut)"),
     (["grub> "], "grub-shell", "GRUB stopped at its command line"),
     (["=> "], "u-boot-shell", "U-Boot stopped"),
-    (["SeaBIOS (version 1.16.2-debian-1.16.2-1)", "Booting from ROM..", ""], "kernel-silent", "no kernel for this machine"),
+    (["SeaBIOS (version 1.16.2-debian-1.16.2-1)", "Booting from ROM..", ""], "kernel-silent", "(console=ttyS0) (the console shows 'Booting from ROM..')"),
     (["SeaBIOS (version 1.16.2-debian-1.16.2-1)", "Booting from Hard Disk..."], "loader-silent", "the disk's boot loader"),
     (["UEFI Interactive Shell v2.2"], "uefi-shell", "its UEFI shell is open"),
 ]  # fmt: skip
