@@ -481,7 +481,7 @@ class CheckRun:
             return max(1.0, self._settings.interval)
         # An attempt without an answer is not a change: the next one that is answered says whether there was any.
         if outcome is not Outcome.PASSED and answered:
-            self._window.close(self._time.spent)
+            self._window.close(self._time.spent, self._observations[-1].seen)
         longest = max(self._settings.interval, self._settings.interval_max)
         growth = min(self._settings.interval * 1.5 ** min(self._attempts - 1, 40), longest)
         pause = growth * self._jitter(self._attempts)
@@ -509,9 +509,12 @@ class CheckRun:
         if self._window.changes:
             times = ", ".join(f"{at:.1f} s" for at in self._window.changes[-5:])
             now = f"last observation: {last.seen}" if last.seen else "currently passing"
+            # A failure in between says more than a pass at the end.
+            why = one_line(self._window.reason) if last.outcome is Outcome.PASSED else ""
+            cause = f" ({why})" if why else ""
             return (
                 Outcome.FAILED,
-                f"unstable for {spent}: changed at {times}; {now}{more}",
+                f"unstable for {spent}: changed at {times}{cause}; {now}{more}",
                 "",
             )
         if last.outcome is Outcome.PASSED:

@@ -16,13 +16,15 @@ class StabilityWindow:
     """Whether a value that is observed again and again has held for the whole window. Times are of one clock, in
     seconds; those of the changes are what the check has spent by then."""
 
-    __slots__ = ("_held", "_since", "_window", "changes")
+    __slots__ = ("_held", "_since", "_window", "changes", "reason")
 
     def __init__(self, window: float) -> None:
         self._window = window
         self._held: Any = None
         self._since: float | None = None
         self.changes: list[float] = []
+        self.reason = ""
+        """What the last attempt that did not pass observed, of those that ended a window."""
 
     @property
     def is_open(self) -> bool:
@@ -41,10 +43,12 @@ class StabilityWindow:
         # From the end of the first attempt to the start of this one: an attempt itself may be slow, and is one only.
         return began - self._since >= self._window
 
-    def close(self, spent: float) -> None:
-        """Note an attempt that was answered and did not pass: where a window was open, that is a change."""
+    def close(self, spent: float, seen: str = "") -> None:
+        """Note an attempt that was answered and did not pass, and what it observed: where a window was open, that is a
+        change."""
         if self._since is not None:
             self.changes.append(spent)
+            self.reason = seen
             self._since = None
 
     def left(self, now: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -214,6 +215,20 @@ def test_a_flapping_observation_does_not_pass() -> None:
     assert result.outcome is Outcome.FAILED
     assert result.flaky
     assert "unstable for" in result.message
+
+
+def test_a_failure_in_between_is_the_reason_of_an_unstable_check() -> None:
+    """It passes at the end, too late for its window."""
+    seen = iter([None, None, "slow.service restarts", *[None] * 1000])
+
+    def body(_target: object) -> str:
+        failure = next(seen)
+        assert failure is None, failure
+        return "running"
+
+    result, _, _ = carry(body, window=30.0, budget=32)
+    assert result.outcome is Outcome.FAILED
+    assert re.search(r"changed at [\d.]+ s \(slow\.service restarts.*\); last observation: running", result.message)
 
 
 def test_a_change_inside_the_window_starts_it_anew_and_is_marked() -> None:
