@@ -233,12 +233,17 @@ def _is_ours(match: re.Match[str], seen: TransportObservation) -> bool:
 
 
 def _received(seen: TransportObservation) -> Iterator[RankedCause]:
-    if not seen.received.strip():
-        return
+    # The error of a login that was refused quotes what was said, which may not be the last that was received.
+    texts = [seen.received]
+    if seen.contact is Contact.LOGIN_REFUSED:
+        texts.append(seen.message)
     for rule in RECEIVED_RULES:
-        match = rule.pattern.search(seen.received) if seen.contact in rule.contacts else None
+        if seen.contact not in rule.contacts:
+            continue
+        matches = ((text, rule.pattern.search(text)) for text in texts if text.strip())
+        text, match = next(((text, match) for text, match in matches if match is not None), ("", None))
         if match is not None:
-            evidence_text = f"it sent {quoted(seen.received)}"
+            evidence_text = f"it sent {quoted(text)}" if text is seen.received else quoted(text)
             yield RankedCause(rule.name, _sentence(rule, match, seen), rule.certainty, rule.lasting, (evidence_text,))
 
 

@@ -492,6 +492,18 @@ CONSOLE = [
 ]  # fmt: skip
 
 
+def test_a_refusal_that_names_the_cause_comes_before_a_server_that_is_silent() -> None:
+    console = TransportObservation(
+        "serial", LOGIN, user="root", message="the login of root was refused: Your account has expired (console vm1)"
+    )
+    found = diagnose(Evidence("vm1", (ssh(Contact.SILENT), console)))
+    assert found.first is not None
+    assert found.first.name == "account-expired"
+    assert found.headline.startswith("the account root has expired")
+    other = replace(console, contact=Contact.TIMED_OUT)
+    assert diagnose(Evidence("vm1", (ssh(Contact.SILENT), other))).first != found.first
+
+
 @pytest.mark.parametrize(("lines", "cause", "words"), CONSOLE)
 def test_what_the_console_shows_is_the_cause_where_nothing_answers(lines: list[str], cause: str, words: str) -> None:
     seen = (ssh(CLOSED), TransportObservation("serial", NO_SHELL, message="no shell answered"))
