@@ -22,6 +22,9 @@ StartKind = Literal["boot", "snapshot"]
 BOOT_SOURCES = ("qemu_image", "qemu_iso", "qemu_kernel")
 """At least one of these makes a host a machine that we start."""
 
+_PARTS = ("qemu_initrd", "qemu_append", "qemu_disks", "qemu_seed")
+_WHERE_IT_RUNS = ("ansible_host", "ansible_ssh_host", "ansible_port", "serial_socket")
+
 VARIABLES = (
     *BOOT_SOURCES,
     "qemu_initrd",
@@ -128,9 +131,14 @@ class _Reader:
 
     def spec(self) -> MachineSpec | None:
         if not any(self._given(name) for name in BOOT_SOURCES):
-            orphan = next((n for n in VARIABLES if n.startswith("qemu_") and self._given(n)), None)
-            if orphan in ("qemu_initrd", "qemu_seed", "qemu_disks", "qemu_append"):
-                raise self._wrong(orphan, f"has no machine to belong to; give one of {', '.join(BOOT_SOURCES)} too")
+            given = [name for name in VARIABLES if name.startswith("qemu_") and self._given(name)]
+            # What says what is booted can mean nothing else. The rest may be a group's defaults, for hosts that run
+            # by themselves: those say where they are.
+            orphans = [name for name in given if name in _PARTS]
+            if not orphans and not any(self._given(name) for name in _WHERE_IT_RUNS):
+                orphans = given
+            if orphans:
+                raise self._wrong(orphans[0], f"has no machine to belong to; give one of {', '.join(BOOT_SOURCES)} too")
             return None
         recipe, image = self._image()
         kernel = self._file("qemu_kernel")

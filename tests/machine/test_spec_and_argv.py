@@ -34,6 +34,22 @@ def test_a_host_without_a_boot_source_is_no_machine(base: Path) -> None:
     assert MachineSpec.from_vars("h", {"ansible_host": "x", "qemu_memory": "1G", "qemu_image": ""}, base=base) is None
 
 
+ORPHANS: dict[str, object] = {
+    "qemu_binary": "qemu-system-x86_64", "qemu_machine": "q35", "qemu_args": "-drive file=x", "qemu_memory": "1G",
+    "qemu_ports": "80", "qemu_console": "virtio", "qemu_start": "snapshot",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ORPHANS)
+def test_settings_of_a_machine_that_boots_nothing_are_an_error(base: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name}=.* has no machine to belong to; give one of qemu_image"):
+        MachineSpec.from_vars("h", {name: ORPHANS[name]}, base=base)
+    for where in ({"ansible_host": "box"}, {"serial_socket": "/dev/ttyUSB0"}, {"ansible_port": 2222}):
+        assert MachineSpec.from_vars("h", {name: ORPHANS[name], **where}, base=base) is None
+    with pytest.raises(UsageError, match="qemu_disks=.* has no machine"):
+        MachineSpec.from_vars("h", {name: ORPHANS[name], "qemu_disks": "1G", "ansible_host": "box"}, base=base)
+
+
 def test_a_recipe_is_told_from_a_file(base: Path) -> None:
     assert spec(base, qemu_image="debian").recipe == "debian"
     assert spec(base, qemu_image="disk.qcow2").image == base / "disk.qcow2"
