@@ -46,7 +46,7 @@ def test_settings_of_a_machine_that_boots_nothing_are_an_error(base: Path, name:
         MachineSpec.from_vars("h", {name: ORPHANS[name]}, base=base)
     for where in ({"ansible_host": "box"}, {"serial_socket": "/dev/ttyUSB0"}, {"ansible_port": 2222}):
         assert MachineSpec.from_vars("h", {name: ORPHANS[name], **where}, base=base) is None
-    with pytest.raises(UsageError, match="qemu_disks=.* has no machine"):
+    with pytest.raises(UsageError, match=r"qemu_disks=.* has no machine"):
         MachineSpec.from_vars("h", {name: ORPHANS[name], "qemu_disks": "1G", "ansible_host": "box"}, base=base)
 
 
