@@ -51,7 +51,7 @@ CASES = [
     ({"ActiveState": "failed", "SubState": "failed", "Result": "core-dump", "ExecMainCode": "3", "ExecMainStatus": "11"}, Standing.NEVER, "signal 11: it crashed"),
     ({"ActiveState": "failed", "SubState": "failed", "Result": "timeout"}, Standing.NEVER, "longer than its time-out"),
     ({"ActiveState": "failed", "SubState": "failed", "Result": "protocol"}, Standing.NEVER, "Type="),
-    ({"ActiveState": "failed", "SubState": "failed", "Result": "oom-kill"}, Standing.NEVER, "want of memory"),
+    ({"ActiveState": "failed", "SubState": "failed", "Result": "oom-kill"}, Standing.NEVER, "OOM killer"),
     ({"ActiveState": "failed", "SubState": "failed", "Result": "watchdog"}, Standing.NEVER, "watchdog in time"),
     ({"Id": "a.socket", "ActiveState": "failed", "SubState": "failed", "Result": "trigger-limit-hit"}, Standing.NEVER, "triggered too often"),
     ({"ActiveState": "failed", "SubState": "failed", "Result": "exit-code", "NRestarts": "5"}, Standing.NEVER, "after 5 restarts"),
