@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness.api.check import Check, CheckFunction, Settings
 from harness.api.declare import Declaration, declarations
+from harness.api.tags import is_selected
 from harness.api.watched import Loader
 from harness.errors import HarnessError, NothingSelected, Source, UsageError
 
@@ -69,18 +70,13 @@ def refuse_without_assertions() -> None:
 def select(
     checks: Iterable[Check], *, keyword: str = "", tags: Sequence[str] = (), skip_tags: Sequence[str] = ()
 ) -> tuple[Check, ...]:
-    """The checks that `-k`, `--tags` and `--skip-tags` leave.
+    """Return the checks that `-k`, `--tags` and `--skip-tags` select.
 
     `keyword` is a substring or a glob of `module::name`; words joined by ``and``, ``or``, ``not`` and brackets
-    work as in
-    pytest. A check is kept if it has any of `tags` and none of `skip_tags`.
+    work as in pytest. Tags work as in Ansible: `always`, `never`, `all`, `tagged` and `untagged` included.
     """
     matches = keyword_matcher(keyword)
-    return tuple(
-        each
-        for each in checks
-        if matches(each.label) and (not tags or each.tags & set(tags)) and not each.tags & set(skip_tags)
-    )
+    return tuple(each for each in checks if matches(each.label) and is_selected(each.tags, tags, skip_tags))
 
 
 def keyword_matcher(expression: str) -> KeywordMatcher:

@@ -19,9 +19,11 @@ def plan_of(
 ) -> Plan:
     """Return the plan of what was typed. Raises UsageError, NothingSelected; nothing is started yet. `found_as` changes
     the checks that were found."""
+    import difflib
     from pathlib import Path
 
     from harness.api.discovery import discover, select
+    from harness.api.tags import SPECIAL_TAGS
     from harness.engine.plan import make_plan
     from harness.errors import NothingSelected, UsageError
     from harness.inventory import load
@@ -39,10 +41,17 @@ def plan_of(
         found, keyword=arguments.keyword, tags=_words(arguments.tags), skip_tags=_words(arguments.skip_tags)
     )
     if not checks:
-        raise NothingSelected(
-            f"-k and --tags leave none of {len(found)} checks",
-            hint="They are: " + ", ".join(each.label for each in found),
-        )
+        known = sorted({tag for each in found for tag in each.tags})
+        unknown = [tag for tag in _words(arguments.tags) if tag not in known and tag not in SPECIAL_TAGS]
+        hint = "They are: " + ", ".join(each.label for each in found)
+        if unknown:
+            near = [name for tag in unknown for name in difflib.get_close_matches(tag, known, 1)]
+            hint = f"No check has the tag {', '.join(unknown)}. " + (
+                f"Did you mean {', '.join(near)}?" if near else f"Their tags are: {', '.join(known) or 'none'}."
+            )
+        elif any("never" in each.tags for each in found):
+            hint += ". Those with the tag `never` run only where -t names one of their tags."
+        raise NothingSelected(f"-k, --tags and --skip-tags leave none of {len(found)} checks", hint=hint)
     inventory = load(
         arguments.inventory,
         extra_vars=arguments.extra_vars,

@@ -36,7 +36,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Adds the verb and its flags."""
     parser = subparsers.add_parser(
         "report",
-        help="tell what a run or a soak came to: a page, JUnit, CTRF, JSON, Markdown; or compare two",
+        help="report a run or a soak as a page, JUnit, CTRF, JSON or Markdown; or compare two",
         description="Writes a report of a run or a soak, or compares two of them.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
