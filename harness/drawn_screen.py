@@ -20,6 +20,9 @@ _LINES_AFTER = 3
 """Lines of plain text after which the screen is one of lines again. Kernel messages are written over dialogues too."""
 _KEPT = 32_768  # bytes: some screens' worth
 _COLUMNS, _ROWS = 80, 24
+_BARS = "|│┃║"
+_NARROWEST = 10
+"""Columns of a frame, at least."""
 _LONGEST_LINE = 4096
 _LONGEST_SEQUENCE = 12  # characters of a control sequence that may be cut
 
@@ -42,6 +45,12 @@ class DrawnScreen:
     def is_drawn(self) -> bool:
         """Whether a menu or a dialogue was drawn, and no lines of text have followed it."""
         return len(self._rows) >= _FEWEST_ROWS
+
+    @property
+    def is_framed(self) -> bool:
+        """Whether it is drawn and shows a frame, as menus and dialogues do and editors do not."""
+        rows = (row.strip() for row in self.lines()) if self.is_drawn else ()
+        return sum(len(row) >= _NARROWEST and row[0] in _BARS and row[-1] in _BARS for row in rows) >= _FEWEST_ROWS
 
     def reset(self) -> None:
         """Forget what was drawn: something else has begun that writes lines."""
@@ -80,5 +89,8 @@ class DrawnScreen:
         import pyte  # only where a boot has failed: it takes 30 ms to import
 
         screen = pyte.Screen(_COLUMNS, _ROWS)
-        pyte.ByteStream(screen).feed(self._raw)
+        stream = pyte.ByteStream(screen)
+        if b"\x1b(0" in self._raw or b"\x1b)0" in self._raw:
+            stream.select_other_charset("@")  # pyte knows DEC's line characters only outside UTF-8
+        stream.feed(self._raw)
         return tuple(row.rstrip() for row in screen.display if row.strip())

@@ -79,3 +79,16 @@ def test_what_a_console_floods_is_bounded() -> None:
     assert screen.is_drawn
     assert len(screen._open) <= 4096 + 4096
     assert len(screen._raw) <= 32_768
+
+
+# What busybox vi writes for Enter in a file of some lines: it draws the rows below anew.
+VI = b"".join(b"\x1b[%d;1H%s" % (row, b"a line |" if row < 6 else b"~") for row in range(2, 24)) + b"- x 2/5 40%"
+# As newt draws with a terminal's own line characters.
+ACS = b"".join(b"\x1b[%d;10H\x1b(0x\x1b(B  choose a disk   \x1b(0x\x1b(B" % row for row in range(4, 9))
+
+
+@pytest.mark.parametrize(
+    ("data", "framed"), [(GRUB, True), (NEWT, True), (ACS, True), (VI, False), (LINES, False), (CLEARED, False)]
+)
+def test_a_frame_tells_a_dialogue_from_an_editor(data: bytes, framed: bool) -> None:
+    assert fed(data).is_framed is framed

@@ -584,11 +584,11 @@ class Login:
         )
 
     def _refuse_drawn_screen(self) -> None:
-        """Raise Unavailable where what answered a newline drew a screen: an installer's dialogue, a boot menu. Other
-        keys would choose something there."""
+        """Raise Unavailable where what answered a newline drew a frame: an installer's dialogue, a boot menu. Other
+        keys would choose something there. An editor that somebody left open draws none, and is ended."""
         screen = DrawnScreen()
         screen.feed(self._reader.since(0))
-        if screen.is_drawn:
+        if screen.is_framed:
             raise self._hands_off("a menu or a dialogue is on it, where a key would choose something", screen.lines())
 
     def _hands_off(self, why: str, rows: tuple[str, ...] = ()) -> Unavailable:
