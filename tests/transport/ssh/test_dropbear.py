@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from harness.deadline import Deadline
@@ -115,3 +116,28 @@ def test_the_end_of_what_is_followed_ends_nothing_else(
     beside.join(scaled(20))
     assert not beside.is_alive()
     assert [action for action, _, _ in events.seen if action in ("ssh.lost", "ssh.connected")] == ["ssh.connected"]
+
+
+@pytest.mark.parametrize(("closed", "opened"), [(1, True), (4, True), (5, False)])
+def test_a_channel_that_the_server_closes_at_once_is_opened_anew(
+    ssh: SshTransport, monkeypatch: pytest.MonkeyPatch, closed: int, opened: bool
+) -> None:
+    ssh.run("true", deadline=soon())
+    connection = ssh._pool.connected(soon())
+    open_session = connection.transport.open_session
+    tries: list[float] = []
+
+    def closes_some(timeout: float) -> paramiko.Channel:
+        tries.append(timeout)
+        if len(tries) <= closed:
+            raise paramiko.SSHException("Unable to open channel.")
+        return open_session(timeout=timeout)
+
+    monkeypatch.setattr(connection.transport, "open_session", closes_some)
+    if opened:
+        connection.open_channel(soon()).close()
+        assert len(tries) == closed + 1
+    else:
+        with pytest.raises(paramiko.ChannelException, match="Unable to open channel"):
+            connection.open_channel(soon())
+        assert len(tries) == 5
