@@ -26,10 +26,13 @@ from harness.transport.serial.typed import cut, shorten
 # A POSIX shell cannot ask for a character's code without a process, but it can replace a set of characters by a digit,
 # in one step: it splits the text at them (IFS) and joins the fields with the digit ("$*"). Each character is written as
 # three digits so, in three passes over the text, and the text becomes three numbers of as many digits as it has
-# characters. The remainder of all three by a prime is the check.
+# characters. The remainder of all three by a prime is multiplied once more, and is the check. Without that, a change
+# near the end of the text would change the remainder by a power of ten, and so one digit of the check: a line could be
+# damaged in both, and hold.
 #
 # Every line with one character changed, and every one of up to 80 characters with two changed or exchanged, has another
-# check: no such change adds up to a multiple of the prime. Any other change passes with a probability of 1 in 2 ** 40,
+# check: no such change adds up to a multiple of the prime. Nor does any with one character and one digit of its check
+# changed hold. Any other change passes with a probability of 1 in 2 ** 40,
 # as does a lost or added character, because the weight of each position depends on the length.
 
 BLANK = "\x02"
@@ -100,7 +103,7 @@ def _digest_function() -> str:
         "done;",
         step,
         "done;",
-        "h_check=$h_sum;",
+        f"h_check=$(((h_sum*{_FACTOR}+1)%{PRIME}));",
     ]
     return "h_digest() {\n" + "\n".join(steps) + "\n};"
 
@@ -114,7 +117,7 @@ def digest(text: str | bytes) -> int:
         digits = raw.translate(table)
         for at in range(0, len(digits), _CHUNK):
             remainder = (remainder * _FACTOR + int(b"1" + digits[at : at + _CHUNK])) % PRIME
-    return remainder
+    return (remainder * _FACTOR + 1) % PRIME
 
 
 def program_check(pieces: list[str]) -> int:

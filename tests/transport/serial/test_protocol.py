@@ -113,6 +113,48 @@ def test_no_two_changes_in_a_line_of_up_to_eighty_characters_cancel() -> None:
         assert len(adds) == count
 
 
+def one_digit() -> set[int]:
+    """What a change of one digit of a check can add to it."""
+    return {step * 10**place % PRIME for place in range(13) for step in range(-9, 10) if step}
+
+
+def test_no_change_of_a_character_and_of_a_digit_of_the_check_holds() -> None:
+    """A flipped bit at the end of a line must not be made good by a flipped bit in its check."""
+    digits = one_digit()
+    for size in (1, 2, 17, 18, 19, 36, 45, 60, 80, 120):
+        added = weights(size)
+        for at in range(size):
+            for character in ALPHABET[1:]:
+                line = b"!" * at + character.encode() + b"!" * (size - at - 1)
+                change = (digest(line) - digest(b"!" * size)) % PRIME
+                assert change not in digits, (size, at, character)
+            # Of any character to any other: each of its three digits by up to four.
+            first, second, third = (plane[at] for plane in added)
+            assert not digits & {
+                (a * first + b * second + c * third) % PRIME
+                for a in range(-4, 5)
+                for b in range(-4, 5)
+                for c in range(-3, 4)
+                if a or b or c
+            }, (size, at)
+
+
+def test_flipped_bits_in_a_request_and_in_its_check_are_never_believed() -> None:
+    """All pairs of flipped bits, one of them in the check, of two requests as they are typed."""
+    for command in ("echo 'a b'; echo 146 >&2; false", "exit 112"):
+        line = request("R", NONCE, "b", command).rstrip(b"\n")
+        separator = line[:1]
+        text, _, check = line.rpartition(separator)
+        for at in range(len(text)):
+            for bit in range(7):
+                other = text[:at] + bytes([text[at] ^ 1 << bit]) + text[at + 1 :]
+                if not other.isascii() or not other.decode().isprintable():
+                    continue
+                damaged = str(digest(other)).encode()
+                changed = sum(one != two for one, two in zip(check, damaged, strict=False))
+                assert len(check) != len(damaged) or changed > 1, (other, damaged, check)
+
+
 def test_what_passes_at_random_is_one_in_a_prime() -> None:
     """The check is spread evenly: of 2 ** 40 values, 40,000 damaged lines meet none twice, and fill 64 boxes."""
     rng = random.Random(3)
