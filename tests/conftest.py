@@ -59,10 +59,11 @@ settings.register_profile("repeatable", deadline=None, derandomize=True, databas
 settings.register_profile("explore", deadline=None)
 settings.load_profile("repeatable")
 
-# A job in the background of a script starts with Ctrl-C and Ctrl-\ ignored, and hands that on to every program that it
-# starts; the tests interrupt programs, so they begin as at a terminal.
+# A job in the background of a script starts with Ctrl-C and Ctrl-\ ignored, one under nohup with hang-ups ignored, and
+# hands that on to every program that it starts; the tests interrupt programs, so they begin as at a terminal.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

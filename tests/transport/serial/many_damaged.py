@@ -28,7 +28,8 @@ def check_all(kinds: tuple[str, ...]) -> None:
     tallies = run_side_by_side(chosen, "many", deadline=min(scaled(20.0), _LONGEST), late=scaled(3.0))
     bad = [f"{preset}, {shell}: {what}" for (preset, shell), tally in tallies.items() for what in tally.bad]
     assert not bad, "\n".join(bad)
-    assert list(_short(chosen, tallies)) == []
+    short = list(_short(chosen, tallies))
+    assert not short, "\n".join(short)
 
 
 def _short(chosen: dict[tuple[Preset, str], int], tallies: dict[tuple[str, str], Tally]) -> Iterator[str]:

@@ -172,7 +172,7 @@ def test_one_that_says_nothing(bench: Any, open_folder: Path, within: Within) ->
     place = Place(bench, open_folder, style="silent")
     transport = place.transport(Become("su", "root-secret"))
     with pytest.raises(Unavailable) as caught:
-        transport.run("true", deadline=within(7))
+        transport.run("true", deadline=within(15))
     assert caught.value.cause in (Cause.BECOME, Cause.TIMEOUT)
     assert place.lines() == ["name=joe", "password=secret"]
 
