@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import time
 from collections.abc import Callable, Mapping
@@ -271,7 +272,7 @@ def _config_word(path: Path) -> str:
     """Return a path as one word of an ssh option's value: ssh splits it at blanks, and expands what follows a `%`
     (ssh_config(5))."""
     escaped = str(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
-    return f'"{escaped}"'
+    return escaped if re.fullmatch(r"[\w/.,:@+-]+", str(path)) else f'"{escaped}"'
 
 
 class _HeadStart:

@@ -40,6 +40,13 @@ shell. The connection itself is bounded by `ansible_timeout`."""
 QUEUE_BUDGET = 600.0
 """Seconds that a command waits for one of the connection's channels, all of which other commands use."""
 
+_SHELL_STARTS = 3
+"""Times that a shell is started whose channel is closed without a word."""
+
+
+class _ClosedAtOnceError(Exception):
+    """The server closed a channel before anything was run on it."""
+
 
 class ChannelPool:
     """Connects when it is first asked, and again when the connection was lost. All methods may be called
@@ -229,6 +236,9 @@ class ChannelPool:
             return start(deadline)
 
     def _shell(self, deadline: Deadline) -> Lease:
+        """Return a shell. One whose channel was closed without a word is started anew: nothing was run on it. dropbear
+        does so where another channel's process ends before it has got the request."""
+        tries = 0
         while True:
             connection, lease = self._right(deadline)
             if lease is not None:
@@ -246,7 +256,11 @@ class ChannelPool:
                         self._turns.no_shell(connection)
                 if opened is not None:
                     opened.is_shell = True
-                    return self._start_shell(opened, until)
+                    tries += 1
+                    try:
+                        return self._start_shell(opened, until, is_last=tries == _SHELL_STARTS)
+                    except _ClosedAtOnceError:
+                        continue
 
     def _alone(self, begin: Callable[[Lease], None], deadline: Deadline) -> Lease:
         while True:
@@ -382,11 +396,12 @@ class ChannelPool:
             lease.io.execute(ssh_become.wrap(become, program), deadline)
             ssh_become.pass_gate(lease.io, become, name=self._given.name, deadline=deadline)
 
-    def _start_shell(self, lease: Lease, deadline: Deadline) -> Lease:
+    def _start_shell(self, lease: Lease, deadline: Deadline, *, is_last: bool) -> Lease:
+        """Start a shell on the channel. Raises _ClosedAtOnceError where it was closed without a word, but `is_last`."""
         nonce = fresh_nonce()
         began = time.monotonic()
         reader = AnswerReader(nonce)
-        with self._starting(lease, deadline, reader):
+        with self._starting(lease, deadline, reader, may_be_anew=not is_last):
             self._execute(lease, "exec sh", deadline)
             greeting = lease.io.exchange(reader, deadline=deadline, stdin=opening(nonce))
         self._turns.patience = min(2 * (time.monotonic() - began), MOST_PATIENCE)
@@ -394,9 +409,11 @@ class ChannelPool:
         return lease
 
     @contextmanager
-    def _starting(self, lease: Lease, deadline: Deadline, reader: AnswerReader | None = None) -> Iterator[None]:
-        """What goes wrong before a command was sent: the command cannot have run. `reader` has what was received
-        instead of an answer."""
+    def _starting(
+        self, lease: Lease, deadline: Deadline, reader: AnswerReader | None = None, *, may_be_anew: bool = False
+    ) -> Iterator[None]:
+        """Raise what went wrong before a command was sent: the command cannot have run. `reader` has what was received
+        instead of an answer; nothing at all is a _ClosedAtOnceError where it `may_be_anew`."""
         try:
             yield
         except BaseException as error:
@@ -407,6 +424,8 @@ class ChannelPool:
             if isinstance(error, ChannelClosedError | AnswerTooLongError | ValueError | library_error() | EOFError):
                 seen = reader.give_up() if reader is not None else b""
                 text = seen[-_SHOWN:].decode("utf-8", "backslashreplace").strip()
+                if may_be_anew and not seen:
+                    raise _ClosedAtOnceError from None
                 no_shell = Unavailable(
                     f"{self._given.name}: {self._given.address} accepted the login but did not start a shell"
                     + (f": {error} before it answered" if isinstance(error, AnswerTooLongError) else "")

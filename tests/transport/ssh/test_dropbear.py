@@ -13,8 +13,10 @@ import paramiko
 import pytest
 
 from harness.deadline import Deadline
+from harness.transport.errors import Unavailable
 from harness.transport.ssh.spec import SshSpec
 from harness.transport.ssh.transport import SshTransport
+from harness.transport.ssh.turns import Lease
 from tests.patience import patient, scaled
 from tests.transport.ssh.conftest import Events, Sshd, eventually, free_port
 
@@ -141,3 +143,27 @@ def test_a_channel_that_the_server_closes_at_once_is_opened_anew(
         with pytest.raises(paramiko.ChannelException, match="Unable to open channel"):
             connection.open_channel(soon())
         assert len(tries) == 5
+
+
+@pytest.mark.parametrize(("closed", "served"), [(1, True), (2, True), (3, False)])
+def test_a_shell_whose_channel_is_closed_before_it_starts_is_started_anew(
+    ssh: SshTransport, events: Events, monkeypatch: pytest.MonkeyPatch, closed: int, served: bool
+) -> None:
+    execute = ssh._pool._execute
+    tries: list[str] = []
+
+    def is_closed(lease: Lease, program: str, deadline: Deadline) -> None:
+        tries.append(program)
+        if len(tries) <= closed:
+            raise paramiko.SSHException("Channel closed.")
+        execute(lease, program, deadline)
+
+    monkeypatch.setattr(ssh._pool, "_execute", is_closed)
+    if served:
+        assert ssh.run("echo fine", deadline=soon()).out == "fine"
+        assert events.of("ssh.unavailable") == []
+    else:
+        with pytest.raises(Unavailable, match="accepted the login but did not start a shell"):
+            ssh.run("echo fine", deadline=soon())
+        assert len(events.of("ssh.unavailable")) == 1
+    assert len(tries) == min(closed + 1, 3)
