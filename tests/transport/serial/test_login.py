@@ -284,9 +284,9 @@ def test_no_controlling_terminal(bench: Any, within: Within) -> None:
     assert transport.run("echo in", deadline=within()).stdout == b"in\n"
     assert transport.guest.job_control is False
     with pytest.raises(Timeout):
-        transport.run("sleep 200 | cat", deadline=within(2))
+        transport.run("sleep 200.25 | cat", deadline=within(2))
     assert transport.run("echo next", deadline=within()).stdout == b"next\n"
-    found = transport.run("ps ax -o args | grep 'slee[p] 200'", deadline=within())
+    found = transport.run("ps ax -o args | grep 'slee[p] 200.25'", deadline=within())
     assert found.stdout == b""
 
 
