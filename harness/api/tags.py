@@ -12,7 +12,7 @@ def is_selected(tags: Collection[str], wanted: Collection[str], skipped: Collect
     """Return whether something with these `tags` runs, with `wanted` from `--tags` and `skipped` from `--skip-tags`.
 
     Nothing wanted means `all`. What is tagged `always` runs unless `always` is skipped; what is tagged `never` runs
-    only where one of its tags is wanted by name. `tagged`, `untagged` and `all` stand for what they say.
+    only where one of its tags is wanted by name. `tagged`, `untagged` and `all` mean what they say.
     """
     own = frozenset(tags) or _UNTAGGED
     wanted = frozenset(wanted) or frozenset({"all"})

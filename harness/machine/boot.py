@@ -174,7 +174,7 @@ class BootWatcher:
                 if sign.stage is Stage.KERNEL and not _STAMP.match(text):
                     self._screen.reset()  # a kernel starts; kernel messages alone are written over dialogues too
                 self._kernel_seen |= sign.stage in (Stage.KERNEL, Stage.INITRD)
-                # `Welcome to GRUB!` is no system's greeting.
+                # `Welcome to GRUB!` does not greet from a system.
                 if sign.stage is not Stage.USERSPACE or self._kernel_seen or not _GREETING.match(text):
                     self._reached(sign.stage, at, text)
                 break

@@ -415,7 +415,7 @@ _BY_GUEST = {
 
 def describe_end(said: str, supervisor: int, shutdown: str = "") -> str:
     """Return how QEMU ended, for a person: by what its supervisor said, by the supervisor's own exit status (a signal's
-    number below 0), and by the reason of QEMU's event SHUTDOWN; empty where none of them tells."""
+    number below 0), and by the reason of QEMU's event SHUTDOWN; empty where none of them is known."""
     exits = re.findall(r"^exit (-?\d+)$", said, re.MULTILINE)
     if not exits:
         return f"its supervisor was killed by {_signal_name(-supervisor)}" if supervisor < 0 else ""

@@ -3,7 +3,7 @@
 Run as a program of its own, isolated (`python -I -S supervisor.py`), standard library only. It leads its own
 session, ignores Ctrl-C and hang-ups, and holds two pipes: its stdin comes from the harness (lines `stop`, `keep`, which
 may say for how many seconds, and `again`, which ends QEMU and starts a new one with the same disks; end of file means
-the harness is gone), its stdout tells the harness (`pid N`, `ending CAUSE` where it ends QEMU, `exit STATUS`,
+the harness is gone), to its stdout it writes (`pid N`, `ending CAUSE` where it ends QEMU, `exit STATUS`,
 `error WORDS`).
 The kernel kills QEMU when the supervisor itself dies.
 

@@ -451,6 +451,17 @@ def test_an_answer_that_is_too_long_for_the_line_is_said_in_shorter_lines() -> N
         assert outcome.bad == ""
 
 
+def a_dialogue() -> Dialogue:
+    """Return one from 100 s to 200 s of a clock, whose command has no arguments."""
+    return Dialogue(
+        lambda tries: (),
+        lambda nonce, checked: Exchange(nonce, guest=Nonce.fresh()),
+        now=100.0,
+        reserve=1.0,
+        deadline=200.0,
+    )
+
+
 @pytest.mark.parametrize(
     ("states", "given_up"),
     [
@@ -466,13 +477,7 @@ def test_output_is_held_open_where_that_was_said_at_two_moments(
     states: list[tuple[float, str]], given_up: bool
 ) -> None:
     """A question that was typed twice is answered twice at one moment; who carries the output may not have run yet."""
-    dialogue = Dialogue(
-        lambda tries: (),
-        lambda nonce, checked: Exchange(nonce, guest=Nonce.fresh()),
-        now=100.0,
-        reserve=1.0,
-        deadline=200.0,
-    )
+    dialogue = a_dialogue()
     for after, state in states:
         dialogue.answered_at = 100.0 + after
         dialogue._take_state(state)
@@ -490,13 +495,7 @@ def test_output_is_held_open_where_that_was_said_at_two_moments(
 )
 def test_a_command_that_has_ended_is_not_said_to_run(states: list[str], written: bool, verdict: Failure) -> None:
     """What it left behind goes on writing to its output: the time-out says so."""
-    dialogue = Dialogue(
-        lambda tries: (),
-        lambda nonce, checked: Exchange(nonce, guest=Nonce.fresh()),
-        now=100.0,
-        reserve=1.0,
-        deadline=200.0,
-    )
+    dialogue = a_dialogue()
     dialogue.step(100.0, 100.0)
     for state in states:
         dialogue._take_state(state)
