@@ -237,7 +237,7 @@ def _run_batch(
 
         try:
             for number in numbers:
-                if not _is_ready(transport):
+                if not _is_ready(transport, 3 * deadline):
                     break
                 arm(True)
                 _run_one(transport, case(number, rng, marks, slow=slow), number, marks, tally, deadline, late)
@@ -291,11 +291,12 @@ def _outputs(count: int, deadline: float) -> None:
             )
 
 
-def _is_ready(transport: SerialTransport) -> bool:
-    """Whether there is a shell to begin with. A line that damages nothing gets one, unless its end is beyond repair."""
-    for _ in range(3):
+def _is_ready(transport: SerialTransport, seconds: float) -> bool:
+    """Return whether there is a shell to begin with. A line that damages nothing gets one in two tries of so many
+    seconds, however busy the machine is that they are chosen for, unless its end is beyond repair."""
+    for _ in range(2):
         try:
-            return transport.run("true", deadline=Deadline.after(60)).exit_status == 0
+            return transport.run("true", deadline=Deadline.after(seconds)).exit_status == 0
         except HarnessError:
             continue
     return False
