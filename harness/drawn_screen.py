@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import re
 
+MENU_ON_SCREEN = "a menu or a dialogue is on it, where a key would choose something"
+"""Why nothing is typed on a console that shows one."""
+
 # The cursor is placed, or the screen is cleared: by ED (ECMA-48, 8.3.39), as a whole or from its top on, or by RIS.
 _PLACED = re.compile(rb"\x1b\[(\d{1,3});\d{1,3}[Hf]|(\x1b\[H\x1b\[0?J|\x1b\[[23]J|\x1bc)")
 _CONTROL = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x1f]")

@@ -108,7 +108,7 @@ CONSOLE_RULES: tuple[TextRule, ...] = (
     ),
     text_rule(
         "kernel-silent", r"(?:^|\n)Booting from ROM\.*(?=\s*\Z)",
-        "the firmware has started the kernel, and nothing was printed since: it is no kernel for this machine, or its console is another one (console=ttyS0)",
+        "the firmware has started the kernel, and nothing was printed since: it is not a kernel for this machine, or its console is another one (console=ttyS0)",
         certainty=Certainty.SHOWN,
     ),
     text_rule(

@@ -172,8 +172,8 @@ MEANING = {
 HANDED_OVER = (
     (
         re.compile(r"^Booting from ROM\.*$"),
-        "the kernel was started and printed nothing: it is no kernel for this machine, or its console is another one "
-        "(console=ttyS0)",
+        "the kernel was started and printed nothing: it is not a kernel for this machine, or its console is another "
+        "one (console=ttyS0)",
     ),
     (
         re.compile(r"^Booting from (?:Hard Disk|DVD/CD|Floppy)\.*$"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from harness.deadline import Deadline
+from harness.drawn_screen import MENU_ON_SCREEN
 from harness.errors import Cancelled, DeadlineExpired, HarnessError, MachineError
 from harness.events.emitter import Emitter
 from harness.machine.boot import BootWatcher
@@ -30,9 +31,6 @@ _WITH_CAUSE = frozenset(
     {BootFailure.PANIC, BootFailure.EMERGENCY, BootFailure.INITRAMFS, BootFailure.STALL, BootFailure.RESET_LOOP}
     | {BootFailure.TIMEOUT, BootFailure.NO_BOOT}
 )
-
-
-MENU_ON_CONSOLE = "a menu or a dialogue is on it, where a key would choose something"
 
 
 class BootConsole(Protocol):
@@ -142,8 +140,8 @@ def wait_for_boot(
             ended = _drain(listener, watcher)
             now = clock.monotonic()
             watcher.tick(now)
-            if console.hands_off in ("", MENU_ON_CONSOLE):
-                console.hands_off = MENU_ON_CONSOLE if watcher.at_menu else ""
+            if console.hands_off in ("", MENU_ON_SCREEN):
+                console.hands_off = MENU_ON_SCREEN if watcher.at_menu else ""
             while told < len(watcher.stages):
                 seen = watcher.stages[told]
                 told += 1
@@ -163,6 +161,9 @@ def wait_for_boot(
             if watcher.prompt:
                 return BootReport(watcher.prompt, max(0.0, now - started), stages)
             if ssh is not None and ssh.answered():
+                # The system is up, so a boot loader's menu is over, though nothing has replaced it on the console.
+                if console.hands_off == MENU_ON_SCREEN:
+                    console.hands_off = ""
                 return BootReport("ssh", max(0.0, now - started), stages)
             if not alive():
                 words = last_words()

@@ -210,3 +210,13 @@ def test_a_menu_that_has_booted_its_entry_is_none_any_more() -> None:
     console = SpokenConsole(MENU + "\x1b[H\x1b[J  Booting `Debian'\n" + KERNEL + BOOTED + "\n\ndebian login: ", Clock())
     assert boot("", console=console).ended_by == "login"
     assert console.hands_off == ""
+
+
+def test_a_menu_that_nothing_has_replaced_is_over_once_ssh_answers() -> None:
+    """Of a machine whose system writes nothing to this console."""
+    console, clock = SpokenConsole(MENU, Clock()), Clock()
+    report = wait_for_boot(
+        console, name="vm1", events=NullEmitter(), deadline=Deadline(clock.now + 1e6, clock), stall=1e6,
+        started=clock.now, ssh_answers=lambda: True,
+    )  # fmt: skip
+    assert (report.ended_by, console.hands_off, console.typed) == ("ssh", "", b"")

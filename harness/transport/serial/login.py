@@ -18,7 +18,7 @@ import re
 from dataclasses import dataclass
 
 from harness.deadline import Deadline
-from harness.drawn_screen import DrawnScreen
+from harness.drawn_screen import MENU_ON_SCREEN, DrawnScreen
 from harness.errors import DeadlineExpired
 from harness.events.emitter import Emitter
 from harness.transport.errors import Cause, Unavailable
@@ -589,7 +589,7 @@ class Login:
         screen = DrawnScreen()
         screen.feed(self._reader.since(0))
         if screen.is_framed:
-            raise self._hands_off("a menu or a dialogue is on it, where a key would choose something", screen.lines())
+            raise self._hands_off(MENU_ON_SCREEN, screen.lines())
 
     def _hands_off(self, why: str, rows: tuple[str, ...] = ()) -> Unavailable:
         shown = "".join(f"\n    {row}" for row in rows)
